@@ -1,0 +1,190 @@
+/**
+ * The contract that every engine fulfils, and all that the harness knows of one.
+ *
+ * An engine lives in one process and is driven by one thread that alternates `append` and `poll`:
+ *
+ *   append ──► (batching, linger) ──► write ──► flush policy ──► listener.acknowledged
+ *
+ * Acknowledgements are cumulative per partition: `acknowledged(partition, baseOffset, messageCount)` concerns the oldest
+ * `messageCount` messages of that partition not yet acknowledged, in the order in which they were appended. So neither
+ * side needs an object, closure or promise per message.
+ */
+
+import type { FlushPolicy } from "./flush-policy.js";
+import type { z } from "zod";
+import type { Heap } from "./heap.js";
+import type { Storage, StorageCounters } from "./storage/storage.js";
+
+/** What an acknowledgement means: D0 in user memory, D1 handed to the kernel, D2 fdatasync returned. (D3 needs to know
+ * the device, so only the harness can promote D2 to it.) */
+export type EngineDurability = "D0" | "D1" | "D2";
+
+export interface Header {
+  readonly key: string;
+  readonly value: Uint8Array | null;
+}
+
+/** A topic's partition (or queue) as the hot path names it: a small dense number, valid until the engine is closed. */
+export type PartitionHandle = number;
+
+export interface PartitionInfo {
+  readonly handle: PartitionHandle;
+  readonly topic: string;
+  /** Partition index within the topic, from 0. */
+  readonly index: number;
+  /** Offset of the oldest message kept. */
+  readonly startOffset: number;
+  /** Log end offset: what the next message gets. */
+  readonly endOffset: number;
+}
+
+/** One message as read back. The object and its byte views are reused: valid during the visit only. */
+export interface StoredMessage {
+  offset: number;
+  timestampMs: number;
+  key: Uint8Array | null;
+  value: Uint8Array | null;
+  headers: readonly Header[];
+}
+
+export type MessageVisitor = (message: StoredMessage) => void;
+
+export interface FetchOutcome {
+  /** Where the next fetch goes on. */
+  nextOffset: number;
+  messageCount: number;
+  /** Bytes read from the log, framing included. */
+  sizeBytes: number;
+}
+
+/** What an engine did in detail; the harness puts these on the same clock as its latencies. */
+export interface EngineEvent {
+  readonly kind: "segment-roll" | "file-preallocate" | "sync" | "index-flush" | "retention-delete";
+  readonly startedNs: bigint;
+  readonly durationNs: number;
+  /** A partition, file name or byte count that tells events of one kind apart. */
+  readonly detail?: string;
+}
+
+export interface EngineListener {
+  /** The oldest `messageCount` unacknowledged messages of `partition` have reached what the flush policy promises. */
+  acknowledged(partition: PartitionHandle, baseOffset: number, messageCount: number): void;
+  /** The oldest `messageCount` unacknowledged messages of `partition` are lost to the caller: never acknowledged. */
+  failed(partition: PartitionHandle, messageCount: number, error: Error): void;
+  event?(event: EngineEvent): void;
+}
+
+/** Exact counts since `open`; they have no noise, so a gate can compare them for equality. */
+export interface EngineCounters extends StorageCounters {
+  appendedMessages: number;
+  acknowledgedMessages: number;
+  /** Record batches (partitioned-log) or batch appends (commitlog) written. */
+  batches: number;
+  /** Bytes of log written, framing included, indexes and checkpoints excluded. */
+  logBytes: number;
+  indexEntries: number;
+  indexBytes: number;
+  /** Segments or commitlog files begun. */
+  filesRolled: number;
+}
+
+/** What opening a directory found and mended. */
+export interface RecoveryReport {
+  readonly wasCleanShutdown: boolean;
+  readonly durationMs: number;
+  readonly scannedBytes: number;
+  readonly truncatedBytes: number;
+  readonly rebuiltIndexes: number;
+  readonly droppedFiles: number;
+  /** One sentence for each thing mended, naming file and position. */
+  readonly repairs: readonly string[];
+}
+
+export interface StorageEngine {
+  /** What an acknowledgement of this engine means under its flush policy. */
+  readonly durability: EngineDurability;
+  readonly recovery: RecoveryReport;
+
+  /** Creates a topic, or opens it if it is there with at least as many partitions. @throws UnrepresentableError */
+  createTopic(topic: string, partitionCount: number): Promise<readonly PartitionHandle[]>;
+  partitions(): readonly PartitionInfo[];
+  partitionInfo(partition: PartitionHandle): PartitionInfo;
+
+  /**
+   * Takes one message; its bytes have been copied on return.
+   * @returns false when the buffer memory is exhausted: nothing was taken, poll and try again.
+   * @throws UnrepresentableError, LogFailedError, ClosedError
+   */
+  append(partition: PartitionHandle, message: Message, timestampMs: number): boolean;
+
+  /**
+   * Does what is due: drains batches whose linger has passed, starts syncs, advances background work by a bounded step.
+   * Never blocks on the device unless the policy makes a write do so.
+   */
+  poll(): void;
+
+  /** Resolves when all that was appended before is written, acknowledged and synced to the device. */
+  flush(): Promise<void>;
+
+  /**
+   * Visits messages from `fromOffset` on, in order, checking their checksums, until about `maxBytes` of log were read;
+   * at least one message if there is one. Never visits what the policy hides (RocketMQ hides the unflushed under sync).
+   * @throws OffsetOutOfRangeError, CorruptDataError
+   */
+  fetch(partition: PartitionHandle, fromOffset: number, maxBytes: number, visit: MessageVisitor): Promise<FetchOutcome>;
+
+  counters(): EngineCounters;
+
+  /** Flushes, writes checkpoints and the clean-shutdown marker, closes files and releases memory. */
+  close(): Promise<void>;
+}
+
+export interface OpenOptions {
+  /** Absolute path of a directory that is this engine's alone. */
+  readonly directory: string;
+  readonly storage: Storage;
+  readonly heap: Heap;
+  /** As given by a scenario; the engine's schema validates and completes it. */
+  readonly settings: Readonly<Record<string, unknown>>;
+  readonly listener: EngineListener;
+}
+
+/**
+ * A message to append; immutable. Construct once and append often: a message whose bytes lie in the heap
+ * (`heap.place`) is encoded without a copy through JavaScript.
+ */
+export class Message {
+  /** Address in the heap of the value's bytes, or -1 when they lie elsewhere. */
+  readonly valueAddress: number;
+  readonly valueSizeBytes: number;
+  readonly keyAddress: number;
+  readonly keySizeBytes: number;
+
+  constructor(
+    heap: Heap,
+    readonly value: Uint8Array | null,
+    readonly key: Uint8Array | null = null,
+    readonly headers: readonly Header[] = NO_HEADERS,
+  ) {
+    this.valueAddress = heap.addressOf(value);
+    this.valueSizeBytes = value === null ? -1 : value.byteLength;
+    this.keyAddress = heap.addressOf(key);
+    this.keySizeBytes = key === null ? -1 : key.byteLength;
+  }
+}
+
+const NO_HEADERS: readonly Header[] = [];
+
+export type { FlushPolicy };
+
+/** An engine as the registry knows it; a third party's module exports one of these as its default export. */
+export interface EngineDefinition {
+  readonly name: string;
+  /** One sentence for `--list` and for reports. */
+  readonly description: string;
+  /** Strict: an unknown setting is an error. Its output is the complete settings, each default the original's. */
+  readonly settingsSchema: z.ZodType<Record<string, unknown>>;
+  /** `false` for an engine that keeps nothing (null): it is not verified and not asked to fetch. */
+  readonly storesMessages: boolean;
+  open(options: OpenOptions): Promise<StorageEngine>;
+}

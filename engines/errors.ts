@@ -1,0 +1,57 @@
+/**
+ * Operational failures of an engine: what the disk, the caller or a damaged file did. Each has a `code` for programs and
+ * a sentence for people that says what was found, where, and what to do.
+ */
+export abstract class EngineError extends Error {
+  abstract readonly code: string;
+}
+
+/** Stored bytes do not have the form or checksum that their format demands. */
+export class CorruptDataError extends EngineError {
+  override name = "CorruptDataError";
+  readonly code = "ERR_CORRUPT_DATA";
+  constructor(
+    readonly what: string,
+    readonly file: string,
+    readonly positionBytes: number,
+  ) {
+    super(`${what} in ${file} at byte ${positionBytes}. Reopen the directory to recover it.`);
+  }
+}
+
+/** The engine's format cannot hold this message or topic (too large, a forbidden character, an unusable name). */
+export class UnrepresentableError extends EngineError {
+  override name = "UnrepresentableError";
+  readonly code = "ERR_UNREPRESENTABLE";
+}
+
+/** A fetch asked for an offset that the partition does not hold. */
+export class OffsetOutOfRangeError extends EngineError {
+  override name = "OffsetOutOfRangeError";
+  readonly code = "ERR_OFFSET_OUT_OF_RANGE";
+  constructor(
+    readonly offset: number,
+    readonly startOffset: number,
+    readonly endOffset: number,
+  ) {
+    super(`Offset ${offset} is outside ${startOffset} to ${endOffset}. Fetch from an offset in that range.`);
+  }
+}
+
+/** A write or sync failed: the log it belongs to acknowledges nothing more until the directory is reopened. */
+export class LogFailedError extends EngineError {
+  override name = "LogFailedError";
+  readonly code = "ERR_LOG_FAILED";
+}
+
+/** The directory cannot be opened: held by another process, not of this engine, or of unusable settings. */
+export class OpenError extends EngineError {
+  override name = "OpenError";
+  readonly code = "ERR_OPEN";
+}
+
+/** The engine has been closed, or has not been opened. */
+export class ClosedError extends EngineError {
+  override name = "ClosedError";
+  readonly code = "ERR_CLOSED";
+}

@@ -1,0 +1,86 @@
+import { invariant } from "./invariant.js";
+
+const PAGE_SIZE_BYTES = 65_536;
+/** 3 GiB of address space, of which only the touched pages take memory: two 1 GiB commitlog files and the rest. */
+const HEAP_PAGES = 49_152;
+/** Address 0 stays unused, so that 0 can never be a valid address by accident. */
+const FIRST_ADDRESS = PAGE_SIZE_BYTES;
+
+/**
+ * The memory that engines and their WebAssembly kernels share: one per process.
+ *
+ * Payloads, batch buffers and mapped files all lie in this one address space, so a kernel goes from a message's bytes to
+ * the page cache with one copy, and JavaScript is not between. It never grows: growing would move what is mapped into
+ * it. It is shared memory, so worker threads can use one heap.
+ */
+export class Heap {
+  readonly memory = new WebAssembly.Memory({ initial: HEAP_PAGES, maximum: HEAP_PAGES, shared: true });
+  /** All of the heap; index = address. */
+  readonly bytes = new Uint8Array(this.memory.buffer);
+  readonly view = new DataView(this.memory.buffer);
+  /** Free extents, ascending by address, never adjacent. */
+  readonly #free: { address: number; sizeBytes: number }[] = [
+    { address: FIRST_ADDRESS, sizeBytes: HEAP_PAGES * PAGE_SIZE_BYTES - FIRST_ADDRESS },
+  ];
+  readonly #allocated = new Map<number, number>();
+
+  /** Takes `sizeBytes` of zero or stale memory. @throws RangeError when the heap is exhausted */
+  allocate(sizeBytes: number, alignment = 16): number {
+    invariant(sizeBytes > 0 && Number.isSafeInteger(sizeBytes), "a heap allocation has a positive whole size");
+    for (let i = 0; i < this.#free.length; i++) {
+      const extent = this.#free[i]!;
+      const address = Math.ceil(extent.address / alignment) * alignment;
+      const end = address + sizeBytes;
+      const extentEnd = extent.address + extent.sizeBytes;
+      if (end > extentEnd) continue;
+      const rest = [
+        { address: extent.address, sizeBytes: address - extent.address },
+        { address: end, sizeBytes: extentEnd - end },
+      ].filter((part) => part.sizeBytes > 0);
+      this.#free.splice(i, 1, ...rest);
+      this.#allocated.set(address, sizeBytes);
+      return address;
+    }
+    throw new RangeError(
+      `The engines' heap has no ${sizeBytes} bytes in one piece left. Use smaller files, buffers or payload pools.`,
+    );
+  }
+
+  /** A range that a file can be mapped over: page-aligned, both ends. */
+  reserveWindow(sizeBytes: number): number {
+    return this.allocate(Math.ceil(sizeBytes / PAGE_SIZE_BYTES) * PAGE_SIZE_BYTES, PAGE_SIZE_BYTES);
+  }
+
+  release(address: number): void {
+    const sizeBytes = this.#allocated.get(address);
+    invariant(sizeBytes !== undefined, "only what was allocated is released, and once");
+    this.#allocated.delete(address);
+    let at = this.#free.findIndex((extent) => extent.address > address);
+    if (at === -1) at = this.#free.length;
+    this.#free.splice(at, 0, { address, sizeBytes });
+    this.#mergeWithNext(at);
+    if (at > 0) this.#mergeWithNext(at - 1);
+  }
+
+  /** Copies bytes into the heap; a message over the returned view is encoded without passing through JavaScript. */
+  place(bytes: Uint8Array): Uint8Array {
+    const address = this.allocate(Math.max(1, bytes.byteLength));
+    this.bytes.set(bytes, address);
+    return this.bytes.subarray(address, address + bytes.byteLength);
+  }
+
+  /** Address of bytes that lie in the heap, or -1. */
+  addressOf(bytes: Uint8Array | null): number {
+    return bytes !== null && bytes.buffer === (this.memory.buffer as ArrayBufferLike) ? bytes.byteOffset : -1;
+  }
+
+  #mergeWithNext(at: number): void {
+    const extent = this.#free[at]!;
+    const next = this.#free[at + 1];
+    if (next === undefined || extent.address + extent.sizeBytes !== next.address) return;
+    this.#free.splice(at, 2, { address: extent.address, sizeBytes: extent.sizeBytes + next.sizeBytes });
+  }
+}
+
+/** The process's one heap: engines, kernels, payload pools and mapped files share it. */
+export const heap = new Heap();

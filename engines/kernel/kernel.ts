@@ -1,0 +1,21 @@
+import { readFileSync } from "node:fs";
+import type { Heap } from "../heap.js";
+
+/** The kernel's functions; addresses are heap addresses. Their documentation stands in `assembly/`. */
+export interface Kernel {
+  copyBytes(target: number, source: number, sizeBytes: number): void;
+}
+
+const module = new WebAssembly.Module(readFileSync(new URL("./kernel.wasm", import.meta.url)));
+const kernels = new WeakMap<Heap, Kernel>();
+
+/** The kernel over `heap`'s memory, instantiated once per heap. */
+export function kernelOf(heap: Heap): Kernel {
+  let kernel = kernels.get(heap);
+  if (kernel === undefined) {
+    const instance = new WebAssembly.Instance(module, { env: { memory: heap.memory } });
+    kernel = instance.exports as unknown as Kernel;
+    kernels.set(heap, kernel);
+  }
+  return kernel;
+}

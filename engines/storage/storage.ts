@@ -1,0 +1,91 @@
+/**
+ * The one seam between the engines and the operating system. `DiskStorage` is real; `FaultyStorage` lets a test lose,
+ * tear and flip bytes and fail any call. All paths are absolute; all sizes and positions are bytes.
+ *
+ * Calls are synchronous where the original's are (a write costs 9 µs so and 49 µs through a promise); only `sync` has an
+ * asynchronous form as well, because a device takes its time and the appends go on meanwhile.
+ */
+
+/** Exact counts of what went through the seam. */
+export interface StorageCounters {
+  writeCalls: number;
+  writtenBytes: number;
+  readCalls: number;
+  readBytes: number;
+  /** fdatasync, fsync and msync together, of files and of directories. */
+  syncCalls: number;
+  filesOpened: number;
+  filesCreated: number;
+  filesDeleted: number;
+}
+
+export interface Storage {
+  readonly counters: StorageCounters;
+
+  /** `create` fails if the file exists; `write` and `read` fail if it does not. */
+  open(path: string, mode: "create" | "write" | "read"): StorageFile;
+  exists(path: string): boolean;
+  /** Entries of a directory, sorted by name. */
+  list(path: string): readonly DirectoryEntry[];
+  makeDirectory(path: string): void;
+  removeDirectory(path: string): void;
+  remove(path: string): void;
+  rename(from: string, to: string): void;
+  /** Makes creations, renames and removals in this directory durable. */
+  syncDirectory(path: string): void;
+  /** Reads a small file whole. */
+  readAll(path: string): Uint8Array;
+  /**
+   * Replaces a small file so that a crash leaves the old or the new content: write `<path>.tmp`, fsync, rename, fsync the
+   * directory.
+   */
+  replaceAll(path: string, content: Uint8Array): void;
+  /** Takes an exclusive lock for the life of this process, or says that another holds it by returning null. */
+  lock(path: string): StorageLock | null;
+  /** Free bytes for an unprivileged user on the filesystem that holds `path`. */
+  freeBytes(path: string): number;
+}
+
+export interface DirectoryEntry {
+  readonly name: string;
+  readonly kind: "file" | "directory" | "other";
+}
+
+export interface StorageLock {
+  release(): void;
+}
+
+export interface StorageFile {
+  readonly path: string;
+  /** Writes all `sizeBytes` bytes of `source` from `at` on to `positionBytes`, whatever the kernel splits. */
+  write(source: Uint8Array, at: number, sizeBytes: number, positionBytes: number): void;
+  /** Reads up to `sizeBytes`; fewer only at the end of the file. @returns bytes read */
+  read(target: Uint8Array, at: number, sizeBytes: number, positionBytes: number): number;
+  /** fdatasync off this thread; what was written before the call is durable when it resolves. */
+  sync(): Promise<void>;
+  /** fdatasync on this thread. */
+  syncNow(): void;
+  sizeBytes(): number;
+  truncate(sizeBytes: number): void;
+  /** Reserves blocks so that writes below `sizeBytes` do not grow the file; falls back to a plain extension. */
+  allocate(sizeBytes: number): void;
+  /**
+   * Maps the file shared and writable over the heap's window at `address` (from `heap.reserveWindow`): a kernel that
+   * encodes into the heap then encodes into the page cache.
+   */
+  map(address: number, sizeBytes: number, positionBytes: number): MappedRegion;
+  close(): void;
+}
+
+export interface MappedRegion {
+  /** Heap address of the file's byte `positionBytes`. */
+  readonly address: number;
+  readonly sizeBytes: number;
+  /** Faults pages in for writing, off the append path, without changing them. `at` and `sizeBytes` within the region. */
+  populate(at: number, sizeBytes: number): Promise<void>;
+  /** Writes dirty pages back and waits, off this thread. */
+  sync(): Promise<void>;
+  syncNow(): void;
+  /** Gives the window back to the heap's anonymous memory; the file keeps what was stored. */
+  unmap(): void;
+}

@@ -1,0 +1,261 @@
+/**
+ * One stored run: everything that reports and the gate know, and everything needed to repeat it.
+ *
+ * Units stand in the names; times are nanoseconds or milliseconds, sizes bytes, rates per second. Raw per-trial figures
+ * are stored, medians and intervals are not: analysis is a second, pure step. Unknown keys are errors, on write and on
+ * read. `formatVersion` rises when a reader of the old form would misread the new one.
+ */
+import { z } from "zod";
+
+export const FORMAT_VERSION = 1;
+
+const count = z.int().nonnegative();
+const amount = z.number().nonnegative();
+/** What varies between the points of a scenario: dotted path in the configuration → value. */
+const scalar = z.union([z.string(), z.number(), z.boolean()]);
+const json: z.ZodType<unknown> = z.json();
+
+/** Method rule: D0 user memory, D1 kernel, D2 fdatasync returned, D3 the same on a device whose flush is known to work. */
+export const durabilityClassSchema = z.enum(["D0", "D1", "D2", "D3"]);
+
+/** A histogram of latencies in whole nanoseconds (1 ns to 60 s, 3 digits), in HdrHistogram's compressed V2 encoding. */
+const histogramSchema = z.strictObject({
+  /** Base64 of the V2 compressed encoding. */
+  encoded: z.string(),
+  sampleCount: count,
+  /** Samples above 60 s, which the range cannot hold; they make percentiles near them unusable. */
+  overflowCount: count,
+});
+
+const throughputSchema = z.strictObject({
+  messagesPerSecond: amount,
+  /** Payload only: keys and values, no framing. */
+  payloadBytesPerSecond: amount,
+  /** The time that the two rates divide by. */
+  durationNs: amount,
+});
+
+/** One interval of the samplers, about a second, on the clock of the latencies. */
+const sampleSchema = z.strictObject({
+  /** Since the start of the trial's load, warm-up included. */
+  atNs: amount,
+  durationNs: amount,
+  acknowledgedMessages: count,
+  /** Machine-wide, from the kernel; null where the platform does not tell. */
+  dirtyBytes: amount.nullable(),
+  writebackBytes: amount.nullable(),
+  deviceWrittenBytes: amount.nullable(),
+  /** Fraction of the interval in which the device was busy. */
+  deviceUtilisation: amount.nullable(),
+  processCpuFraction: amount,
+  stealFraction: amount.nullable(),
+  garbageCollectionNs: amount,
+  eventLoopDelayMaxNs: amount,
+});
+
+/** Exact counts of what the engine did during the whole trial (see engines/engine.ts, EngineCounters). */
+const countersSchema = z.strictObject({
+  appendedMessages: count,
+  acknowledgedMessages: count,
+  batches: count,
+  logBytes: count,
+  indexEntries: count,
+  indexBytes: count,
+  filesRolled: count,
+  writeCalls: count,
+  writtenBytes: count,
+  readCalls: count,
+  readBytes: count,
+  syncCalls: count,
+  filesOpened: count,
+  filesCreated: count,
+  filesDeleted: count,
+});
+
+const verificationSchema = z.strictObject({
+  /** `not-applicable` only for an engine that stores nothing (null). */
+  outcome: z.enum(["passed", "failed", "not-applicable"]),
+  /** Acknowledged to the load generator, warm-up included. */
+  expectedMessages: count,
+  readMessages: count,
+  checkedBytes: count,
+  durationNs: amount,
+  /** What is wrong, one sentence each, naming partition and offset. */
+  problems: z.array(z.string()),
+});
+
+export const loadSchema = z.discriminatedUnion("model", [
+  z.strictObject({ model: z.literal("closed"), inFlight: z.int().positive() }),
+  z.strictObject({
+    model: z.literal("open"),
+    ratePerSecond: z.number().positive(),
+    /** Share of this engine's own closed-loop capacity at the same point that the rate was chosen as. */
+    capacityFraction: z.number().positive(),
+    arrivals: z.enum(["constant", "poisson"]),
+    /** Bound on messages sent and not acknowledged, so that a rate out of reach ends in a backlog and not in memory. */
+    inFlight: z.int().positive(),
+  }),
+]);
+
+export const configurationSchema = z.strictObject({
+  topology: z.strictObject({ topicCount: z.int().positive(), partitionsPerTopic: z.int().positive() }),
+  messages: z.strictObject({
+    sizeBytes: z.int().positive(),
+    /** 0 = random bytes, 1 = all the same byte. */
+    compressibleFraction: z.number().min(0).max(1),
+  }),
+  load: loadSchema,
+  /** Complete engine settings, defaults filled in by the engine's schema. */
+  settings: z.record(z.string(), json),
+});
+
+const measuredSchema = z.strictObject({
+  /** Messages acknowledged within the measured interval. */
+  acknowledgedCount: count,
+  sentCount: count,
+  /** Time from load start to the start of measuring, and whether the throughput was steady by then. */
+  warmupNs: amount,
+  steady: z.boolean(),
+  durabilityClass: durabilityClassSchema,
+  acknowledged: throughputSchema,
+  /** The same messages, the clock stopped only when a final fdatasync of all of them had returned. */
+  durable: throughputSchema,
+  /** How long that final flush took, and what the kernel still held when it began. */
+  finalFlushNs: amount,
+  dirtyBytesAtEnd: amount.nullable(),
+  /** Completion − intended send time. In a closed loop intended = sent. */
+  responseTime: histogramSchema,
+  /** Completion − actual send. */
+  serviceTime: histogramSchema,
+  /** Actual − intended send; open loop only. */
+  scheduleLag: histogramSchema.nullable(),
+  /** Messages due and not yet sent when the measured interval ended; open loop only. */
+  backlogAtEnd: count.nullable(),
+  counters: countersSchema,
+  samples: z.array(sampleSchema),
+  cpuUserNs: amount,
+  cpuSystemNs: amount,
+  maxResidentBytes: amount,
+});
+
+export const trialSchema = z
+  .strictObject({
+    trialId: z.string(),
+    scenarioId: z.string(),
+    engine: z.string(),
+    /** Which values of the scenario's axes this trial has. */
+    point: z.record(z.string(), scalar),
+    /** 0-based; trials with equal scenario, engine, point and load differ in this alone. */
+    repetition: count,
+    /** 0-based place in the interleaved order of the run. */
+    order: count,
+    seed: count,
+    configuration: configurationSchema,
+    startedAt: z.iso.datetime(),
+    durationNs: amount,
+    status: z.enum(["ok", "failed"]),
+    /** Why it failed; a failed trial has no figures. */
+    failures: z.array(z.string()),
+    /** What makes its figures doubtful, in whole sentences. */
+    warnings: z.array(z.string()),
+    verification: verificationSchema.nullable(),
+    measured: measuredSchema.nullable(),
+  })
+  .refine((trial) => (trial.status === "ok") === (trial.measured !== null), "a trial has figures exactly if it is ok");
+
+const axisSchema = z.strictObject({ path: z.string(), label: z.string(), values: z.array(scalar) });
+
+export const scenarioRecordSchema = z.strictObject({
+  id: z.string(),
+  title: z.string(),
+  question: z.string(),
+  expectation: z.string(),
+  refutedIf: z.string(),
+  /** The figure that the answer compares. */
+  figure: z.enum(["acknowledged", "durable", "responseTime"]),
+  engines: z.array(z.string()),
+  baselines: z.array(z.string()),
+  axes: z.array(axisSchema),
+});
+
+/** One measurement of the device, taken before the trials in the directory that they use. */
+export const probeResultSchema = z.strictObject({
+  id: z.enum(["buffered-write", "direct-write", "sync-overwrite", "sync-append", "random-read", "sequential-read"]),
+  tool: z.enum(["logduel", "fio"]),
+  blockSizeBytes: z.int().positive(),
+  operations: count,
+  bytesPerSecond: amount,
+  operationsPerSecond: amount,
+  latency: histogramSchema.nullable(),
+  /** Set when the platform lacks the means; the figures are then 0. */
+  unavailable: z.string().nullable(),
+});
+
+export const environmentSchema = z.strictObject({
+  /** Stable across reboots: hash of machine, CPU, memory, device, filesystem, kernel and Node versions. */
+  fingerprint: z.string(),
+  platform: z.string(),
+  kernel: z.string(),
+  distribution: z.string(),
+  cpu: z.strictObject({ model: z.string(), logicalCores: z.int().positive(), governor: z.string().nullable() }),
+  memoryBytes: count,
+  memoryLimitBytes: count.nullable(),
+  node: z.strictObject({ version: z.string(), v8: z.string(), uv: z.string(), threadPoolSize: z.int().positive() }),
+  device: z.strictObject({
+    name: z.string().nullable(),
+    model: z.string().nullable(),
+    rotational: z.boolean().nullable(),
+    scheduler: z.string().nullable(),
+    writeCache: z.string().nullable(),
+    fua: z.boolean().nullable(),
+    queueDepth: z.int().nullable(),
+  }),
+  filesystem: z.strictObject({
+    type: z.string(),
+    mountPoint: z.string(),
+    mountOptions: z.string(),
+    sizeBytes: amount,
+    freeBytes: amount,
+  }),
+  /** vm.dirty_* as found, and the load average before the run. */
+  dirtySettings: z.record(z.string(), z.number()),
+  loadAverage: z.array(z.number()),
+  checksumProviders: z.record(z.string(), z.string()),
+  /** Optional tools that are absent, one sentence each. */
+  notes: z.array(z.string()),
+});
+
+export const runSchema = z.strictObject({
+  formatVersion: z.literal(FORMAT_VERSION),
+  runId: z.string(),
+  /** `partial`: interrupted or cut short; what is there is whole. */
+  status: z.enum(["complete", "partial"]),
+  startedAt: z.iso.datetime(),
+  finishedAt: z.iso.datetime().nullable(),
+  /** To repeat the run: the arguments after `npm run bench --`. */
+  command: z.array(z.string()),
+  profile: z.string(),
+  seed: count,
+  code: z.strictObject({ version: z.string(), commit: z.string().nullable(), dirty: z.boolean().nullable() }),
+  packages: z.record(z.string(), z.string()),
+  environment: environmentSchema,
+  probe: z.array(probeResultSchema),
+  scenarios: z.array(scenarioRecordSchema),
+  /** How many trials were planned; fewer in `trials` means that the run is partial. */
+  plannedTrialCount: count,
+  trials: z.array(trialSchema),
+});
+
+export type DurabilityClass = z.infer<typeof durabilityClassSchema>;
+export type EncodedHistogram = z.infer<typeof histogramSchema>;
+export type Throughput = z.infer<typeof throughputSchema>;
+export type Sample = z.infer<typeof sampleSchema>;
+export type Verification = z.infer<typeof verificationSchema>;
+export type Load = z.infer<typeof loadSchema>;
+export type Configuration = z.infer<typeof configurationSchema>;
+export type Measured = z.infer<typeof measuredSchema>;
+export type Trial = z.infer<typeof trialSchema>;
+export type ScenarioRecord = z.infer<typeof scenarioRecordSchema>;
+export type ProbeResult = z.infer<typeof probeResultSchema>;
+export type Environment = z.infer<typeof environmentSchema>;
+export type Run = z.infer<typeof runSchema>;
