@@ -10,8 +10,8 @@
  * side needs an object, closure or promise per message.
  */
 
-import type { FlushPolicy } from "./flush-policy.js";
 import type { z } from "zod";
+import type { FlushPolicy } from "./flush-policy.js";
 import type { Heap } from "./heap.js";
 import type { Storage, StorageCounters } from "./storage/storage.js";
 
