@@ -143,7 +143,10 @@ export const trialSchema = z
     trialId: z.string(),
     scenarioId: z.string(),
     engine: z.string(),
-    /** Which values of the scenario's axes this trial has. */
+    /**
+     * Which value of each of the scenario's axes this trial has. A baseline runs only at an axis's first value where the
+     * axis does not matter to it (`raw` has no partitions); shares at the axis's other values refer to that trial.
+     */
     point: z.record(z.string(), scalar),
     /** 0-based; trials with equal scenario, engine, point and load differ in this alone. */
     repetition: count,
@@ -200,7 +203,14 @@ export const environmentSchema = z.strictObject({
   cpu: z.strictObject({ model: z.string(), logicalCores: z.int().positive(), governor: z.string().nullable() }),
   memoryBytes: count,
   memoryLimitBytes: count.nullable(),
-  node: z.strictObject({ version: z.string(), v8: z.string(), uv: z.string(), threadPoolSize: z.int().positive() }),
+  node: z.strictObject({
+    version: z.string(),
+    v8: z.string(),
+    uv: z.string(),
+    threadPoolSize: z.int().positive(),
+    /** Command-line flags and environment variables that every trial runs under. */
+    flags: z.array(z.string()),
+  }),
   device: z.strictObject({
     name: z.string().nullable(),
     model: z.string().nullable(),
@@ -221,7 +231,7 @@ export const environmentSchema = z.strictObject({
   dirtySettings: z.record(z.string(), z.number()),
   loadAverage: z.array(z.number()),
   checksumProviders: z.record(z.string(), z.string()),
-  /** Optional tools that are absent, one sentence each. */
+  /** Optional tools that are absent, and what else about the machine limits the figures; one sentence each. */
   notes: z.array(z.string()),
 });
 
