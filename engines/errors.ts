@@ -55,3 +55,9 @@ export class ClosedError extends EngineError {
   override name = "ClosedError";
   readonly code = "ERR_CLOSED";
 }
+
+/** This platform lacks what the call needs. */
+export class UnsupportedError extends EngineError {
+  override name = "UnsupportedError";
+  readonly code = "ERR_UNSUPPORTED";
+}

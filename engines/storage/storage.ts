@@ -27,7 +27,9 @@ export interface Storage {
   exists(path: string): boolean;
   /** Entries of a directory, sorted by name. */
   list(path: string): readonly DirectoryEntry[];
+  /** Creates the directory and the parents it lacks; nothing happens if it is there. */
   makeDirectory(path: string): void;
+  /** Removes an empty directory. */
   removeDirectory(path: string): void;
   remove(path: string): void;
   rename(from: string, to: string): void;
@@ -61,7 +63,10 @@ export interface StorageFile {
   write(source: Uint8Array, at: number, sizeBytes: number, positionBytes: number): void;
   /** Reads up to `sizeBytes`; fewer only at the end of the file. @returns bytes read */
   read(target: Uint8Array, at: number, sizeBytes: number, positionBytes: number): number;
-  /** fdatasync off this thread; what was written before the call is durable when it resolves. */
+  /**
+   * fdatasync off this thread; what was written before the call is durable when it resolves. After a rejection the
+   * kernel may have dropped those bytes: a later success says nothing of them.
+   */
   sync(): Promise<void>;
   /** fdatasync on this thread. */
   syncNow(): void;
@@ -71,9 +76,12 @@ export interface StorageFile {
   allocate(sizeBytes: number): void;
   /**
    * Maps the file shared and writable over the heap's window at `address` (from `heap.reserveWindow`): a kernel that
-   * encodes into the heap then encodes into the page cache.
+   * encodes into the heap then encodes into the page cache. `address` and `positionBytes` are multiples of 64 KiB, and
+   * the file has all those bytes: a store past its end would end the process (so does a store into a hole of a full
+   * disk: `allocate` first). The mapping outlives `close`.
    */
   map(address: number, sizeBytes: number, positionBytes: number): MappedRegion;
+  /** Syncs that are under way finish first, behind the caller's back. */
   close(): void;
 }
 

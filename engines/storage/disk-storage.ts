@@ -1,0 +1,322 @@
+import fs from "node:fs";
+import { dirname } from "node:path";
+import { type Heap, heap as processHeap } from "../heap.js";
+import { invariant } from "../invariant.js";
+import {
+  baseAddressOf,
+  lockFile,
+  mapAnonymous,
+  mapFile,
+  populate,
+  reserveBlocks,
+  syncMapping,
+  syncMappingNow,
+} from "./libc.js";
+import type { DirectoryEntry, MappedRegion, Storage, StorageCounters, StorageFile, StorageLock } from "./storage.js";
+
+const OPEN_FLAGS = {
+  create: fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_EXCL,
+  write: fs.constants.O_RDWR,
+  read: fs.constants.O_RDONLY,
+} as const;
+
+/** Mappings begin and end on multiples of this, whatever the page size of the machine. */
+const MAP_GRAIN_BYTES = 65_536;
+/** Small enough that a pool thread is soon free again for somebody's sync. */
+const POPULATE_STEP_BYTES = 8 << 20;
+const TOUCH_STEP_BYTES = 256 << 10;
+const SMALLEST_PAGE_BYTES = 4_096;
+
+/** The real operating system. Errors are those of `fs`: a `code`, a `syscall`, and always the `path`. */
+export class DiskStorage implements Storage {
+  readonly counters: StorageCounters = {
+    writeCalls: 0,
+    writtenBytes: 0,
+    readCalls: 0,
+    readBytes: 0,
+    syncCalls: 0,
+    filesOpened: 0,
+    filesCreated: 0,
+    filesDeleted: 0,
+  };
+
+  constructor(private readonly heap: Heap = processHeap) {}
+
+  open(path: string, mode: "create" | "write" | "read"): StorageFile {
+    const fd = fs.openSync(path, OPEN_FLAGS[mode]);
+    this.counters.filesOpened++;
+    if (mode === "create") this.counters.filesCreated++;
+    return new DiskFile(path, fd, this.counters, this.heap);
+  }
+
+  exists(path: string): boolean {
+    return fs.existsSync(path);
+  }
+
+  list(path: string): readonly DirectoryEntry[] {
+    return fs
+      .readdirSync(path, { withFileTypes: true })
+      .map(
+        (entry): DirectoryEntry => ({
+          name: entry.name,
+          kind: entry.isFile() ? "file" : entry.isDirectory() ? "directory" : "other",
+        }),
+      )
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  makeDirectory(path: string): void {
+    fs.mkdirSync(path, { recursive: true });
+  }
+
+  removeDirectory(path: string): void {
+    fs.rmdirSync(path);
+  }
+
+  remove(path: string): void {
+    fs.unlinkSync(path);
+    this.counters.filesDeleted++;
+  }
+
+  rename(from: string, to: string): void {
+    fs.renameSync(from, to);
+  }
+
+  syncDirectory(path: string): void {
+    const fd = fs.openSync(path, fs.constants.O_RDONLY);
+    try {
+      this.counters.syncCalls++;
+      onPath(path, () => fs.fsyncSync(fd));
+    } finally {
+      fs.closeSync(fd);
+    }
+  }
+
+  readAll(path: string): Uint8Array {
+    const content = fs.readFileSync(path);
+    this.counters.filesOpened++;
+    this.counters.readCalls++;
+    this.counters.readBytes += content.byteLength;
+    return content;
+  }
+
+  replaceAll(path: string, content: Uint8Array): void {
+    const temporary = `${path}.tmp`;
+    fs.rmSync(temporary, { force: true });
+    const file = this.open(temporary, "create");
+    try {
+      file.write(content, 0, content.byteLength, 0);
+      file.syncNow();
+    } finally {
+      file.close();
+    }
+    this.rename(temporary, path);
+    this.syncDirectory(dirname(path));
+  }
+
+  lock(path: string): StorageLock | null {
+    const fd = fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o644);
+    let locked = false;
+    try {
+      locked = onPath(path, () => lockFile(fd));
+    } finally {
+      if (!locked) fs.closeSync(fd);
+    }
+    return locked ? { release: () => fs.closeSync(fd) } : null;
+  }
+
+  freeBytes(path: string): number {
+    const { bavail, bsize } = fs.statfsSync(path);
+    return bavail * bsize;
+  }
+}
+
+class DiskFile implements StorageFile {
+  #isClosed = false;
+  #syncsUnderWay = 0;
+
+  constructor(
+    readonly path: string,
+    private readonly fd: number,
+    private readonly counters: StorageCounters,
+    private readonly heap: Heap,
+  ) {}
+
+  write(source: Uint8Array, at: number, sizeBytes: number, positionBytes: number): void {
+    this.#checkOpen();
+    let done = 0;
+    try {
+      while (done < sizeBytes) {
+        this.counters.writeCalls++;
+        const written = fs.writeSync(this.fd, source, at + done, sizeBytes - done, positionBytes + done);
+        this.counters.writtenBytes += written;
+        done += written;
+      }
+    } catch (error) {
+      throw withPath(error, this.path);
+    }
+  }
+
+  read(target: Uint8Array, at: number, sizeBytes: number, positionBytes: number): number {
+    this.#checkOpen();
+    let done = 0;
+    try {
+      while (done < sizeBytes) {
+        this.counters.readCalls++;
+        const read = fs.readSync(this.fd, target, at + done, sizeBytes - done, positionBytes + done);
+        if (read === 0) break;
+        this.counters.readBytes += read;
+        done += read;
+      }
+    } catch (error) {
+      throw withPath(error, this.path);
+    }
+    return done;
+  }
+
+  sync(): Promise<void> {
+    this.#checkOpen();
+    this.counters.syncCalls++;
+    this.#syncsUnderWay++;
+    return new Promise((resolve, reject) => {
+      fs.fdatasync(this.fd, (error) => {
+        this.#syncsUnderWay--;
+        if (this.#isClosed) this.#closeWhenIdle();
+        if (error) reject(withPath(error, this.path));
+        else resolve();
+      });
+    });
+  }
+
+  syncNow(): void {
+    this.#checkOpen();
+    this.counters.syncCalls++;
+    onPath(this.path, () => fs.fdatasyncSync(this.fd));
+  }
+
+  sizeBytes(): number {
+    this.#checkOpen();
+    return onPath(this.path, () => fs.fstatSync(this.fd).size);
+  }
+
+  truncate(sizeBytes: number): void {
+    this.#checkOpen();
+    onPath(this.path, () => fs.ftruncateSync(this.fd, sizeBytes));
+  }
+
+  allocate(sizeBytes: number): void {
+    this.#checkOpen();
+    onPath(this.path, () => {
+      if (reserveBlocks(this.fd, sizeBytes)) return;
+      if (fs.fstatSync(this.fd).size < sizeBytes) fs.ftruncateSync(this.fd, sizeBytes);
+    });
+  }
+
+  map(address: number, sizeBytes: number, positionBytes: number): MappedRegion {
+    this.#checkOpen();
+    invariant(
+      address % MAP_GRAIN_BYTES === 0 && positionBytes % MAP_GRAIN_BYTES === 0,
+      "a mapping begins on a multiple of 64 KiB, in the heap and in the file",
+    );
+    invariant(
+      sizeBytes > 0 && positionBytes + sizeBytes <= this.sizeBytes(),
+      "a mapping lies within the file: allocate or truncate it to its size first",
+    );
+    // A descriptor of its own lets the region be synced after the file was closed.
+    const fd = onPath(this.path, () => fs.openSync(this.path, fs.constants.O_RDWR));
+    const base = baseAddressOf(this.heap);
+    try {
+      onPath(this.path, () => mapFile(base + address, sizeBytes, fd, positionBytes));
+    } catch (error) {
+      fs.closeSync(fd);
+      throw error;
+    }
+    return new DiskRegion(address, sizeBytes, new DiskFile(this.path, fd, this.counters, this.heap), this.heap);
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#closeWhenIdle();
+  }
+
+  /** A descriptor closed under a sync could by then be somebody else's file. */
+  #closeWhenIdle(): void {
+    if (this.#syncsUnderWay === 0) fs.closeSync(this.fd);
+  }
+
+  #checkOpen(): void {
+    invariant(!this.#isClosed, "a file is not used after it was closed");
+  }
+}
+
+class DiskRegion implements MappedRegion {
+  #isMapped = true;
+
+  constructor(
+    readonly address: number,
+    readonly sizeBytes: number,
+    private readonly file: DiskFile,
+    private readonly heap: Heap,
+  ) {}
+
+  async populate(at: number, sizeBytes: number): Promise<void> {
+    invariant(at >= 0 && at + sizeBytes <= this.sizeBytes, "only the region's own pages are populated");
+    const base = baseAddressOf(this.heap);
+    const end = at + sizeBytes;
+    let from = at - (at % MAP_GRAIN_BYTES);
+    while (from < end && this.#isMapped) {
+      const step = Math.min(POPULATE_STEP_BYTES, end - from);
+      if (!(await populate(base + this.address + from, step))) return this.#touch(from, end);
+      from += step;
+    }
+  }
+
+  /** The fallback: an atomic OR with nothing dirties a page and changes no byte, whoever else is writing it. */
+  async #touch(from: number, end: number): Promise<void> {
+    for (let at = from; at < end && this.#isMapped; at += SMALLEST_PAGE_BYTES) {
+      Atomics.or(this.heap.bytes, this.address + at, 0);
+      if (at % TOUCH_STEP_BYTES === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  async sync(): Promise<void> {
+    invariant(this.#isMapped, "a region is not used after it was unmapped");
+    if (process.platform === "darwin") await syncMapping(baseAddressOf(this.heap) + this.address, this.sizeBytes);
+    await this.file.sync();
+  }
+
+  syncNow(): void {
+    invariant(this.#isMapped, "a region is not used after it was unmapped");
+    if (process.platform === "darwin") syncMappingNow(baseAddressOf(this.heap) + this.address, this.sizeBytes);
+    this.file.syncNow();
+  }
+
+  unmap(): void {
+    if (!this.#isMapped) return;
+    this.#isMapped = false;
+    const wholeBytes = Math.ceil(this.sizeBytes / MAP_GRAIN_BYTES) * MAP_GRAIN_BYTES;
+    onPath(this.file.path, () => mapAnonymous(baseAddressOf(this.heap) + this.address, wholeBytes));
+    this.file.close();
+  }
+}
+
+function onPath<T>(path: string, call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw withPath(error, path);
+  }
+}
+
+/** Calls on a descriptor fail without naming the file. */
+function withPath(error: unknown, path: string): unknown {
+  if (error instanceof Error && (error as NodeJS.ErrnoException).code !== undefined) {
+    const failure = error as NodeJS.ErrnoException;
+    if (failure.path === undefined) {
+      failure.path = path;
+      failure.message += ` '${path}'`;
+    }
+  }
+  return error;
+}
