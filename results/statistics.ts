@@ -62,7 +62,8 @@ export function bootstrapInterval(
 
 /**
  * Ratio of the medians of two independent sets of positive values, with its bootstrap interval: each set is resampled by
- * itself. Medians are taken of logarithms, so that the ratio of swapped sets is exactly the inverse.
+ * itself. Medians are taken of logarithms, so that the ratio of swapped sets is exactly the inverse. At 95 % it held the
+ * truth in 90 %, 92 % and 96 to 97 % of simulated log-normal sets of 3, 4 and 5 to 20 values each.
  */
 export function ratioOfMedians(
   numerators: readonly number[],
@@ -81,15 +82,15 @@ export function ratioOfMedians(
 }
 
 /**
- * Median of the ratios of paired positive values (value i of both sets taken under the same conditions), on the log
- * scale, with its bootstrap interval over pairs.
+ * Ratio of paired positive values (value i of both sets taken under the same conditions), with its exact interval: Hodges
+ * and Lehmann's centre of the log ratios. Six pairs are the fewest that have a finite interval at 95 %, five at 90 %.
  */
-export function medianOfRatios(
+export function ratioOfPairs(
   numerators: readonly number[],
   denominators: readonly number[],
-  options: IntervalOptions = {},
+  confidence = 0.95,
 ): Estimate {
-  return exponential(bootstrapInterval(logRatios(numerators, denominators), median, options));
+  return exponential(hodgesLehmannCentre(logRatios(numerators, denominators), confidence));
 }
 
 /** ln(numerator / denominator) of each pair. @throws RangeError unless as many of both, all positive */
