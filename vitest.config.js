@@ -4,7 +4,6 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["dist/**/*.test.js"],
-    exclude: ["**/node_modules/**"],
     exclude: ["node_modules"],
     testTimeout: 60_000,
     hookTimeout: 60_000,
