@@ -66,6 +66,7 @@ export interface EngineEvent {
   readonly detail?: string;
 }
 
+/** Its methods may be called within `append`, and then also for the message that is being appended. */
 export interface EngineListener {
   /** The oldest `messageCount` unacknowledged messages of `partition` have reached what the flush policy promises. */
   acknowledged(partition: PartitionHandle, baseOffset: number, messageCount: number): void;

@@ -18,3 +18,8 @@ export const flushPolicySchema = z.union([
 ]);
 
 export type FlushPolicy = z.infer<typeof flushPolicySchema>;
+
+/** What an acknowledgement under `policy` means, for an engine that writes before it acknowledges. */
+export function durabilityOf(policy: FlushPolicy): "D1" | "D2" {
+  return policy === "sync" ? "D2" : "D1";
+}
