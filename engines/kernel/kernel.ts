@@ -4,6 +4,10 @@ import type { Heap } from "../heap.js";
 /** The kernel's functions; addresses are heap addresses. Their documentation stands in `assembly/`. */
 export interface Kernel {
   copyBytes(target: number, source: number, sizeBytes: number): void;
+
+  /** Returns a signed 32-bit number: `>>> 0` makes it the unsigned checksum. */
+  crc32(address: number, sizeBytes: number, previous: number): number;
+  crc32c(address: number, sizeBytes: number, previous: number): number;
 }
 
 const module = new WebAssembly.Module(readFileSync(new URL("./kernel.wasm", import.meta.url)));
