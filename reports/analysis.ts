@@ -1,0 +1,633 @@
+/**
+ * A run into what reports show: per scenario the points, engines and loads with median, interval, share of the limits,
+ * merged latencies and the comparisons between engines. Pure: a stored run in, plain data out; words and pixels are made
+ * elsewhere.
+ */
+
+import type { DurabilityClass, Load, ProbeResult, Run, ScenarioRecord, Trial } from "../results/schema.js";
+import { bootstrapInterval, type Estimate, median, ratioOfPairs } from "../results/statistics.js";
+import { type LatencySummary, PERCENTILES, summariseLatency, trialPercentile } from "./histograms.js";
+
+export type Scalar = string | number | boolean;
+
+/** Values of all axes of a scenario, in its order. */
+export interface Point {
+  /** Equal exactly for equal values. */
+  key: string;
+  values: readonly Scalar[];
+}
+
+export interface Axis {
+  path: string;
+  label: string;
+  /** Those that some trial has, in the order of the scenario. */
+  values: readonly Scalar[];
+  isNumeric: boolean;
+}
+
+/** A figure of an engine as a share of a limit that the same run measured. */
+export interface Share {
+  share: number;
+  /** Where the limit was measured, if not at the figure's own point. */
+  referencePoint: Point | null;
+}
+
+/** What several trials of one engine at one point under one load came to. Figures are null if no trial is ok. */
+export interface Group {
+  engine: string;
+  isBaseline: boolean;
+  point: Point;
+  load: Load;
+  /** "closed" or "open 0.7": equal for loads that are compared with each other. */
+  loadKey: string;
+  /** Those that are ok, by repetition. */
+  trials: readonly Trial[];
+  failedCount: number;
+  durabilityClasses: readonly DurabilityClass[];
+  acknowledged: Estimate | null;
+  durable: Estimate | null;
+  /** Payload bytes a second, medians. */
+  acknowledgedBytesPerSecond: number | null;
+  durableBytesPerSecond: number | null;
+  responseTime: LatencySummary | null;
+  serviceTime: LatencySummary | null;
+  scheduleLag: LatencySummary | null;
+  /** Acknowledged ÷ acknowledged and durable ÷ durable of `raw`; closed loop only. */
+  ofRaw: { acknowledged: Share; durable: Share } | null;
+  /** Acknowledged ÷ acknowledged of `null`; closed loop only. */
+  ofNull: Share | null;
+  /** Within 2× of `null`: the figure says as much about the harness as about the engine. */
+  isHarnessBound: boolean;
+  /** Acknowledged ÷ the probe's buffered and durable ÷ its direct sequential write; closed loop only. */
+  ofDevice: { acknowledged: number | null; durable: number | null } | null;
+  unsteadyCount: number;
+  /** Medians over trials. */
+  finalFlushNs: number | null;
+  dirtyBytesAtEnd: number | null;
+  batchMessages: number | null;
+  syncsPerMessage: number | null;
+  /** Bytes written by the engine for each byte of payload. */
+  writtenPerPayloadByte: number | null;
+}
+
+export type Figure = ScenarioRecord["figure"];
+
+/** Two engines at one point under one load, from trials of equal repetition. */
+export interface Comparison {
+  point: Point;
+  loadKey: string;
+  load: Load;
+  /** The better one by point estimate. */
+  leader: Group;
+  other: Group;
+  /** How much better, at least 1: rate of the leader ÷ the other's, or the other's latency ÷ the leader's. */
+  ratio: Estimate;
+  pairCount: number;
+  /** Whether the ratio's interval leaves 1 out. */
+  isDistinct: boolean;
+  figure: Figure;
+  /** Set for response times. */
+  percentile: number | null;
+}
+
+/** Two engines that may not be compared there, and why. */
+export interface RefusedComparison {
+  point: Point;
+  loadKey: string;
+  engines: readonly [string, string];
+  reason: "durability class" | "no figures";
+}
+
+/** How an engine's figure changed from the first to the last value of the x axis. */
+export interface Trend {
+  group: Group;
+  from: Point;
+  to: Point;
+  loadKey: string;
+  /** Figure at the last ÷ figure at the first value. */
+  ratio: Estimate;
+  pairCount: number;
+  percentile: number | null;
+  /** The two ends differ in durability class: the ratio also shows the price of the class. */
+  crossesClasses: boolean;
+}
+
+/** The points that differ in the x axis only. */
+export interface Facet {
+  /** Values of all axes but x, with the axes they belong to. */
+  values: readonly { axis: Axis; value: Scalar }[];
+  points: readonly Point[];
+}
+
+export interface Warning {
+  text: string;
+  /** Which trials it was said of: engine and how often. */
+  engines: ReadonlyMap<string, number>;
+}
+
+export interface ScenarioAnalysis {
+  record: ScenarioRecord;
+  axes: readonly Axis[];
+  /** Index of the axis that charts and answers run along; null if nothing varies. */
+  xAxis: number | null;
+  points: readonly Point[];
+  facets: readonly Facet[];
+  groups: readonly Group[];
+  comparisons: readonly Comparison[];
+  refused: readonly RefusedComparison[];
+  trends: readonly Trend[];
+  failedTrials: readonly Trial[];
+  warnings: readonly Warning[];
+  /** The classes of its engines' figures; more than one calls for a banner. */
+  durabilityClasses: readonly DurabilityClass[];
+}
+
+export interface DeviceLimits {
+  /** Sequential write through the page cache, the fastest block size probed. */
+  bufferedWrite: ProbeResult | null;
+  /** The same past the page cache. */
+  directWrite: ProbeResult | null;
+}
+
+export interface RunAnalysis {
+  scenarios: readonly ScenarioAnalysis[];
+  device: DeviceLimits;
+  /** Every engine of the run, compared ones before baselines: the order of colours. */
+  engines: readonly string[];
+  baselines: readonly string[];
+  failedCount: number;
+  /** Trials of scenarios that the run does not describe. */
+  strayTrials: readonly Trial[];
+}
+
+/** An engine within this factor of `null` is harness-bound (method rule 16). */
+const HARNESS_BOUND_FACTOR = 2;
+
+export function analyse(run: Run): RunAnalysis {
+  const device = deviceLimits(run.probe);
+  const known = new Set(run.scenarios.map((scenario) => scenario.id));
+  const names = (of: (record: ScenarioRecord) => string[]) => [...new Set(run.scenarios.flatMap(of))];
+  const engines = names((record) => record.engines);
+  return {
+    scenarios: run.scenarios.map((record) =>
+      analyseScenario(
+        record,
+        run.trials.filter((trial) => trial.scenarioId === record.id),
+        device,
+        run.seed,
+      ),
+    ),
+    device,
+    engines,
+    baselines: names((record) => record.baselines).filter((name) => !engines.includes(name)),
+    failedCount: run.trials.filter((trial) => trial.status === "failed").length,
+    strayTrials: run.trials.filter((trial) => !known.has(trial.scenarioId)),
+  };
+}
+
+/** The group of an engine at a point under a load, if it was tried. */
+export function findGroup(groups: readonly Group[], engine: string, point: Point, loadKey: string): Group | undefined {
+  return groups.find((group) => group.engine === engine && group.point.key === point.key && group.loadKey === loadKey);
+}
+
+export function loadKeyOf(load: Load): string {
+  return load.model === "closed" ? "closed" : `open ${load.capacityFraction} ${load.arrivals}`;
+}
+
+function analyseScenario(
+  record: ScenarioRecord,
+  trials: readonly Trial[],
+  device: DeviceLimits,
+  seed: number,
+): ScenarioAnalysis {
+  const axes = record.axes.map((axis) => usedAxis(axis, trials));
+  const points = pointsInOrder(axes, trials);
+  const groups = groupTrials(record, points, trials, seed);
+  addShares(groups, axes, device);
+  const xAxis = chooseXAxis(axes);
+  const facets = facetsOf(axes, xAxis, points);
+  const { comparisons, refused } = compareEngines(record, points, groups);
+  const engineGroups = groups.filter((group) => !group.isBaseline);
+  return {
+    record,
+    axes,
+    xAxis,
+    points,
+    facets,
+    groups,
+    comparisons,
+    refused,
+    trends: trendsOf(record, facets, groups),
+    failedTrials: trials.filter((trial) => trial.status === "failed"),
+    warnings: gatherWarnings(trials),
+    durabilityClasses: classesOf(engineGroups.flatMap((group) => group.trials)),
+  };
+}
+
+function usedAxis(axis: ScenarioRecord["axes"][number], trials: readonly Trial[]): Axis {
+  const seen = new Set(trials.map((trial) => trial.point[axis.path]).filter((value) => value !== undefined));
+  const values = axis.values.filter((value) => seen.has(value));
+  return { path: axis.path, label: axis.label, values, isNumeric: values.every((value) => typeof value === "number") };
+}
+
+function pointOf(axes: readonly Axis[], trial: Trial): Point {
+  const values = axes.map((axis) => trial.point[axis.path] ?? "");
+  return { key: JSON.stringify(values), values };
+}
+
+/** In the order of the axes' values, the last axis varying fastest. */
+function pointsInOrder(axes: readonly Axis[], trials: readonly Trial[]): Point[] {
+  const byKey = new Map(trials.map((trial) => pointOf(axes, trial)).map((point) => [point.key, point]));
+  const rank = (point: Point) => point.values.map((value, i) => axes[i]!.values.indexOf(value));
+  return [...byKey.values()].sort((a, b) => {
+    const [ranksA, ranksB] = [rank(a), rank(b)];
+    const first = ranksA.findIndex((value, i) => value !== ranksB[i]);
+    return first === -1 ? 0 : ranksA[first]! - ranksB[first]!;
+  });
+}
+
+/** The numeric axis with most values; without one the first; null if no axis has two. */
+function chooseXAxis(axes: readonly Axis[]): number | null {
+  let best: number | null = null;
+  for (const [index, axis] of axes.entries()) {
+    if (axis.values.length < 2) continue;
+    const current = best === null ? null : axes[best]!;
+    const isBetter =
+      current === null ||
+      (axis.isNumeric && !current.isNumeric) ||
+      (axis.isNumeric === current.isNumeric && axis.values.length > current.values.length);
+    if (isBetter) best = index;
+  }
+  return best;
+}
+
+function facetsOf(axes: readonly Axis[], xAxis: number | null, points: readonly Point[]): Facet[] {
+  const facets = new Map<string, { values: { axis: Axis; value: Scalar }[]; points: Point[] }>();
+  for (const point of points) {
+    const values = axes.map((axis, i) => ({ axis, value: point.values[i]! })).filter((_, i) => i !== xAxis);
+    const key = JSON.stringify(values.map(({ value }) => value));
+    const facet = facets.get(key) ?? { values, points: [] };
+    facet.points.push(point);
+    facets.set(key, facet);
+  }
+  return [...facets.values()];
+}
+
+function groupTrials(
+  record: ScenarioRecord,
+  points: readonly Point[],
+  trials: readonly Trial[],
+  seed: number,
+): Group[] {
+  const axes = record.axes.map((axis) => usedAxis(axis, trials));
+  const byKey = new Map<string, Trial[]>();
+  for (const trial of trials) {
+    const key = JSON.stringify([pointOf(axes, trial).key, trial.engine, loadKeyOf(trial.configuration.load)]);
+    byKey.set(key, [...(byKey.get(key) ?? []), trial]);
+  }
+  const groups: Group[] = [];
+  for (const point of points) {
+    for (const engine of [...record.engines, ...record.baselines.filter((name) => !record.engines.includes(name))]) {
+      const loadKeys = new Set(
+        trials.filter((trial) => trial.engine === engine).map((trial) => loadKeyOf(trial.configuration.load)),
+      );
+      for (const loadKey of [...loadKeys].sort()) {
+        const members = byKey.get(JSON.stringify([point.key, engine, loadKey]));
+        if (members === undefined) continue;
+        groups.push(makeGroup(engine, !record.engines.includes(engine), point, loadKey, members, seed));
+      }
+    }
+  }
+  return groups;
+}
+
+function makeGroup(
+  engine: string,
+  isBaseline: boolean,
+  point: Point,
+  loadKey: string,
+  members: readonly Trial[],
+  seed: number,
+): Group {
+  const trials = members.filter((trial) => trial.measured !== null).sort((a, b) => a.repetition - b.repetition);
+  const measured = trials.map((trial) => trial.measured!);
+  const estimate = (values: number[]) => (values.length === 0 ? null : medianWithInterval(values, seed));
+  const middle = (values: (number | null)[]) => {
+    const known = values.filter((value) => value !== null);
+    return known.length === 0 ? null : median(known);
+  };
+  return {
+    engine,
+    isBaseline,
+    point,
+    load: representativeLoad(members),
+    loadKey,
+    trials,
+    failedCount: members.length - trials.length,
+    durabilityClasses: classesOf(trials),
+    acknowledged: estimate(measured.map((one) => one.acknowledged.messagesPerSecond)),
+    durable: estimate(measured.map((one) => one.durable.messagesPerSecond)),
+    acknowledgedBytesPerSecond: middle(measured.map((one) => one.acknowledged.payloadBytesPerSecond)),
+    durableBytesPerSecond: middle(measured.map((one) => one.durable.payloadBytesPerSecond)),
+    responseTime: summariseLatency(
+      measured.map((one) => one.responseTime),
+      true,
+    ),
+    serviceTime: summariseLatency(
+      measured.map((one) => one.serviceTime),
+      false,
+    ),
+    scheduleLag: summariseLatency(
+      measured.map((one) => one.scheduleLag).filter((lag) => lag !== null),
+      false,
+    ),
+    ofRaw: null,
+    ofNull: null,
+    isHarnessBound: false,
+    ofDevice: null,
+    unsteadyCount: measured.filter((one) => !one.steady).length,
+    finalFlushNs: middle(measured.map((one) => one.finalFlushNs)),
+    dirtyBytesAtEnd: middle(measured.map((one) => one.dirtyBytesAtEnd)),
+    batchMessages: middle(
+      measured.map(({ counters }) => (counters.batches === 0 ? null : counters.appendedMessages / counters.batches)),
+    ),
+    syncsPerMessage: middle(
+      measured.map(({ counters }) =>
+        counters.acknowledgedMessages === 0 ? null : counters.syncCalls / counters.acknowledgedMessages,
+      ),
+    ),
+    writtenPerPayloadByte: middle(
+      trials.map(({ measured: one, configuration }) => {
+        const payloadBytes = one!.counters.appendedMessages * configuration.messages.sizeBytes;
+        return payloadBytes === 0 ? null : one!.counters.writtenBytes / payloadBytes;
+      }),
+    ),
+  };
+}
+
+function medianWithInterval(values: readonly number[], seed: number): Estimate {
+  return { ...bootstrapInterval(values, median, { seed }), confidence: attainableConfidence(values.length) };
+}
+
+/** Open-loop trials of one group have each their own rate, a fraction of a capacity: the median stands for them. */
+function representativeLoad(members: readonly Trial[]): Load {
+  const loads = members.map((trial) => trial.configuration.load);
+  const first = loads[0]!;
+  if (first.model === "closed") return first;
+  const rates = loads.flatMap((load) => (load.model === "open" ? [load.ratePerSecond] : []));
+  return { ...first, ratePerSecond: median(rates) };
+}
+
+function classesOf(trials: readonly Trial[]): DurabilityClass[] {
+  return [...new Set(trials.flatMap((trial) => trial.measured?.durabilityClass ?? []))].sort();
+}
+
+/** Fills in shares of `raw`, `null` and the device for closed-loop groups: a paced load has no share of a ceiling. */
+function addShares(groups: readonly Group[], axes: readonly Axis[], device: DeviceLimits): void {
+  for (const group of groups) {
+    if (group.loadKey !== "closed" || group.acknowledged === null) continue;
+    const raw = group.engine === "raw" ? undefined : nearestReference(groups, axes, group, "raw", isFairRaw);
+    if (raw !== undefined) {
+      group.ofRaw = {
+        acknowledged: shareOf(group.acknowledged, raw.acknowledged!, raw, group),
+        durable: shareOf(group.durable!, raw.durable!, raw, group),
+      };
+    }
+    const nothing = group.engine === "null" ? undefined : nearestReference(groups, axes, group, "null", isFairNull);
+    if (nothing !== undefined) {
+      group.ofNull = shareOf(group.acknowledged, nothing.acknowledged!, nothing, group);
+      group.isHarnessBound = group.ofNull.share * HARNESS_BOUND_FACTOR >= 1;
+    }
+    if (group.engine !== "null") {
+      group.ofDevice = {
+        acknowledged: ratioTo(group.acknowledgedBytesPerSecond, device.bufferedWrite),
+        durable: ratioTo(group.durableBytesPerSecond, device.directWrite),
+      };
+    }
+  }
+}
+
+function shareOf(figure: Estimate, limit: Estimate, reference: Group, group: Group): Share {
+  return {
+    share: limit.point === 0 ? 0 : figure.point / limit.point,
+    referencePoint: reference.point.key === group.point.key ? null : reference.point,
+  };
+}
+
+function ratioTo(bytesPerSecond: number | null, probe: ProbeResult | null): number | null {
+  return bytesPerSecond === null || probe === null ? null : bytesPerSecond / probe.bytesPerSecond;
+}
+
+/** `raw` writes bytes and syncs: size of message, flush policy and messages in flight must be those of the figure. */
+function isFairRaw(reference: Group, group: Group): boolean {
+  const [a, b] = [reference.trials[0]!.configuration, group.trials[0]!.configuration];
+  return (
+    a.messages.sizeBytes === b.messages.sizeBytes &&
+    a.load.inFlight === b.load.inFlight &&
+    JSON.stringify(a.settings.flush) === JSON.stringify(b.settings.flush)
+  );
+}
+
+/** `null` stores nothing, so that only what the load generator does must be alike. */
+function isFairNull(reference: Group, group: Group): boolean {
+  return reference.trials[0]!.configuration.messages.sizeBytes === group.trials[0]!.configuration.messages.sizeBytes;
+}
+
+function nearestReference(
+  groups: readonly Group[],
+  axes: readonly Axis[],
+  group: Group,
+  baseline: string,
+  isFair: (reference: Group, group: Group) => boolean,
+): Group | undefined {
+  let nearest: Group | undefined;
+  let least = Number.POSITIVE_INFINITY;
+  for (const candidate of groups) {
+    if (candidate.engine !== baseline || candidate.loadKey !== "closed" || candidate.acknowledged === null) continue;
+    const distance = distanceBetween(axes, candidate.point, group.point);
+    if (distance < least && isFair(candidate, group)) {
+      nearest = candidate;
+      least = distance;
+    }
+  }
+  return nearest;
+}
+
+/** Steps along the axes. */
+function distanceBetween(axes: readonly Axis[], a: Point, b: Point): number {
+  return axes.reduce((sum, axis, i) => {
+    return sum + Math.abs(axis.values.indexOf(a.values[i]!) - axis.values.indexOf(b.values[i]!));
+  }, 0);
+}
+
+function compareEngines(
+  record: ScenarioRecord,
+  points: readonly Point[],
+  groups: readonly Group[],
+): { comparisons: Comparison[]; refused: RefusedComparison[] } {
+  const comparisons: Comparison[] = [];
+  const refused: RefusedComparison[] = [];
+  const loadKeys = comparedLoads(record.figure, groups);
+  for (const point of points) {
+    for (const loadKey of loadKeys) {
+      for (const [first, second] of pairs(record.engines)) {
+        const a = findGroup(groups, first, point, loadKey);
+        const b = findGroup(groups, second, point, loadKey);
+        if (a === undefined || b === undefined) continue;
+        const result = compare(record.figure, a, b);
+        if (typeof result === "string") refused.push({ point, loadKey, engines: [first, second], reason: result });
+        else comparisons.push(result);
+      }
+    }
+  }
+  return { comparisons, refused };
+}
+
+/** Throughput is compared in the closed loop, response time in the open one, for which alone it is honest. */
+function comparedLoads(figure: Figure, groups: readonly Group[]): string[] {
+  const keys = [...new Set(groups.map((group) => group.loadKey))].sort();
+  const open = keys.filter((key) => key !== "closed");
+  if (figure === "responseTime") return open.length > 0 ? open : keys;
+  return keys.includes("closed") ? ["closed"] : open;
+}
+
+function compare(figure: Figure, a: Group, b: Group): Comparison | RefusedComparison["reason"] {
+  if (a.trials.length === 0 || b.trials.length === 0) return "no figures";
+  if (a.durabilityClasses.join() !== b.durabilityClasses.join()) return "durability class";
+  const percentile = figure === "responseTime" ? commonPercentile([a, b]) : null;
+  const paired = pairTrials(a.trials, b.trials, figure, percentile);
+  if (paired === null) return "no figures";
+  const ratio = pairedRatio(paired.first, paired.second);
+  const firstLeads = figure === "responseTime" ? ratio.point <= 1 : ratio.point >= 1;
+  const atLeastOne = ratio.point >= 1 ? ratio : inverse(ratio);
+  return {
+    point: a.point,
+    loadKey: a.loadKey,
+    load: a.load,
+    leader: firstLeads ? a : b,
+    other: firstLeads ? b : a,
+    ratio: atLeastOne,
+    pairCount: paired.first.length,
+    isDistinct: paired.first.length > 1 && atLeastOne.lower > 1,
+    figure,
+    percentile,
+  };
+}
+
+/** One pair has no interval: infinite bounds. */
+function pairedRatio(numerators: readonly number[], denominators: readonly number[]): Estimate {
+  return ratioOfPairs(numerators, denominators, attainableConfidence(numerators.length));
+}
+
+/**
+ * Of an interval from that many trials: 95 %, or of fewer than 6 what their whole range holds the median with. Five
+ * trials reach 93.75 %, three 75 %, one nothing.
+ */
+export function attainableConfidence(count: number): number {
+  return Math.min(0.95, 1 - 2 ** (1 - count));
+}
+
+function inverse(ratio: Estimate): Estimate {
+  return {
+    point: 1 / ratio.point,
+    lower: 1 / ratio.upper,
+    upper: ratio.lower <= 0 ? Number.POSITIVE_INFINITY : 1 / ratio.lower,
+    confidence: ratio.confidence,
+  };
+}
+
+/** p99 where every trial has enough samples for it, or the highest percentile below that has. */
+function commonPercentile(groups: readonly Group[]): number {
+  const candidates = PERCENTILES.filter((percentile) => percentile <= 99).toReversed();
+  const trials = groups.flatMap((group) => group.trials);
+  return (
+    candidates.find((percentile) =>
+      trials.every((trial) => trialPercentile(trial.measured!.responseTime, percentile) !== null),
+    ) ?? 50
+  );
+}
+
+function pairTrials(
+  first: readonly Trial[],
+  second: readonly Trial[],
+  figure: Figure,
+  percentile: number | null,
+): { first: number[]; second: number[] } | null {
+  const result = { first: [] as number[], second: [] as number[] };
+  for (const trial of first) {
+    const partner = second.find((candidate) => candidate.repetition === trial.repetition);
+    if (partner === undefined) continue;
+    const a = figureOf(trial, figure, percentile);
+    const b = figureOf(partner, figure, percentile);
+    if (a === null || b === null || a <= 0 || b <= 0) continue;
+    result.first.push(a);
+    result.second.push(b);
+  }
+  return result.first.length === 0 ? null : result;
+}
+
+function figureOf(trial: Trial, figure: Figure, percentile: number | null): number | null {
+  const measured = trial.measured!;
+  if (figure === "responseTime") return trialPercentile(measured.responseTime, percentile ?? 50);
+  return measured[figure].messagesPerSecond;
+}
+
+function trendsOf(record: ScenarioRecord, facets: readonly Facet[], groups: readonly Group[]): Trend[] {
+  const trends: Trend[] = [];
+  for (const { points } of facets) {
+    const from = points[0]!;
+    const to = points.at(-1)!;
+    if (from.key === to.key) continue;
+    for (const engine of record.engines) {
+      for (const loadKey of comparedLoads(record.figure, groups)) {
+        const start = findGroup(groups, engine, from, loadKey);
+        const end = findGroup(groups, engine, to, loadKey);
+        if (start === undefined || end === undefined) continue;
+        const percentile = record.figure === "responseTime" ? commonPercentile([start, end]) : null;
+        const paired = pairTrials(end.trials, start.trials, record.figure, percentile);
+        if (paired === null) continue;
+        trends.push({
+          group: end,
+          from,
+          to,
+          loadKey,
+          ratio: pairedRatio(paired.first, paired.second),
+          pairCount: paired.first.length,
+          percentile,
+          crossesClasses: start.durabilityClasses.join() !== end.durabilityClasses.join(),
+        });
+      }
+    }
+  }
+  return trends;
+}
+
+function* pairs<T>(items: readonly T[]): Generator<[T, T]> {
+  for (let i = 0; i < items.length; i++) {
+    for (let j = i + 1; j < items.length; j++) yield [items[i]!, items[j]!];
+  }
+}
+
+function gatherWarnings(trials: readonly Trial[]): Warning[] {
+  const byText = new Map<string, Map<string, number>>();
+  for (const trial of trials) {
+    for (const text of trial.warnings) {
+      const engines = byText.get(text) ?? new Map<string, number>();
+      engines.set(trial.engine, (engines.get(trial.engine) ?? 0) + 1);
+      byText.set(text, engines);
+    }
+  }
+  return [...byText].map(([text, engines]) => ({ text, engines }));
+}
+
+/** The harness's own probe is the limit; fio only cross-checks it. */
+function deviceLimits(probe: readonly ProbeResult[]): DeviceLimits {
+  const fastest = (id: ProbeResult["id"]) => {
+    const usable = probe.filter((one) => one.id === id && one.tool === "logduel" && one.unavailable === null);
+    return usable.reduce<ProbeResult | null>(
+      (best, one) => (one.bytesPerSecond > (best?.bytesPerSecond ?? 0) ? one : best),
+      null,
+    );
+  };
+  return { bufferedWrite: fastest("buffered-write"), directWrite: fastest("direct-write") };
+}

@@ -1,0 +1,318 @@
+/**
+ * What a scenario's figures say, in sentences. Neutral: they set numbers beside the expectation and leave the verdict to
+ * the reader.
+ */
+
+import type { Axis, Comparison, Group, Point, RunAnalysis, ScenarioAnalysis, Trend } from "./analysis.js";
+import { findGroup } from "./analysis.js";
+import { formatRate, formatRatio, formatShare, formatTime, percentileName, threeDigits } from "./format.js";
+import {
+  axisValueWords,
+  classWords,
+  confidenceWords,
+  countWords,
+  facetWords,
+  hasInterval,
+  intervalWords,
+  listWords,
+  loadWords,
+  pointWords,
+} from "./words.js";
+
+export interface Answer {
+  /** The question answered in one or two sentences. */
+  headline: string;
+  /** More of the same: other points, shares of the limits, what could not be compared. */
+  details: string[];
+  /** The figures that the scenario's `refutedIf` speaks of. */
+  measured: string[];
+}
+
+/** More facets than this are counted, and listed only in the details. */
+const FACETS_IN_HEADLINE = 2;
+
+export function answer(scenario: ScenarioAnalysis): Answer {
+  const shares = shareSentences(scenario);
+  const main = mainComparisons(scenario);
+  const measured = trendSentences(scenario);
+  if (main.length === 0) {
+    const [first, ...rest] = singleEngineSentences(scenario);
+    return {
+      headline: first ?? "No trial of this scenario has figures, so the question stays open.",
+      details: [...rest, ...shares, ...refusedSentences(scenario)],
+      measured,
+    };
+  }
+  const isBrief = scenario.facets.length <= FACETS_IN_HEADLINE;
+  const ends = endSentences(scenario, main);
+  const headline = isBrief ? ends : [tallySentence(main), extremesSentence(scenario, main)];
+  const details = [
+    ...(isBrief ? [] : ends),
+    ...crossingSentences(scenario, main),
+    ...otherLoadSentences(scenario, main),
+    ...refusedSentences(scenario),
+  ];
+  if (scenario.xAxis === null) headline.push(...shares);
+  else details.push(...shares);
+  return { headline: headline.join(" "), details, measured: [...measured, ...ratioCourseSentences(scenario, main)] };
+}
+
+/** One paragraph on the run as a whole. */
+export function summary(analysis: RunAnalysis, trialCount: number, plannedTrialCount: number): string {
+  const { scenarios, engines, baselines, failedCount } = analysis;
+  const ran =
+    trialCount === plannedTrialCount
+      ? `${countWords(trialCount, "trial")}, each a fresh process`
+      : `${countWords(trialCount, "trial")} of ${plannedTrialCount} planned, each a fresh process`;
+  const against = baselines.length === 0 ? "" : ` against the ${countLess(baselines.length)} ${listWords(baselines)}`;
+  const failed =
+    failedCount === 0
+      ? "None failed."
+      : `${countWords(failedCount, "trial")} failed; failed trials are listed with their causes and never ranked.`;
+  return `${countWords(scenarios.length, "scenario")} put ${listWords(engines)} to the test${against}: ${ran}. ${failed}`;
+}
+
+function countLess(count: number): string {
+  return count === 1 ? "baseline" : "baselines";
+}
+
+/** Those of the load that the answer speaks of: the closed loop, or the highest paced rate that was compared. */
+function mainComparisons(scenario: ScenarioAnalysis): Comparison[] {
+  const keys = [...new Set(scenario.comparisons.map((comparison) => comparison.loadKey))].sort();
+  return scenario.comparisons.filter((comparison) => comparison.loadKey === keys.at(-1));
+}
+
+/** For each facet one sentence: who leads at the first and who at the last value of the x axis. */
+function endSentences(scenario: ScenarioAnalysis, comparisons: readonly Comparison[]): string[] {
+  return scenario.facets.flatMap(({ values, points }) => {
+    const here = comparisons.filter((comparison) => points.some((point) => point.key === comparison.point.key));
+    if (here.length === 0) return [];
+    const place = facetWords(values);
+    const prefix = place === "" ? "" : `${place}: `;
+    const ends = [...new Set([here[0]!.point.key, here.at(-1)!.point.key])];
+    const clauses = ends.map((key) => {
+      const atEnd = here.filter((comparison) => comparison.point.key === key);
+      const where = xWords(scenario, atEnd[0]!.point);
+      const clause = atEnd.map((comparison) => comparisonClause(comparison)).join("; ");
+      return where === "" ? clause : `at ${where}, ${clause}`;
+    });
+    return [`${capitalise(`${prefix}${clauses.join("; ")}`)}.`];
+  });
+}
+
+function xWords(scenario: ScenarioAnalysis, point: Point): string {
+  if (scenario.xAxis === null) return "";
+  const axis = scenario.axes[scenario.xAxis]!;
+  return `${axis.label} ${axisValueWords(axis, point.values[scenario.xAxis]!)}`;
+}
+
+function comparisonClause(comparison: Comparison): string {
+  const { leader, other, ratio, pairCount, percentile } = comparison;
+  const [better, worse] = [figureWords(leader, comparison), figureWords(other, comparison)];
+  const circumstances = `${classWords(leader.durabilityClasses)}, ${loadWords(comparison.load)}`;
+  const figures = `${better} against ${worse}, ${circumstances}`;
+  if (!hasInterval(ratio)) {
+    return `${leader.engine} is ahead of ${other.engine} by ${formatRatio(ratio.point)} in a single pair of trials, which has no interval (${figures})`;
+  }
+  const certainty = `${confidenceWords(ratio.confidence)} interval ${intervalWords(ratio, threeDigits)}, ${countWords(pairCount, "pair")} of trials`;
+  if (!comparison.isDistinct) {
+    return `${leader.engine} and ${other.engine} cannot be told apart (ratio ${formatRatio(ratio.point)}, ${certainty}; ${figures})`;
+  }
+  if (percentile !== null) {
+    return `${other.engine} has ${formatRatio(ratio.point)} the ${percentileName(percentile)} response time of ${leader.engine} (${certainty}; ${worse} against ${better}, ${circumstances})`;
+  }
+  return `${leader.engine} ${verbOf(comparison)} ${formatRatio(ratio.point)} as many messages a second as ${other.engine} (${certainty}; ${figures})`;
+}
+
+/** Durable throughput is told from acknowledged by the figures compared, which the caller chose by the scenario. */
+function verbOf(comparison: Comparison): string {
+  return comparison.figure === "durable" ? "makes durable" : "acknowledges";
+}
+
+function figureWords(group: Group, comparison: { figure: Comparison["figure"]; percentile: number | null }): string {
+  if (comparison.figure === "responseTime") {
+    const figure = group.responseTime?.percentiles.find(({ percentile }) => percentile === comparison.percentile);
+    return figure?.valueNs == null ? "too few samples" : formatTime(figure.valueNs);
+  }
+  const estimate = comparison.figure === "durable" ? group.durable : group.acknowledged;
+  return estimate === null ? "no figure" : formatRate(estimate.point);
+}
+
+function tallySentence(comparisons: readonly Comparison[]): string {
+  const wins = new Map<string, number>();
+  for (const { isDistinct, leader } of comparisons) {
+    if (isDistinct) wins.set(leader.engine, (wins.get(leader.engine) ?? 0) + 1);
+  }
+  const undecided = comparisons.filter((comparison) => !comparison.isDistinct).length;
+  const parts = [...wins].map(([engine, count]) => `${engine} is ahead at ${count}`);
+  if (undecided > 0) parts.push(`the engines cannot be told apart at ${undecided}`);
+  return `Of ${countWords(comparisons.length, "point")} compared, ${listWords(parts)}.`;
+}
+
+/** The largest lead of each engine that leads anywhere. */
+function extremesSentence(scenario: ScenarioAnalysis, comparisons: readonly Comparison[]): string {
+  const best = new Map<string, Comparison>();
+  for (const comparison of comparisons) {
+    if (!comparison.isDistinct) continue;
+    const current = best.get(comparison.leader.engine);
+    if (current === undefined || comparison.ratio.point > current.ratio.point) {
+      best.set(comparison.leader.engine, comparison);
+    }
+  }
+  if (best.size === 0) return "";
+  const clauses = [...best.values()].map(
+    (comparison) => `at ${pointWords(scenario.axes, comparison.point)}, ${comparisonClause(comparison)}`,
+  );
+  return `${best.size === 1 ? "The largest lead" : "The largest lead of each"}: ${clauses.join("; ")}.`;
+}
+
+/** Between which neighbours on the x axis the lead changes hands. */
+function crossingSentences(scenario: ScenarioAnalysis, comparisons: readonly Comparison[]): string[] {
+  const { xAxis, axes } = scenario;
+  if (xAxis === null || !axes[xAxis]!.isNumeric) return [];
+  const axis: Axis = axes[xAxis]!;
+  return scenario.facets.flatMap(({ values, points }) => {
+    const sure = points.flatMap((point) => comparisons.filter((one) => one.isDistinct && one.point.key === point.key));
+    return sure.slice(1).flatMap((comparison, i) => {
+      const before = sure[i]!;
+      if (before.leader.engine !== comparison.other.engine || before.other.engine !== comparison.leader.engine)
+        return [];
+      const [from, to] = [before.point.values[xAxis]!, comparison.point.values[xAxis]!];
+      const place = facetWords(values);
+      return [
+        `The lead passes from ${before.leader.engine} to ${comparison.leader.engine} between ${axis.label} ${axisValueWords(axis, from)} and ${axisValueWords(axis, to)}${place === "" ? "" : ` (${place})`}.`,
+      ];
+    });
+  });
+}
+
+function otherLoadSentences(scenario: ScenarioAnalysis, main: readonly Comparison[]): string[] {
+  const others = scenario.comparisons.filter((comparison) => comparison.loadKey !== main[0]!.loadKey);
+  const keys = [...new Set(others.map((comparison) => comparison.loadKey))];
+  return keys.flatMap((key) =>
+    endSentences(
+      scenario,
+      others.filter((comparison) => comparison.loadKey === key),
+    ),
+  );
+}
+
+/** How near each engine comes to the limits, at the point where it is fastest. */
+function shareSentences(scenario: ScenarioAnalysis): string[] {
+  const sentences: string[] = [];
+  for (const engine of scenario.record.engines) {
+    const closed = scenario.groups.filter((group) => group.engine === engine && group.loadKey === "closed");
+    const best = closed.reduce<Group | null>((fastest, group) => {
+      if (group.durable === null) return fastest;
+      return fastest === null || group.durable.point > fastest.durable!.point ? group : fastest;
+    }, null);
+    if (best === null) continue;
+    const parts: string[] = [];
+    if (best.ofRaw !== null) {
+      const { acknowledged, durable } = best.ofRaw;
+      parts.push(`${formatShare(acknowledged.share)} of raw acknowledged and ${formatShare(durable.share)} durable`);
+    }
+    if (best.ofDevice?.acknowledged != null) {
+      parts.push(`${formatShare(best.ofDevice.acknowledged)} of the probe's buffered sequential write acknowledged`);
+    }
+    if (best.ofDevice?.durable != null) {
+      parts.push(`${formatShare(best.ofDevice.durable)} of its direct sequential write durable`);
+    }
+    if (parts.length === 0) continue;
+    const where = pointWords(scenario.axes, best.point);
+    const bound = best.isHarnessBound ? " It is harness-bound there: within 2× of null." : "";
+    const place = where === "" ? "" : ` where it is fastest (${where})`;
+    sentences.push(
+      `${engine} reaches${place} ${listWords(parts)} (${classWords(best.durabilityClasses)}, ${loadWords(best.load)}).${bound}`,
+    );
+  }
+  return sentences;
+}
+
+function refusedSentences(scenario: ScenarioAnalysis): string[] {
+  const byClass = scenario.refused.filter((one) => one.reason === "durability class");
+  const empty = scenario.refused.filter((one) => one.reason === "no figures");
+  const sentences: string[] = [];
+  if (byClass.length > 0) {
+    sentences.push(
+      `Not compared at ${countWords(byClass.length, "point")}: the engines' acknowledgements are of different durability classes there.`,
+    );
+  }
+  if (empty.length > 0) {
+    sentences.push(`Not compared at ${countWords(empty.length, "point")}: an engine has no figure there.`);
+  }
+  return sentences;
+}
+
+/** With nothing to compare, the figures themselves. */
+function singleEngineSentences(scenario: ScenarioAnalysis): string[] {
+  const { figure } = scenario.record;
+  return scenario.trends
+    .map((trend) => `${capitalise(trendClause(scenario, trend))}.`)
+    .concat(
+      scenario.groups.flatMap((group) => {
+        const value = figureWords(group, { figure, percentile: 99 });
+        if (group.isBaseline || group.trials.length === 0 || value === "too few samples") return [];
+        const where = pointWords(scenario.axes, group.point);
+        const what = figure === "responseTime" ? "p99 response time" : `${figure} throughput`;
+        return [
+          `${group.engine}${where === "" ? "" : ` at ${where}`}: ${what} ${value} (${classWords(group.durabilityClasses)}, ${loadWords(group.load)}).`,
+        ];
+      }),
+    );
+}
+
+function trendSentences(scenario: ScenarioAnalysis): string[] {
+  return scenario.trends.map((trend) => `${capitalise(trendClause(scenario, trend))}.`);
+}
+
+function trendClause(scenario: ScenarioAnalysis, trend: Trend): string {
+  const { figure } = scenario.record;
+  const axis = scenario.axes[scenario.xAxis!]!;
+  const [from, to] = [trend.from, trend.to].map((point) => axisValueWords(axis, point.values[scenario.xAxis!]!));
+  const others = scenario.axes.filter((one) => one !== axis);
+  const place = facetWords(
+    others.map((other) => ({ axis: other, value: trend.to.values[scenario.axes.indexOf(other)]! })),
+  );
+  const what =
+    figure === "responseTime" ? `${percentileName(trend.percentile!)} response time` : `${figure} throughput`;
+  const interval = intervalWords(trend.ratio, threeDigits);
+  const certainty =
+    interval === null
+      ? "single trials, no interval"
+      : `${confidenceWords(trend.ratio.confidence)} interval ${interval}, ${countWords(trend.pairCount, "pair")} of trials`;
+  const classes = trend.crossesClasses ? "; the two ends are of different durability classes" : "";
+  return `${place === "" ? "" : `${place}: `}from ${axis.label} ${from} to ${to}, the ${what} of ${trend.group.engine} changes to ${formatRatio(trend.ratio.point)} (${certainty}; ${loadWords(trend.group.load)}${classes})`;
+}
+
+/** How the ratio of the first two engines runs along the x axis, where every point has one. */
+function ratioCourseSentences(scenario: ScenarioAnalysis, comparisons: readonly Comparison[]): string[] {
+  const [first, second] = scenario.record.engines;
+  if (scenario.xAxis === null || first === undefined || second === undefined) return [];
+  const axis = scenario.axes[scenario.xAxis]!;
+  return scenario.facets.flatMap(({ values, points }) => {
+    const course = points.flatMap((point) => {
+      const group = findGroup(scenario.groups, first, point, comparisons[0]!.loadKey);
+      const comparison = comparisons.find(
+        (one) =>
+          one.point.key === point.key && [one.leader.engine, one.other.engine].includes(second) && group !== undefined,
+      );
+      if (comparison === undefined) return [];
+      // The ratio is stored from the leader's side; here it is first ÷ second of the figure itself.
+      const leaderIsFirst = comparison.leader.engine === first;
+      const isRate = comparison.figure !== "responseTime";
+      const ratio = leaderIsFirst === isRate ? comparison.ratio.point : 1 / comparison.ratio.point;
+      return [`${axisValueWords(axis, point.values[scenario.xAxis!]!)}: ${formatRatio(ratio)}`];
+    });
+    if (course.length === 0) return [];
+    const place = facetWords(values);
+    return [
+      `${place === "" ? "" : `${capitalise(place)}: `}${first} ÷ ${second} by ${axis.label}: ${course.join(", ")}.`,
+    ];
+  });
+}
+
+/** A sentence's first letter; names of engines and axes keep theirs. */
+function capitalise(text: string): string {
+  return text.replace(/^(at|from) /, (word) => word[0]!.toUpperCase() + word.slice(1));
+}

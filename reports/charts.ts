@@ -1,0 +1,432 @@
+/**
+ * Which charts a scenario gets, as data (see `chart-config.ts` for how they are drawn).
+ *
+ * Throughput over the axis, acknowledged and durable as a pair; response time over the axis; percentile curves at the
+ * ends of the axis; throughput and dirty pages over time. Baselines are grey, an engine keeps its colour and marker in
+ * every chart of the run.
+ */
+
+import type { Axis, Facet, Group, Point, RunAnalysis, ScenarioAnalysis } from "./analysis.js";
+import { findGroup } from "./analysis.js";
+import type { ChartSeries, ChartSpec, SeriesPoint, Unit } from "./chart-config.js";
+import { formatShare, percentileName } from "./format.js";
+import { PERCENTILES } from "./histograms.js";
+import { axisValueWords, classWords, facetWords, hasInterval, loadWords, pointWords } from "./words.js";
+
+export interface ScenarioCharts {
+  /** Shown first, and drawn as PNG. */
+  main: ChartSpec[];
+  /** Behind a fold in the page. */
+  more: ChartSpec[];
+}
+
+/** Identity of engines across the charts of a run. */
+export interface Identity {
+  colour: number;
+  marker: ChartSeries["marker"];
+}
+
+const MARKERS = ["circle", "rect", "triangle", "rectRot"] as const;
+const OPEN_LOOP_LINES = ["solid", "dashed", "dotted"] as const;
+/** A scenario's first charts; more facets than this go behind the fold. */
+const MAIN_FACETS = 4;
+/** Beyond this spread a linear axis would press the smaller figures flat. */
+const LOGARITHMIC_FROM_RATIO = 12;
+/** Fewer samples than this show no course of time. */
+const LEAST_SAMPLES = 4;
+
+export function identities(analysis: RunAnalysis): Map<string, Identity> {
+  const entries: [string, Identity][] = analysis.engines.map((engine, i) => [
+    engine,
+    { colour: i, marker: MARKERS[i % MARKERS.length]! },
+  ]);
+  for (const [i, engine] of analysis.baselines.entries()) {
+    entries.push([engine, { colour: -1 - i, marker: MARKERS[(i + 2) % MARKERS.length]! }]);
+  }
+  return new Map(entries);
+}
+
+/** @param slug safe in element ids and file names, unique in the run */
+export function chartsOf(scenario: ScenarioAnalysis, slug: string, known: Map<string, Identity>): ScenarioCharts {
+  const isLatency = scenario.record.figure === "responseTime";
+  const throughput = scenario.facets.map((facet, i) =>
+    throughputChart(scenario, facet, `${slug}-throughput-${i + 1}`, known),
+  );
+  const overAxis =
+    scenario.xAxis === null
+      ? []
+      : scenario.facets.map((facet, i) => latencyChart(scenario, facet, `${slug}-latency-${i + 1}`, known));
+  const [endCurves, innerCurves] = curveCharts(scenario, slug, known);
+  const overTime = timeCharts(scenario, slug, known);
+  const drawn = (charts: (ChartSpec | null)[]) => charts.filter((chart) => chart !== null);
+  const [shownThroughput, otherThroughput] = split(drawn(throughput), isLatency ? 0 : MAIN_FACETS);
+  const [shownLatency, otherLatency] = split(drawn(overAxis), isLatency ? MAIN_FACETS : 1);
+  const hasOpenLoop = scenario.groups.some((group) => group.load.model === "open");
+  const curvesFirst = isLatency || hasOpenLoop || scenario.xAxis === null;
+  const main = [...shownThroughput, ...shownLatency, ...(curvesFirst ? endCurves : [])];
+  const more = [...otherThroughput, ...otherLatency, ...(curvesFirst ? [] : endCurves), ...innerCurves, ...overTime];
+  return { main, more };
+}
+
+function split<T>(items: readonly T[], count: number): [T[], T[]] {
+  return [items.slice(0, count), items.slice(count)];
+}
+
+function throughputChart(
+  scenario: ScenarioAnalysis,
+  facet: Facet,
+  id: string,
+  known: Map<string, Identity>,
+): ChartSpec | null {
+  const groups = groupsOf(scenario, facet).filter((group) => group.loadKey === "closed");
+  const names = namesIn(groups);
+  const place = placement(scenario, facet, names.length * 2);
+  const series = names.flatMap((name, n) => {
+    const own = groups.filter((group) => group.engine === name);
+    // Nothing is stored by `null`: a durable figure of it would be its acknowledged one again.
+    const figures = name === "null" ? (["acknowledged"] as const) : (["acknowledged", "durable"] as const);
+    return figures.map((figure, f): ChartSeries => {
+      return {
+        name: `${name}, ${figure}`,
+        ...known.get(name)!,
+        line: place.isOrdered ? (figure === "acknowledged" ? "solid" : "dashed") : "none",
+        isHollow: figure === "durable",
+        points: own.flatMap((group) => pointsOf(place.xOf(group.point, n * 2 + f), group[figure])),
+      };
+    });
+  });
+  const [shown, hidden] = withinView(
+    series,
+    new Set(scenario.record.engines.map((engine) => `${engine}, acknowledged`)),
+  );
+  if (shown.every(({ points }) => points.length === 0)) return null;
+  const note = hidden.length === 0 ? "" : `; ${hidden.join(" and ")} lies above the chart`;
+  const classes = classWords([
+    ...new Set(groups.filter((group) => !group.isBaseline).flatMap((group) => group.durabilityClasses)),
+  ]);
+  return {
+    id,
+    title: titleOf(scenario, "Throughput", facet),
+    subtitle: `Messages a second, closed loop; medians with intervals; acknowledgements ${classes}${note}`,
+    x: place.x,
+    y: verticalAxis("messages a second", "messagesPerSecond", shown, true),
+    series: shown,
+    limits: [],
+  };
+}
+
+function latencyChart(
+  scenario: ScenarioAnalysis,
+  facet: Facet,
+  id: string,
+  known: Map<string, Identity>,
+): ChartSpec | null {
+  const all = groupsOf(scenario, facet).filter((group) => !group.isBaseline && group.responseTime !== null);
+  const open = all.filter((group) => group.load.model === "open");
+  const groups = open.length > 0 ? open : all;
+  if (groups.length === 0) return null;
+  const percentile = commonPercentile(groups);
+  const loadKeys = [...new Set(groups.map((group) => group.loadKey))].sort().toReversed();
+  const names = namesIn(groups);
+  const place = placement(scenario, facet, names.length * loadKeys.length);
+  const series = names.flatMap((name, n) =>
+    loadKeys.map((loadKey, k): ChartSeries => {
+      const own = groups.filter((group) => group.engine === name && group.loadKey === loadKey);
+      const points = own.flatMap((group) => {
+        const figure = group.responseTime!.percentiles.find((one) => one.percentile === percentile)!;
+        if (figure.valueNs === null) return [];
+        const x = place.xOf(group.point, n * loadKeys.length + k);
+        return [
+          {
+            x,
+            y: figure.valueNs,
+            ...(figure.lowerNs === null || figure.upperNs === null
+              ? {}
+              : { lower: figure.lowerNs, upper: figure.upperNs }),
+          },
+        ];
+      });
+      return {
+        name: `${name}${loadSuffix(own[0])}`,
+        ...known.get(name)!,
+        line: place.isOrdered ? OPEN_LOOP_LINES[k % OPEN_LOOP_LINES.length]! : "none",
+        isHollow: k > 0,
+        points,
+      };
+    }),
+  );
+  if (series.every(({ points }) => points.length === 0)) return null;
+  return {
+    id,
+    title: titleOf(scenario, `Response time, ${percentileName(percentile)}`, facet),
+    subtitle: `${loopSubtitle(groups)}; merged over trials, bars from the lowest to the highest trial; ${classesOf(groups)}`,
+    x: place.x,
+    y: verticalAxis("response time", "nanoseconds", series, false),
+    series,
+    limits: [],
+  };
+}
+
+/** Curves at the two ends of the first facet, and those of all other points. */
+function curveCharts(
+  scenario: ScenarioAnalysis,
+  slug: string,
+  known: Map<string, Identity>,
+): [ChartSpec[], ChartSpec[]] {
+  const charts = scenario.points.map((point, i) => ({
+    point,
+    chart: curveChart(scenario, point, `${slug}-percentiles-${i + 1}`, known),
+  }));
+  const first = scenario.facets[0]?.points ?? [];
+  const ends = new Set([first[0]?.key, first.at(-1)?.key]);
+  const pick = (isEnd: boolean) =>
+    charts.flatMap(({ point, chart }) => (chart !== null && ends.has(point.key) === isEnd ? [chart] : []));
+  return [pick(true), pick(false)];
+}
+
+function curveChart(
+  scenario: ScenarioAnalysis,
+  point: Point,
+  id: string,
+  known: Map<string, Identity>,
+): ChartSpec | null {
+  const here = scenario.groups.filter((group) => group.point.key === point.key && !group.isBaseline);
+  const open = here.filter((group) => group.load.model === "open" && group.responseTime !== null);
+  const groups = open.length > 0 ? open : here.filter((group) => group.responseTime !== null);
+  const loadKeys = [...new Set(groups.map((group) => group.loadKey))].sort().toReversed();
+  const series = groups.map((group): ChartSeries => {
+    const summary = group.responseTime!;
+    return {
+      name: `${group.engine}${loadSuffix(group)}`,
+      colour: known.get(group.engine)!.colour,
+      line: OPEN_LOOP_LINES[loadKeys.indexOf(group.loadKey) % OPEN_LOOP_LINES.length]!,
+      marker: "none",
+      isHollow: false,
+      points: summary.curve.map(({ nines, valueNs }) => ({ x: nines, y: valueNs })),
+      uncertainAfter: summary.publishedUpToNines,
+    };
+  });
+  const last = Math.max(...series.flatMap(({ points }) => points.map(({ x }) => x)));
+  if (!Number.isFinite(last)) return null;
+  const where = pointWords(scenario.axes, point);
+  return {
+    id,
+    title: `Response time by percentile${where === "" ? "" : `, ${where}`}`,
+    subtitle: `${loopSubtitle(groups)}; all trials merged; finely dotted where fewer than 100 samples lie beyond; ${classesOf(groups)}`,
+    x: {
+      label: "share of messages that were faster",
+      scale: "linear",
+      min: 0,
+      max: Math.max(1, last),
+      ticks: PERCENTILE_TICKS.filter(({ at }) => at <= last),
+    },
+    y: verticalAxis("response time", "nanoseconds", series, false),
+    series,
+    limits: [],
+  };
+}
+
+const PERCENTILE_TICKS = [
+  { at: 0, label: "0 %" },
+  { at: Math.log10(2), label: "50 %" },
+  { at: 1, label: "90 %" },
+  { at: 2, label: "99 %" },
+  { at: 3, label: "99.9 %" },
+  { at: 4, label: "99.99 %" },
+  { at: 5, label: "99.999 %" },
+  { at: 6, label: "99.9999 %" },
+];
+
+/** At the last point, for each engine the trial of median throughput: messages a second and dirty bytes over time. */
+function timeCharts(scenario: ScenarioAnalysis, slug: string, known: Map<string, Identity>): ChartSpec[] {
+  const point = scenario.points.at(-1);
+  if (point === undefined) return [];
+  const chosen = scenario.record.engines.flatMap((engine) => {
+    const group = findGroup(scenario.groups, engine, point, "closed");
+    const trial = group === undefined ? undefined : medianTrial(group);
+    return trial === undefined || trial.measured!.samples.length < LEAST_SAMPLES ? [] : [{ engine, trial }];
+  });
+  if (chosen.length === 0) return [];
+  const where = pointWords(scenario.axes, point);
+  const of = (
+    read: (sample: { acknowledgedMessages: number; durationNs: number; dirtyBytes: number | null }) => number | null,
+  ) =>
+    chosen.map(({ engine, trial }): ChartSeries => {
+      const measured = trial.measured!;
+      return {
+        name: engine,
+        colour: known.get(engine)!.colour,
+        line: "solid",
+        marker: "none",
+        isHollow: false,
+        points: measured.samples.flatMap((sample) => {
+          const y = read(sample);
+          return y === null ? [] : [{ x: sample.atNs / 1e9, y }];
+        }),
+        uncertainBefore: measured.warmupNs / 1e9,
+      };
+    });
+  const make = (id: string, what: string, label: string, unit: Unit, series: ChartSeries[]): ChartSpec[] => {
+    const xs = series.flatMap(({ points }) => points.map(({ x }) => x));
+    if (xs.length === 0) return [];
+    return [
+      {
+        id,
+        title: `${what} over time${where === "" ? "" : `, ${where}`}`,
+        subtitle: "Closed loop; of each engine the trial of median throughput; dotted during the warm-up",
+        x: { label: "seconds since the load began", scale: "linear", min: 0, max: Math.max(...xs) },
+        y: verticalAxis(label, unit, series, true),
+        series,
+        limits: [],
+      },
+    ];
+  };
+  return [
+    ...make(
+      `${slug}-time-throughput`,
+      "Acknowledged",
+      "messages a second",
+      "messagesPerSecond",
+      of((sample) => (sample.durationNs === 0 ? null : sample.acknowledgedMessages / (sample.durationNs / 1e9))),
+    ),
+    ...make(
+      `${slug}-time-dirty`,
+      "Dirty pages of the machine",
+      "dirty bytes",
+      "bytes",
+      of((sample) => sample.dirtyBytes),
+    ),
+  ];
+}
+
+function medianTrial(group: Group) {
+  const rate = (trial: Group["trials"][number]) => trial.measured!.acknowledged.messagesPerSecond;
+  const sorted = [...group.trials].sort((a, b) => rate(a) - rate(b));
+  return sorted[Math.floor((sorted.length - 1) / 2)];
+}
+
+function groupsOf(scenario: ScenarioAnalysis, facet: Facet): Group[] {
+  const keys = new Set(facet.points.map((point) => point.key));
+  return scenario.groups.filter((group) => keys.has(group.point.key));
+}
+
+function namesIn(groups: readonly Group[]): string[] {
+  return [...new Set(groups.map((group) => group.engine))];
+}
+
+function titleOf(scenario: ScenarioAnalysis, what: string, facet: Facet): string {
+  const place = facetWords(facet.values);
+  const axis = scenario.xAxis === null ? "" : ` by ${scenario.axes[scenario.xAxis]!.label}`;
+  return `${what}${axis}${place === "" ? "" : `, ${place}`}`;
+}
+
+function pointsOf(x: number, estimate: Group["acknowledged"]): SeriesPoint[] {
+  if (estimate === null) return [];
+  if (!hasInterval(estimate)) return [{ x, y: estimate.point }];
+  return [{ x, y: estimate.point, lower: estimate.lower, upper: estimate.upper }];
+}
+
+function loadSuffix(group: Group | undefined): string {
+  if (group === undefined || group.load.model === "closed") return "";
+  return `, at ${formatShare(group.load.capacityFraction)} of capacity`;
+}
+
+function loopSubtitle(groups: readonly Group[]): string {
+  const first = groups[0]!.load;
+  if (first.model === "closed")
+    return `${sentenceStart(loadWords(first))}: latency of a load that waits, not of one that arrives`;
+  return `Open loop, ${first.arrivals === "poisson" ? "Poisson" : "constant"} arrivals, from the intended moment of sending`;
+}
+
+function sentenceStart(text: string): string {
+  return text[0]!.toUpperCase() + text.slice(1);
+}
+
+function classesOf(groups: readonly Group[]): string {
+  return `acknowledgements ${classWords([...new Set(groups.flatMap((group) => group.durabilityClasses))].sort())}`;
+}
+
+/** p99 unless some group has too few samples for it. */
+function commonPercentile(groups: readonly Group[]): number {
+  const candidates = PERCENTILES.filter((percentile) => percentile <= 99).toReversed();
+  const isKnown = (group: Group, percentile: number) =>
+    group.responseTime!.percentiles.some((one) => one.percentile === percentile && one.valueNs !== null);
+  return candidates.find((percentile) => groups.every((group) => isKnown(group, percentile))) ?? 50;
+}
+
+interface Placement {
+  x: ChartSpec["x"];
+  xOf: (point: Point, series: number) => number;
+  /** Values follow each other, so that a line between them means something. */
+  isOrdered: boolean;
+}
+
+/** Positive numbers far apart lie on a logarithmic axis, other numbers and names at equal steps. */
+function placement(scenario: ScenarioAnalysis, facet: Facet, seriesCount: number): Placement {
+  const { xAxis } = scenario;
+  if (xAxis === null) {
+    const x = { label: "", scale: "linear", min: -0.5, max: 0.5, ticks: [{ at: 0, label: "" }] } as const;
+    return { x: { ...x, ticks: [...x.ticks] }, xOf: (_, series) => dodge(series, seriesCount), isOrdered: false };
+  }
+  const axis: Axis = scenario.axes[xAxis]!;
+  const values = axis.values.filter((value) => facet.points.some((point) => point.values[xAxis] === value));
+  const numbers = values.map(Number);
+  if (axis.isNumeric && numbers.every((value) => value > 0) && Math.max(...numbers) / Math.min(...numbers) >= 8) {
+    return {
+      x: {
+        label: axis.label,
+        scale: "logarithmic",
+        min: Math.min(...numbers) / 1.25,
+        max: Math.max(...numbers) * 1.25,
+        ticks: numbers.map((at) => ({ at, label: axisValueWords(axis, at) })),
+      },
+      xOf: (point) => Number(point.values[xAxis]),
+      isOrdered: true,
+    };
+  }
+  const ticks = values.map((value, at) => ({ at, label: axisValueWords(axis, value) }));
+  const x = { label: axis.label, scale: "linear" as const, min: -0.5, max: values.length - 0.5, ticks };
+  return {
+    x,
+    xOf: (point, series) => values.indexOf(point.values[xAxis]!) + (axis.isNumeric ? 0 : dodge(series, seriesCount)),
+    isOrdered: axis.isNumeric,
+  };
+}
+
+/** Names share a tick: their series stand side by side around it. */
+function dodge(series: number, seriesCount: number): number {
+  return seriesCount < 2 ? 0 : (series / (seriesCount - 1) - 0.5) * 0.7;
+}
+
+/** Drops series that lie so far above the engines that they would press them flat; names those. */
+function withinView(series: ChartSeries[], engineSeries: ReadonlySet<string>): [ChartSeries[], string[]] {
+  const highest = (some: ChartSeries[]) => Math.max(0, ...some.flatMap(({ points }) => points.map(({ y }) => y)));
+  const engines = series.filter(({ name }) => engineSeries.has(name));
+  const top = highest(engines);
+  if (top === 0 || needsLogarithm(engines)) return [series, []];
+  const isTooHigh = (one: ChartSeries) => one.colour < 0 && Math.max(...one.points.map(({ y }) => y)) > top * 2;
+  return [series.filter((one) => !isTooHigh(one)), series.filter(isTooHigh).map(({ name }) => name)];
+}
+
+function needsLogarithm(series: readonly ChartSeries[]): boolean {
+  const values = series.flatMap(({ points }) => points.map(({ y }) => y)).filter((value) => value > 0);
+  return values.length > 0 && Math.max(...values) / Math.min(...values) > LOGARITHMIC_FROM_RATIO;
+}
+
+/** @param mayBeLinear rates start at zero unless they lie far apart; latencies are always logarithmic */
+function verticalAxis(label: string, unit: Unit, series: readonly ChartSeries[], mayBeLinear: boolean): ChartSpec["y"] {
+  const points = series.flatMap((one) => one.points);
+  const values = points.flatMap(({ y, lower, upper }) => [y, lower ?? y, upper ?? y]).filter((value) => value > 0);
+  const top = Math.max(...values);
+  if (values.length === 0 || (mayBeLinear && !needsLogarithm(series))) {
+    return { label, unit, scale: "linear", min: 0, max: values.length === 0 ? 1 : niceAbove(top * 1.05) };
+  }
+  return { label, unit, scale: "logarithmic", min: Math.min(...values) / 1.3, max: top * 1.3 };
+}
+
+/** The next 1, 1.5, 2, 2.5, 3, 4, 5, 6 or 8 times a power of ten. */
+function niceAbove(value: number): number {
+  const decade = 10 ** Math.floor(Math.log10(value));
+  const step = [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].find((candidate) => candidate * decade >= value)!;
+  return step * decade;
+}

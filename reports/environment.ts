@@ -1,0 +1,84 @@
+/** The environment, the method and the command of a run in words, for page and Markdown. */
+
+import type { Run } from "../results/schema.js";
+import { formatBytes, formatTime, groupThousands } from "./format.js";
+import { CLASS_MEANINGS, listWords } from "./words.js";
+
+/** "2 × AMD EPYC 7B13, ext4 on vda, Node 20.20.0". */
+export function machineWords(run: Run): string {
+  const { cpu, filesystem, device, node } = run.environment;
+  const disk = device.model ?? device.name ?? "an unnamed device";
+  return `${cpu.logicalCores} × ${cpu.model}, ${filesystem.type} on ${disk}, Node ${node.version}`;
+}
+
+export function startedWords(run: Run): string {
+  const started = `${run.startedAt.slice(0, 16).replace("T", " ")} UTC`;
+  if (run.finishedAt === null) return started;
+  const tookNs = (Date.parse(run.finishedAt) - Date.parse(run.startedAt)) * 1e6;
+  return `${started}, took ${tookNs >= 120e9 ? `${Math.round(tookNs / 60e9)} minutes` : formatTime(tookNs)}`;
+}
+
+export function classMeaningsWords(): string {
+  return Object.entries(CLASS_MEANINGS)
+    .map(([name, meaning]) => `${name} ${meaning}`)
+    .join("; ");
+}
+
+/** Arguments quoted for a shell, so that a directory with a space or a quote comes through whole. */
+export function commandWords(run: Run): string {
+  const quoted = run.command.map((argument) =>
+    /^[\w./:=,@%+-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", "'\\''")}'`,
+  );
+  return ["npm run bench", ...(quoted.length === 0 ? [] : ["--", ...quoted])].join(" ");
+}
+
+/** What a distrustful reader asks about every figure. */
+export const METHOD: readonly string[] = [
+  "A trial is a fresh process with a fresh directory on the disk named below. Trials of the things compared were interleaved in a seeded random order, so that a drift of the machine hits all alike.",
+  "Acknowledged throughput divides what was acknowledged in the measured time by that time. Durable throughput is of the same messages, but the clock stops only when a final fdatasync of all of them has returned. Null stores nothing and has no durable figure of its own.",
+  "In a closed loop a new message waits for the acknowledgement of an older one: it finds the ceiling of throughput, and its latencies describe a load that waits. In an open loop messages are due at intended moments that do not wait; response time counts from the intended moment, so that nothing is left out while an engine stalls. Service time counts from the actual sending, schedule lag is the difference.",
+  "The trial is the unit: figures are medians over trials, with a bootstrap interval of 95 %. Of fewer than 6 trials that interval is their whole range, which holds the true median with 75 % for 3 trials and 94 % for 5. One trial has no interval.",
+  "Engines are compared by the ratio of trials of equal repetition (Hodges and Lehmann's estimate with its exact interval). If the interval includes 1, the engines cannot be told apart. Figures of different durability classes are not compared.",
+  "Percentiles are never averaged: the histograms of all trials are added. A percentile is given from 100 samples beyond it on; with 10 to 99 it is marked ≈ and has its rank interval; with fewer it is not shown.",
+  "Shares of raw (one file, one write after another), null (accepts and discards) and the device compare medians of the same run at the same point, or at the nearest one with the same message size, flush policy and messages in flight, which is then named. Within 2× of null a figure is called harness-bound: it says as much about the harness as about the engine.",
+  "Of the device: acknowledged payload is set against the probe's buffered sequential write, durable payload against its direct sequential write, each at the fastest block size probed.",
+  "After each trial everything acknowledged was read back through the engine and checked for count, order and content. A trial that fails this, misses its rate, throws or hangs has no figures; it is listed with its cause and never ranked.",
+];
+
+/** Label and value of everything that may have shaped the figures. */
+export function environmentRows(run: Run): [string, string][] {
+  const { environment } = run;
+  const { cpu, node, device, filesystem } = environment;
+  const yesNo = (value: boolean | null) => (value === null ? "unknown" : value ? "yes" : "no");
+  const named = (record: Record<string, string | number>) =>
+    Object.entries(record)
+      .map(([name, value]) => `${name} ${value}`)
+      .join(", ") || "none recorded";
+  const { commit, dirty, version } = run.code;
+  const state = dirty === true ? " with uncommitted changes" : "";
+  return [
+    ["Processor", `${cpu.model}, ${cpu.logicalCores} logical cores, governor ${cpu.governor ?? "unknown"}`],
+    [
+      "Memory",
+      `${formatBytes(environment.memoryBytes)}${environment.memoryLimitBytes === null ? "" : `, limited to ${formatBytes(environment.memoryLimitBytes)}`}`,
+    ],
+    ["System", `${environment.distribution}, kernel ${environment.kernel}, ${environment.platform}`],
+    ["Node", `${node.version}, V8 ${node.v8}, libuv ${node.uv}, ${node.threadPoolSize} threads in its pool`],
+    [
+      "Device",
+      `${device.name ?? "unknown"}, model ${device.model ?? "unknown"}, rotational ${yesNo(device.rotational)}, scheduler ${device.scheduler ?? "unknown"}, write cache ${device.writeCache ?? "unknown"}, FUA ${yesNo(device.fua)}, queue depth ${device.queueDepth === null ? "unknown" : groupThousands(device.queueDepth)}`,
+    ],
+    [
+      "Filesystem",
+      `${filesystem.type} at ${filesystem.mountPoint} (${filesystem.mountOptions}), ${formatBytes(filesystem.freeBytes)} of ${formatBytes(filesystem.sizeBytes)} free`,
+    ],
+    ["Dirty page settings", named(environment.dirtySettings)],
+    ["Load average before", listWords(environment.loadAverage.map(String)) || "unknown"],
+    ["Checksums by", named(environment.checksumProviders)],
+    ["Code", `logduel ${version}, commit ${commit ?? "unknown"}${state}`],
+    ["Packages", named(run.packages)],
+    ["Seed", String(run.seed)],
+    ["Fingerprint", environment.fingerprint],
+    ...environment.notes.map((note): [string, string] => ["Note", note]),
+  ];
+}

@@ -1,0 +1,27 @@
+/** A run becomes files for people: one page, one Markdown summary, the charts as pictures, and a table for terminals. */
+
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Run } from "../results/schema.js";
+import { renderHtml } from "./html/html.js";
+import { renderMarkdown } from "./markdown.js";
+import { buildModel } from "./model.js";
+import { renderPng } from "./png.js";
+
+export { terminalTable } from "./terminal.js";
+
+/**
+ * Writes `report.html`, `report.md` and `charts/*.png` into `outputDirectory`, which is created if it is missing.
+ *
+ * @throws Error if a histogram of the run is damaged, or whatever the file system throws
+ */
+export async function writeReports(run: Run, outputDirectory: string): Promise<void> {
+  const model = buildModel(run);
+  const chartDirectory = join(outputDirectory, "charts");
+  await mkdir(chartDirectory, { recursive: true });
+  for (const { charts } of model.scenarios) {
+    for (const chart of charts.main) await writeFile(join(chartDirectory, `${chart.id}.png`), renderPng(chart));
+  }
+  await writeFile(join(outputDirectory, "report.md"), renderMarkdown(model));
+  await writeFile(join(outputDirectory, "report.html"), renderHtml(model));
+}

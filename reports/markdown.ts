@@ -1,0 +1,83 @@
+/** The summary for pull requests: answers, charts by relative path, and the throughput behind them. */
+
+import { commandWords, environmentRows, machineWords, startedWords } from "./environment.js";
+import type { ReportModel, ScenarioModel } from "./model.js";
+import type { Table } from "./tables.js";
+import { countWords } from "./words.js";
+
+export function renderMarkdown(model: ReportModel): string {
+  const { run } = model;
+  return [
+    "# One log per partition or one shared commitlog?",
+    escapeMarkdown(
+      `logduel report of run ${run.runId}, ${startedWords(run)}, profile ${run.profile}, on ${machineWords(run)}`,
+    ),
+    ...model.banners.map((banner) => `> **Mind:** ${escapeMarkdown(banner)}`),
+    escapeMarkdown(model.summary),
+    "The whole report, with response times, every trial and the method, is `report.html` beside this file.",
+    ...model.scenarios.flatMap(scenarioParts),
+    "## What the device can do",
+    markdownTable(model.probe),
+    "## Environment",
+    environmentRows(run)
+      .map(([name, value]) => `- ${escapeMarkdown(name)}: ${escapeMarkdown(value)}`)
+      .join("\n"),
+    "To repeat this run:",
+    codeBlock(commandWords(run)),
+    "",
+  ].join("\n\n");
+}
+
+function scenarioParts(scenario: ScenarioModel): string[] {
+  const { record } = scenario.analysis;
+  const failures = scenario.failures.map(
+    ({ where, reasons }) => `> - ${escapeMarkdown(`${where}: ${reasons.join(" ")}`)}`,
+  );
+  return [
+    `## ${escapeMarkdown(record.title)}`,
+    `*${escapeMarkdown(record.question)}*`,
+    escapeMarkdown(scenario.answer.headline),
+    ...(scenario.classBanner === null ? [] : [`> **Mind the classes:** ${escapeMarkdown(scenario.classBanner)}`]),
+    ...(failures.length === 0
+      ? []
+      : [[`> **${countWords(failures.length, "trial")} failed** and count nowhere:`, ">", ...failures].join("\n")]),
+    ...scenario.charts.main.map(
+      (chart) => `![${escapeMarkdown(`${chart.title}. ${chart.subtitle}`)}](charts/${chart.id}.png)`,
+    ),
+    escapeMarkdown(scenario.throughput.caption),
+    markdownTable(scenario.throughput),
+  ];
+}
+
+function markdownTable(table: Table): string {
+  if (table.rows.length === 0) return "No figures.";
+  const row = (cells: string[]) => `| ${cells.join(" | ")} |`;
+  return [
+    row(table.columns.map(({ label }) => escapeMarkdown(label))),
+    row(table.columns.map(({ isNumber }) => (isNumber ? "---:" : "---"))),
+    ...table.rows.map(({ cells }) =>
+      row(cells.map(({ text, note }) => escapeMarkdown(note === undefined ? text : `${text} (${note})`))),
+    ),
+  ].join("\n");
+}
+
+/** Names shown as they are: no markup, no HTML, no link, no end of the cell or the line. */
+export function escapeMarkdown(text: string): string {
+  return (
+    text
+      .replace(/[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, " ")
+      .replace(/[\\`*_{}[\]|#~!]/g, "\\$&")
+      .replaceAll("&", "&amp;")
+      .replaceAll("<", "&lt;")
+      .replaceAll(">", "&gt;")
+      // A bare address would become a link.
+      .replace(/:\/\//g, ":&#47;&#47;")
+      .replaceAll("@", "&#64;")
+  );
+}
+
+function codeBlock(text: string): string {
+  const plain = text.replace(/[\p{Cc}]/gu, " ");
+  const fence = "`".repeat(Math.max(3, ...[...plain.matchAll(/`+/g)].map(([run]) => run.length + 1)));
+  return `${fence}sh\n${plain}\n${fence}`;
+}

@@ -1,0 +1,123 @@
+/** Everything that a report of any form shows, computed once: page, Markdown and pictures only lay it out. */
+
+import type { Run } from "../results/schema.js";
+import { analyse, type RunAnalysis, type ScenarioAnalysis } from "./analysis.js";
+import { type Answer, answer, summary } from "./answers.js";
+import { chartsOf, identities, type ScenarioCharts } from "./charts.js";
+import {
+  latencyTable,
+  probeTable,
+  rawTrialTable,
+  type Table,
+  throughputTable,
+  trialWords,
+  workTable,
+} from "./tables.js";
+import { classWords, countWords, listWords } from "./words.js";
+
+export interface ScenarioModel {
+  /** Safe as an element id and in file names, unique in the run. */
+  slug: string;
+  analysis: ScenarioAnalysis;
+  answer: Answer;
+  /** Why its figures may not be compared freely; null if nothing stands against it. */
+  classBanner: string | null;
+  charts: ScenarioCharts;
+  throughput: Table;
+  latency: Table;
+  work: Table;
+  warnings: string[];
+  failures: { where: string; reasons: readonly string[] }[];
+}
+
+export interface ReportModel {
+  run: Run;
+  analysis: RunAnalysis;
+  summary: string;
+  /** What a reader must know about the run as a whole, before any figure. */
+  banners: string[];
+  scenarios: ScenarioModel[];
+  probe: Table;
+  rawTrials: Table;
+}
+
+export function buildModel(run: Run): ReportModel {
+  const analysis = analyse(run);
+  const known = identities(analysis);
+  const taken = new Set<string>();
+  return {
+    run,
+    analysis,
+    summary: `${summary(analysis, run.trials.length, run.plannedTrialCount)} ${verificationSentence(run)}`,
+    banners: bannersOf(run, analysis),
+    scenarios: analysis.scenarios.map((scenario) => scenarioModel(scenario, slugOf(scenario.record.id, taken), known)),
+    probe: probeTable(run),
+    rawTrials: rawTrialTable(run, analysis),
+  };
+}
+
+function scenarioModel(scenario: ScenarioAnalysis, slug: string, known: ReturnType<typeof identities>): ScenarioModel {
+  return {
+    slug,
+    analysis: scenario,
+    answer: answer(scenario),
+    classBanner: classBanner(scenario),
+    charts: chartsOf(scenario, slug, known),
+    throughput: throughputTable(scenario, slug),
+    latency: latencyTable(scenario, slug),
+    work: workTable(scenario, slug),
+    warnings: scenario.warnings.map(({ text, engines }) => {
+      const counts = [...engines].map(([engine, count]) => `${engine}: ${countWords(count, "trial")}`);
+      return `${text} (${counts.join(", ")})`;
+    }),
+    failures: scenario.failedTrials.map((trial) => ({ where: trialWords(scenario, trial), reasons: trial.failures })),
+  };
+}
+
+/** Ids come from files that others write: `../../x` must neither leave the directory nor break out of an attribute. */
+function slugOf(id: string, taken: Set<string>): string {
+  const plain = id
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-|-$/g, "")
+    .slice(0, 60);
+  const stem = plain === "" ? "scenario" : plain;
+  let slug = stem;
+  for (let n = 2; taken.has(slug); n++) slug = `${stem}-${n}`;
+  taken.add(slug);
+  return slug;
+}
+
+function classBanner(scenario: ScenarioAnalysis): string | null {
+  const { durabilityClasses } = scenario;
+  if (durabilityClasses.length < 2) return null;
+  return `Acknowledgements here are of classes ${classWords(durabilityClasses)}, which promise different things. Compare figures of one class with each other only; the sentences above never compare engines across classes.`;
+}
+
+function bannersOf(run: Run, analysis: RunAnalysis): string[] {
+  const banners: string[] = [];
+  const missing = run.plannedTrialCount - run.trials.length;
+  if (run.status === "partial") {
+    banners.push(
+      `This run is partial: it was interrupted or cut short after ${run.trials.length} of ${run.plannedTrialCount} planned trials. What is here is whole, but points and repetitions are missing.`,
+    );
+  } else if (missing > 0) {
+    banners.push(`${countWords(missing, "planned trial")} did not run.`);
+  }
+  if (analysis.strayTrials.length > 0) {
+    const ids = [...new Set(analysis.strayTrials.map((trial) => trial.scenarioId))];
+    banners.push(
+      `${countWords(analysis.strayTrials.length, "trial")} of scenarios that the run does not describe (${listWords(ids)}) are listed among the raw trials only.`,
+    );
+  }
+  return banners;
+}
+
+function verificationSentence(run: Run): string {
+  const outcomes = run.trials.map((trial) => trial.verification?.outcome);
+  const passed = outcomes.filter((outcome) => outcome === "passed").length;
+  const failed = outcomes.filter((outcome) => outcome === "failed").length;
+  if (passed + failed === 0) return "No trial was read back.";
+  if (failed > 0) return `${countWords(failed, "trial")} failed when read back.`;
+  return `What was acknowledged was read back and found whole in ${countWords(passed, "trial")}.`;
+}

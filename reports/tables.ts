@@ -1,0 +1,368 @@
+/** The tables behind the charts, as text and exact values: one definition for page and Markdown. */
+
+import type { ProbeResult, Run, Trial } from "../results/schema.js";
+import type { Estimate } from "../results/statistics.js";
+import type { Group, RunAnalysis, ScenarioAnalysis, Share } from "./analysis.js";
+import {
+  formatBytes,
+  formatBytesPerSecond,
+  formatCount,
+  formatRate,
+  formatShare,
+  formatTime,
+  groupThousands,
+  percentileName,
+  threeDigits,
+} from "./format.js";
+import { type LatencySummary, PERCENTILES, type PercentileFigure, summariseLatency } from "./histograms.js";
+import {
+  axisValueWords,
+  cautionWords,
+  classWords,
+  intervalWords,
+  loadWords,
+  loadWordsWithRate,
+  pointWords,
+} from "./words.js";
+
+export interface Cell {
+  text: string;
+  /** The figure in its stored unit, unrounded. */
+  value?: number;
+  /** Smaller, below the text: the interval, or where a limit was measured. */
+  note?: string;
+}
+
+export interface Table {
+  /** Safe as an element id. */
+  id: string;
+  caption: string;
+  columns: { name: string; label: string; isNumber: boolean }[];
+  rows: { isMuted: boolean; cells: Cell[] }[];
+}
+
+const NOTHING: Cell = { text: "–" };
+
+/** Closed loop: what each engine could take. */
+export function throughputTable(scenario: ScenarioAnalysis, slug: string): Table {
+  const groups = scenario.groups.filter((group) => group.loadKey === "closed");
+  return {
+    id: `${slug}-throughput-table`,
+    caption:
+      "Throughput, closed loop: median over trials, interval below it. Shares are of medians; raw and the device are given as acknowledged / durable.",
+    columns: [
+      ...axisColumns(scenario),
+      text("engine", "Engine"),
+      text("load", "Load"),
+      text("class", "Class"),
+      number("trials", "Trials"),
+      number("acknowledged", "Acknowledged"),
+      number("durable", "Durable"),
+      number("payload", "Durable payload"),
+      number("ofRaw", "Of raw"),
+      number("ofNull", "Of null"),
+      number("ofDevice", "Of device"),
+      text("notes", "Notes"),
+    ],
+    rows: groups.map((group) => ({
+      isMuted: group.isBaseline,
+      cells: [
+        ...axisCells(scenario, group),
+        { text: group.engine },
+        { text: loadWords(group.load) },
+        { text: classWords(group.durabilityClasses) },
+        trialsCell(group),
+        estimateCell(group.acknowledged, formatRate),
+        estimateCell(group.durable, formatRate),
+        numberCell(group.durableBytesPerSecond, formatBytesPerSecond),
+        pairCell(scenario, group.ofRaw),
+        shareCell(scenario, group.ofNull),
+        deviceCell(group),
+        { text: cautionWords(group).join("; ") },
+      ],
+    })),
+  };
+}
+
+/** Percentiles of response time, each load by itself: those of a closed loop say so in every row. */
+export function latencyTable(scenario: ScenarioAnalysis, slug: string): Table {
+  const groups = scenario.groups.filter((group) => group.responseTime !== null);
+  return {
+    id: `${slug}-latency-table`,
+    caption:
+      "Response time, all trials merged; below each figure the lowest and highest trial, or after ≈ the 95 % rank interval where only 10 to 99 samples lie beyond. Fewer than 10: not shown.",
+    columns: [
+      ...axisColumns(scenario),
+      text("engine", "Engine"),
+      text("load", "Load"),
+      text("class", "Class"),
+      number("trials", "Trials"),
+      number("samples", "Samples"),
+      ...PERCENTILES.map((percentile) => number(`p${percentile}`, capitalised(percentileName(percentile)))),
+      number("max", "Maximum"),
+      number("service", "Service time p99"),
+      number("lag", "Schedule lag p99"),
+    ],
+    rows: groups.map((group) => {
+      const response = group.responseTime!;
+      return {
+        isMuted: group.isBaseline,
+        cells: [
+          ...axisCells(scenario, group),
+          { text: group.engine },
+          { text: loadWordsWithRate(group.load) },
+          { text: classWords(group.durabilityClasses) },
+          trialsCell(group),
+          numberCell(response.sampleCount, formatCount),
+          ...response.percentiles.map(percentileCell),
+          response.overflowCount > 0 ? { text: "above 60 s" } : numberCell(response.maxNs, formatTime),
+          p99Cell(group.serviceTime),
+          p99Cell(group.scheduleLag),
+        ],
+      };
+    }),
+  };
+}
+
+/** What the engines did for it, from exact counters. */
+export function workTable(scenario: ScenarioAnalysis, slug: string): Table {
+  const groups = scenario.groups.filter((group) => group.trials.length > 0);
+  return {
+    id: `${slug}-work-table`,
+    caption: "What the engines did: medians over trials.",
+    columns: [
+      ...axisColumns(scenario),
+      text("engine", "Engine"),
+      text("load", "Load"),
+      number("batch", "Messages per batch"),
+      number("syncs", "Syncs per 1 000 messages"),
+      number("written", "Written per payload byte"),
+      number("flush", "Final flush"),
+      number("dirty", "Dirty at the end"),
+    ],
+    rows: groups.map((group) => ({
+      isMuted: group.isBaseline,
+      cells: [
+        ...axisCells(scenario, group),
+        { text: group.engine },
+        { text: loadWords(group.load) },
+        numberCell(group.batchMessages, threeDigits),
+        numberCell(group.syncsPerMessage === null ? null : group.syncsPerMessage * 1000, threeDigits),
+        numberCell(group.writtenPerPayloadByte, threeDigits),
+        numberCell(group.finalFlushNs, formatTime),
+        numberCell(group.dirtyBytesAtEnd, formatBytes),
+      ],
+    })),
+  };
+}
+
+const PROBE_NAMES: Record<ProbeResult["id"], string> = {
+  "buffered-write": "sequential write, buffered",
+  "direct-write": "sequential write, direct",
+  "sync-overwrite": "overwrite and fdatasync",
+  "sync-append": "append and fdatasync",
+  "random-read": "random read",
+  "sequential-read": "sequential read",
+};
+
+/** The device as measured before the trials. */
+export function probeTable(run: Run): Table {
+  return {
+    id: "probe-table",
+    caption: "The device, measured before the trials in the directory that they use.",
+    columns: [
+      text("what", "Measured"),
+      text("tool", "By"),
+      number("block", "Block"),
+      number("operations", "Operations"),
+      number("bandwidth", "Bandwidth"),
+      number("rate", "Operations a second"),
+      number("median", "Median"),
+      number("p99", "p99"),
+      text("notes", "Notes"),
+    ],
+    rows: run.probe.map((probe) => {
+      const isMissing = probe.unavailable !== null;
+      const latency = probe.latency === null ? null : summariseLatency([probe.latency], false);
+      return {
+        isMuted: isMissing || probe.tool === "fio",
+        cells: [
+          { text: PROBE_NAMES[probe.id] },
+          { text: probe.tool },
+          { text: blockWords(probe.blockSizeBytes), value: probe.blockSizeBytes },
+          isMissing ? NOTHING : numberCell(probe.operations, groupThousands),
+          isMissing ? NOTHING : numberCell(probe.bytesPerSecond, formatBytesPerSecond),
+          isMissing ? NOTHING : numberCell(probe.operationsPerSecond, formatRate),
+          latency === null ? NOTHING : percentileCell(latency.percentiles[0]!),
+          p99Cell(latency),
+          { text: probe.unavailable ?? (probe.tool === "fio" ? "cross-check" : "") },
+        ],
+      };
+    }),
+  };
+}
+
+/** Every trial as it was, in the order of the run. */
+export function rawTrialTable(run: Run, analysis: RunAnalysis): Table {
+  const scenarios = new Map(analysis.scenarios.map((scenario) => [scenario.record.id, scenario]));
+  return {
+    id: "raw-trials-table",
+    caption: "Every trial in the order of the run. run.json beside this file has their whole histograms and samples.",
+    columns: [
+      number("order", "Order"),
+      text("scenario", "Scenario"),
+      text("point", "Point"),
+      text("engine", "Engine"),
+      text("load", "Load"),
+      number("repetition", "Repetition"),
+      number("seed", "Seed"),
+      text("status", "Status"),
+      text("class", "Class"),
+      number("acknowledged", "Acknowledged"),
+      number("durable", "Durable"),
+      number("median", "Response median"),
+      number("p99", "Response p99"),
+      number("warmup", "Warm-up"),
+      text("verification", "Read back"),
+    ],
+    rows: [...run.trials]
+      .sort((a, b) => a.order - b.order)
+      .map((trial) => ({
+        isMuted: trial.status === "failed",
+        cells: rawTrialCells(trial, scenarios.get(trial.scenarioId)),
+      })),
+  };
+}
+
+function rawTrialCells(trial: Trial, scenario: ScenarioAnalysis | undefined): Cell[] {
+  const { measured } = trial;
+  const response = measured === null ? null : summariseLatency([measured.responseTime], false);
+  const point = scenario?.axes
+    .map((axis) => `${axis.label} ${axisValueWords(axis, trial.point[axis.path] ?? "")}`)
+    .join(", ");
+  return [
+    { text: String(trial.order) },
+    { text: trial.scenarioId },
+    { text: point ?? JSON.stringify(trial.point) },
+    { text: trial.engine },
+    { text: loadWordsWithRate(trial.configuration.load) },
+    { text: String(trial.repetition) },
+    { text: String(trial.seed) },
+    { text: trial.status },
+    { text: measured?.durabilityClass ?? "–" },
+    numberCell(measured?.acknowledged.messagesPerSecond ?? null, formatRate),
+    numberCell(measured?.durable.messagesPerSecond ?? null, formatRate),
+    response === null ? NOTHING : percentileCell(response.percentiles[0]!),
+    p99Cell(response),
+    measured === null
+      ? NOTHING
+      : { text: `${formatTime(measured.warmupNs)}${measured.steady ? "" : ", not steady"}`, value: measured.warmupNs },
+    { text: verificationWords(trial) },
+  ];
+}
+
+function verificationWords(trial: Trial): string {
+  const { verification } = trial;
+  if (verification === null) return "not reached";
+  if (verification.outcome === "not-applicable") return "stores nothing";
+  if (verification.outcome === "failed") return `failed: ${verification.problems.join("; ")}`;
+  return `${groupThousands(verification.readMessages)} messages, all as acknowledged`;
+}
+
+/** Where a failed trial stood: "many-partitions, partitions 10 000, partitioned-log, closed loop, 1 024 in flight". */
+export function trialWords(scenario: ScenarioAnalysis, trial: Trial): string {
+  const values = scenario.axes.map((axis) => trial.point[axis.path] ?? "");
+  const where = pointWords(scenario.axes, { key: "", values });
+  return [trial.engine, where, loadWords(trial.configuration.load), `repetition ${trial.repetition}`]
+    .filter((part) => part !== "")
+    .join(", ");
+}
+
+function text(name: string, label: string) {
+  return { name, label, isNumber: false };
+}
+
+function number(name: string, label: string) {
+  return { name, label, isNumber: true };
+}
+
+function axisColumns(scenario: ScenarioAnalysis): Table["columns"] {
+  return scenario.axes.map((axis, i) => ({
+    name: `axis${i}`,
+    label: capitalised(axis.label),
+    isNumber: axis.isNumeric,
+  }));
+}
+
+function axisCells(scenario: ScenarioAnalysis, group: Group): Cell[] {
+  return scenario.axes.map((axis, i) => {
+    const value = group.point.values[i]!;
+    return { text: axisValueWords(axis, value), ...(typeof value === "number" ? { value } : {}) };
+  });
+}
+
+function trialsCell(group: Group): Cell {
+  const { length } = group.trials;
+  return {
+    text: String(length),
+    value: length,
+    ...(group.failedCount > 0 ? { note: `+${group.failedCount} failed` } : {}),
+  };
+}
+
+function numberCell(value: number | null, format: (value: number) => string): Cell {
+  return value === null ? NOTHING : { text: format(value), value };
+}
+
+function estimateCell(estimate: Estimate | null, format: (value: number) => string): Cell {
+  if (estimate === null) return NOTHING;
+  return {
+    text: format(estimate.point),
+    value: estimate.point,
+    note: intervalWords(estimate, format) ?? "no interval",
+  };
+}
+
+function pairCell(scenario: ScenarioAnalysis, pair: Group["ofRaw"]): Cell {
+  if (pair === null) return NOTHING;
+  const shown = `${formatShare(pair.acknowledged.share)} / ${formatShare(pair.durable.share)}`;
+  return { text: shown, value: pair.acknowledged.share, ...referenceNote(scenario, pair.acknowledged) };
+}
+
+function shareCell(scenario: ScenarioAnalysis, share: Share | null): Cell {
+  if (share === null) return NOTHING;
+  return { text: formatShare(share.share), value: share.share, ...referenceNote(scenario, share) };
+}
+
+function referenceNote(scenario: ScenarioAnalysis, share: Share): { note?: string } {
+  return share.referencePoint === null ? {} : { note: `limit at ${pointWords(scenario.axes, share.referencePoint)}` };
+}
+
+function deviceCell(group: Group): Cell {
+  if (group.ofDevice === null) return NOTHING;
+  const { acknowledged, durable } = group.ofDevice;
+  if (acknowledged === null && durable === null) return NOTHING;
+  const shown = [acknowledged, durable].map((share) => (share === null ? "–" : formatShare(share)));
+  return { text: shown.join(" / "), ...(durable === null ? {} : { value: durable }) };
+}
+
+function percentileCell(figure: PercentileFigure): Cell {
+  if (figure.valueNs === null) return NOTHING;
+  const text = figure.state === "uncertain" ? `≈\u00a0${formatTime(figure.valueNs)}` : formatTime(figure.valueNs);
+  if (figure.lowerNs === null || figure.upperNs === null) return { text, value: figure.valueNs };
+  return { text, value: figure.valueNs, note: `${formatTime(figure.lowerNs)}–${formatTime(figure.upperNs)}` };
+}
+
+function p99Cell(summary: LatencySummary | null): Cell {
+  const figure = summary?.percentiles.find(({ percentile }) => percentile === 99);
+  return figure === undefined ? NOTHING : percentileCell(figure);
+}
+
+function blockWords(sizeBytes: number): string {
+  if (sizeBytes % 2 ** 20 === 0) return `${sizeBytes / 2 ** 20}\u00a0MiB`;
+  return sizeBytes % 2 ** 10 === 0 ? `${sizeBytes / 2 ** 10}\u00a0KiB` : `${groupThousands(sizeBytes)}\u00a0B`;
+}
+
+function capitalised(label: string): string {
+  return label === "" ? label : label[0]!.toUpperCase() + label.slice(1);
+}

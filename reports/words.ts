@@ -1,0 +1,94 @@
+/** Points, loads, classes and intervals in words: one wording for page, Markdown, terminal and charts. */
+
+import type { DurabilityClass, Load } from "../results/schema.js";
+import type { Estimate } from "../results/statistics.js";
+import type { Axis, Group, Point, Scalar } from "./analysis.js";
+import { formatCount, formatRate, formatShare, groupThousands } from "./format.js";
+
+/** What an acknowledgement means (method, durability classes). */
+export const CLASS_MEANINGS: Record<DurabilityClass, string> = {
+  D0: "in user memory: a crash of the process loses it",
+  D1: "handed to the kernel: a power loss loses it",
+  D2: "fdatasync has returned",
+  D3: "fdatasync has returned on a device whose flush is known to work",
+};
+
+/** Sizes on an axis are powers of two and read as such: 16 384 is 16 KiB. */
+export function axisValueWords(axis: Axis, value: Scalar): string {
+  if (typeof value !== "number") return String(value);
+  if (axis.path.endsWith("Bytes") && value > 0) {
+    if (value % 2 ** 20 === 0) return `${value / 2 ** 20}\u00a0MiB`;
+    if (value % 2 ** 10 === 0) return `${value / 2 ** 10}\u00a0KiB`;
+    return `${groupThousands(value)}\u00a0B`;
+  }
+  return Number.isInteger(value) ? groupThousands(value) : String(value);
+}
+
+/** "partitions 1 000, flush sync"; empty if nothing varies. */
+export function pointWords(axes: readonly Axis[], point: Point): string {
+  return axes.map((axis, i) => `${axis.label} ${axisValueWords(axis, point.values[i]!)}`).join(", ");
+}
+
+export function facetWords(values: readonly { axis: Axis; value: Scalar }[]): string {
+  return values.map(({ axis, value }) => `${axis.label} ${axisValueWords(axis, value)}`).join(", ");
+}
+
+/** "closed loop, 1 024 in flight" or "open loop, 70 % of capacity, Poisson". */
+export function loadWords(load: Load): string {
+  if (load.model === "closed") return `closed loop, ${groupThousands(load.inFlight)}\u00a0in flight`;
+  const arrivals = load.arrivals === "poisson" ? "Poisson" : "constant";
+  return `open loop, ${formatShare(load.capacityFraction)} of capacity, ${arrivals}`;
+}
+
+/** The same with the rate that was offered. */
+export function loadWordsWithRate(load: Load): string {
+  return load.model === "closed" ? loadWords(load) : `${loadWords(load)}, ${formatRate(load.ratePerSecond)} offered`;
+}
+
+export function loopWords(load: Load): string {
+  return load.model === "closed" ? "closed loop" : "open loop";
+}
+
+/** "D1", "D1 and D2", "no class". */
+export function classWords(classes: readonly DurabilityClass[]): string {
+  return classes.length === 0 ? "no class" : listWords(classes);
+}
+
+/** "1.30–1.55"; null if there are too few values for an interval. */
+export function intervalWords(estimate: Estimate, format: (value: number) => string): string | null {
+  if (!hasInterval(estimate)) return null;
+  return `${format(estimate.lower)}–${format(estimate.upper)}`;
+}
+
+export function hasInterval(estimate: Estimate): boolean {
+  return Number.isFinite(estimate.lower) && Number.isFinite(estimate.upper);
+}
+
+/** 0.9375 → "94 %". */
+export function confidenceWords(confidence: number): string {
+  return `${(confidence * 100).toFixed(0)}\u00a0%`;
+}
+
+/** "one", "one and two", "one, two and three". */
+export function listWords(items: readonly string[]): string {
+  if (items.length < 2) return items.join("");
+  return `${items.slice(0, -1).join(", ")} and ${items.at(-1)}`;
+}
+
+/** "1 trial", "3 trials". */
+export function countWords(count: number, singular: string, plural = `${singular}s`): string {
+  return `${groupThousands(count)} ${count === 1 ? singular : plural}`;
+}
+
+/** What a reader must know before trusting a group's figures; empty if nothing. */
+export function cautionWords(group: Group): string[] {
+  const cautions: string[] = [];
+  if (group.failedCount > 0) cautions.push(`${countWords(group.failedCount, "trial")} failed`);
+  if (group.trials.length === 1) cautions.push("one trial: no interval");
+  if (group.isHarnessBound) cautions.push("harness-bound: within 2× of null");
+  if (group.unsteadyCount > 0) cautions.push(`never steady in ${group.unsteadyCount} of ${group.trials.length}`);
+  if (group.durabilityClasses.length > 1) cautions.push(`mixed classes ${classWords(group.durabilityClasses)}`);
+  const overflow = group.responseTime?.overflowCount ?? 0;
+  if (overflow > 0) cautions.push(`${formatCount(overflow)} response times above 60 s`);
+  return cautions;
+}
