@@ -61,3 +61,9 @@ export class UnsupportedError extends EngineError {
   override name = "UnsupportedError";
   readonly code = "ERR_UNSUPPORTED";
 }
+
+/** There is no engine of that name, or the module given does not define one. */
+export class EngineLoadError extends EngineError {
+  override name = "EngineLoadError";
+  readonly code = "ERR_ENGINE_LOAD";
+}

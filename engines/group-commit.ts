@@ -70,7 +70,7 @@ export class GroupCommit {
    * @throws LogFailedError after a failure; the messages are the caller's to fail
    */
   written(partition: PartitionHandle, baseOffset: number, messageCount: number): void {
-    this.#checkNotFailed();
+    this.checkNotFailed();
     invariant(messageCount > 0, "a run of written messages is not empty");
     this.#writtenMessages += messageCount;
     if (this.#waitsForSync) {
@@ -100,7 +100,7 @@ export class GroupCommit {
     while (this.#failure === null && this.#syncedMessages < target) {
       await (this.#running ?? this.#begin());
     }
-    this.#checkNotFailed();
+    this.checkNotFailed();
   }
 
   /** A write to this log failed: what waits fails, and nothing is acknowledged any more. The first cause stays. */
@@ -114,7 +114,8 @@ export class GroupCommit {
     }
   }
 
-  #checkNotFailed(): void {
+  /** For an append that only buffers as yet. @throws LogFailedError after a failure */
+  checkNotFailed(): void {
     if (this.#failure === null) return;
     throw new LogFailedError(
       `A write or sync of this log failed (${this.#failure.message}). Nothing more is acknowledged: reopen the directory.`,

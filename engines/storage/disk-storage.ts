@@ -2,6 +2,7 @@ import fs from "node:fs";
 import { dirname } from "node:path";
 import { type Heap, heap as processHeap } from "../heap.js";
 import { invariant } from "../invariant.js";
+import { zeroCounters } from "./counters.js";
 import {
   baseAddressOf,
   lockFile,
@@ -29,16 +30,7 @@ const SMALLEST_PAGE_BYTES = 4_096;
 
 /** The real operating system. Errors are those of `fs`: a `code`, a `syscall`, and always the `path`. */
 export class DiskStorage implements Storage {
-  readonly counters: StorageCounters = {
-    writeCalls: 0,
-    writtenBytes: 0,
-    readCalls: 0,
-    readBytes: 0,
-    syncCalls: 0,
-    filesOpened: 0,
-    filesCreated: 0,
-    filesDeleted: 0,
-  };
+  readonly counters: StorageCounters = zeroCounters();
 
   constructor(private readonly heap: Heap = processHeap) {}
 
