@@ -293,6 +293,8 @@ describe("judge", () => {
     expect(judge(of(0.8, 0.95), 0.03, "higher")).toBe("regression");
     expect(judge(of(0.98, 1.02), 0.03, "lower")).toBe("equivalent");
     expect(judge(of(1.02, 1.2), 0.03, "lower")).toBe("inconclusive");
+    expect(judge(of(0.98, 1.06), 0.03, "lower", 0.1)).toBe("equivalent");
+    expect(judge(of(1.04, 1.06), 0.03, "lower", 0.1)).toBe("regression");
     expect(judge(of(0, Number.POSITIVE_INFINITY), 0.03, "lower")).toBe("inconclusive");
   });
 

@@ -220,14 +220,15 @@ export type Better = "higher" | "lower";
 export type Verdict = "regression" | "improvement" | "equivalent" | "inconclusive";
 
 /**
- * What an interval of the ratio candidate / reference says of a margin (0.03 = 3 %): beyond it, on which side; within it;
- * or neither. The margin is symmetric on the log scale: from 1 / (1 + margin) to 1 + margin.
+ * What an interval of the ratio candidate / reference says: a change when it lies wholly beyond `margin` (0.03 = 3 %) on
+ * one side, equivalence when it lies wholly within `equivalenceMargin`, else nothing. Both are symmetric on the log scale:
+ * from 1 / (1 + margin) to 1 + margin.
  */
-export function judge(ratio: Estimate, margin: number, better: Better): Verdict {
-  const limit = 1 + margin;
-  if (ratio.lower > limit) return better === "higher" ? "improvement" : "regression";
-  if (ratio.upper < 1 / limit) return better === "higher" ? "regression" : "improvement";
-  return ratio.lower >= 1 / limit && ratio.upper <= limit ? "equivalent" : "inconclusive";
+export function judge(ratio: Estimate, margin: number, better: Better, equivalenceMargin = margin): Verdict {
+  if (ratio.lower > 1 + margin) return better === "higher" ? "improvement" : "regression";
+  if (ratio.upper < 1 / (1 + margin)) return better === "higher" ? "regression" : "improvement";
+  const isWithin = ratio.lower >= 1 / (1 + equivalenceMargin) && ratio.upper <= 1 + equivalenceMargin;
+  return isWithin ? "equivalent" : "inconclusive";
 }
 
 /**

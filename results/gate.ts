@@ -1,0 +1,121 @@
+/**
+ * One run of the regression gate, whole: what was compared, the block data, and what was concluded from it. Reports show
+ * it, history and the self-test read it. Ratios are candidate / reference; units stand in the figures.
+ */
+import { z } from "zod";
+import { environmentSchema } from "./schema.js";
+
+export const GATE_FORMAT_VERSION = 1;
+
+const positive = z.number().positive();
+const probability = z.number().min(0).max(1);
+const json: z.ZodType<unknown> = z.json();
+
+const ratioSchema = z.strictObject({ point: positive, lower: positive, upper: positive, confidence: probability });
+
+/** The trials of one block: the arms in the order run (R reference, G the reference once more, C candidate). */
+const blockSchema = z.strictObject({
+  order: z.string().regex(/^[RGC]+$/),
+  reference: z.array(positive),
+  guard: z.array(positive),
+  candidate: z.array(positive),
+});
+
+const comparisonSchema = z.strictObject({
+  ratio: ratioSchema,
+  /** One-sided exact p that the truth is no worse (no better) than the margin; then Holm's over the figures gated. */
+  pWorse: probability,
+  pBetter: probability,
+  pWorseHolm: probability,
+  pBetterHolm: probability,
+});
+
+/** One round of blocks: the candidate against the reference, and the reference against itself. */
+const roundSchema = z.strictObject({
+  blocks: z.array(blockSchema),
+  candidate: comparisonSchema,
+  guard: comparisonSchema,
+  /** The reference differs from itself: nothing that this round says of the candidate can be believed. */
+  guardAlarms: z.boolean(),
+});
+
+const verdictSchema = z.enum(["regression", "improvement", "equivalent", "inconclusive"]);
+
+const figureSchema = z.strictObject({
+  /** `<engine>/<workload>/<figure>`: equal for equal figures of different runs. */
+  id: z.string(),
+  title: z.string(),
+  unit: z.string(),
+  better: z.enum(["higher", "lower"]),
+  /** 0.03: changes up to 3 % do not matter, so a regression is a change that is certainly larger. */
+  margin: positive,
+  /** 0.1: a slow-down of 10 % must be ruled out, or the figure is inconclusive. */
+  equivalenceMargin: positive,
+  /** Only gated figures can fail a run; the others are watched. */
+  gated: z.boolean(),
+  /** Geometric means over the screening blocks. */
+  reference: positive,
+  candidate: positive,
+  screen: roundSchema,
+  /** Fresh blocks in reversed order, only for figures that the screen suspects. */
+  confirmation: roundSchema.nullable(),
+  verdict: verdictSchema,
+  /** A slow-down by the equivalence margin or more is ruled out, whatever else is open. */
+  rulesOutSlowdown: z.boolean(),
+  reason: z.string(),
+});
+
+const counterSchema = z.strictObject({
+  id: z.string(),
+  title: z.string(),
+  /** Totals of each repetition. */
+  reference: z.array(z.number()),
+  candidate: z.array(z.number()),
+  messageCount: z.int().positive(),
+  /** `not-repeatable`: the reference itself does not repeat, so nothing is said. */
+  verdict: z.enum(["equal", "regression", "improvement", "inconclusive", "not-repeatable"]),
+  reason: z.string(),
+});
+
+const sideSchema = z.strictObject({
+  /** For people: "working tree", "main (1a2b3c4)", a module's path. */
+  label: z.string(),
+  commit: z.string().nullable(),
+  /** Module path, or null for the engines of the registry. */
+  engine: z.string().nullable(),
+  settings: z.record(z.string(), json),
+});
+
+export const outcomeSchema = z.enum(["passed", "regression", "inconclusive", "failed"]);
+
+export const gateResultSchema = z.strictObject({
+  formatVersion: z.literal(GATE_FORMAT_VERSION),
+  startedAt: z.iso.datetime(),
+  durationMs: z.number().nonnegative(),
+  /** To repeat it: the arguments after `npm run gate --`. */
+  command: z.array(z.string()),
+  profile: z.string(),
+  seed: z.int().nonnegative(),
+  budgetMs: z.number().positive(),
+  reference: sideSchema,
+  candidate: sideSchema,
+  environment: environmentSchema,
+  figures: z.array(figureSchema),
+  counters: z.array(counterSchema),
+  /** Wrong data, engines that fell over, workloads that are gone: one sentence each. */
+  failures: z.array(z.string()),
+  /** What makes the timings doubtful, one sentence each. */
+  doubts: z.array(z.string()),
+  outcome: outcomeSchema,
+  exitCode: z.union([z.literal(0), z.literal(1), z.literal(3), z.literal(4)]),
+  /** Why this outcome, one sentence each, the gravest first. */
+  reasons: z.array(z.string()),
+});
+
+export type GateBlock = z.infer<typeof blockSchema>;
+export type GateComparison = z.infer<typeof comparisonSchema>;
+export type GateRound = z.infer<typeof roundSchema>;
+export type GateFigure = z.infer<typeof figureSchema>;
+export type GateCounter = z.infer<typeof counterSchema>;
+export type GateSide = z.infer<typeof sideSchema>;
+export type GateResult = z.infer<typeof gateResultSchema>;

@@ -1,0 +1,287 @@
+/**
+ * From block data to verdicts: pure, so that planted regressions and planted noise test it without a machine.
+ *
+ *   blocks ──► screen: ratio, exact p, Holm ──► suspect or open ──► fresh blocks, reversed ──► conclude ──► exit code
+ *
+ * Each figure has two margins: no change below the first is ever reported, no slow-down above the second ever passed over.
+ * A suspect is a regression only if the fresh blocks alone say so again. A figure that is merely open (a slow-down by the
+ * second margin is not ruled out) is judged by all blocks together, which can clear it and never condemn it.
+ *
+ * A block's value of an arm is the geometric mean of its trials. The test is the exact sign-flip test on the signed ranks
+ * of the blocks' log ratios (one stalled trial then weighs no more than its rank), the interval its inversion, so the two
+ * never contradict each other. Nothing is trimmed.
+ */
+import type { GateBlock, GateComparison, GateCounter, GateFigure, GateRound } from "../../results/gate.js";
+import {
+  type Better,
+  type Estimate,
+  exponential,
+  hodgesLehmannCentre,
+  holm,
+  judge,
+  signedRanks,
+  signFlipTest,
+} from "../../results/statistics.js";
+
+/** Risk of a false alarm that each stage may take: all gated figures together, by Holm. */
+const SIGNIFICANCE = 0.05;
+/** Of the interval: both of its sides are then tests at `SIGNIFICANCE`. */
+const CONFIDENCE = 1 - 2 * SIGNIFICANCE;
+
+export interface FigureDefinition {
+  readonly id: string;
+  readonly title: string;
+  readonly unit: string;
+  readonly better: Better;
+  readonly margin: number;
+  readonly equivalenceMargin: number;
+  readonly gated: boolean;
+}
+
+export interface FigureBlocks extends FigureDefinition {
+  readonly blocks: readonly GateBlock[];
+}
+
+export interface Screened extends FigureDefinition {
+  readonly screen: GateRound;
+  /** Gated, and beyond the margin on its worse side after Holm: to be confirmed. */
+  readonly isSuspect: boolean;
+  /** Gated, no suspect, and a slow-down by the equivalence margin not ruled out: more blocks may tell. */
+  readonly isOpen: boolean;
+}
+
+/** The fewest blocks with which `gatedCount` figures can fail at all: n blocks give p ≥ 2^-n, and Holm multiplies it. */
+export function fewestBlocks(gatedCount: number): number {
+  return Math.ceil(Math.log2(Math.max(1, gatedCount) / SIGNIFICANCE));
+}
+
+export function screen(figures: readonly FigureBlocks[]): Screened[] {
+  const rounds = compareRound(figures);
+  return figures.map(({ blocks: _, ...figure }, at) => {
+    const round = rounds[at]!;
+    const isSuspect = figure.gated && round.candidate.pWorseHolm <= SIGNIFICANCE;
+    return {
+      ...figure,
+      screen: round,
+      isSuspect,
+      isOpen: figure.gated && !isSuspect && !rulesOutSlowdown(round.candidate.ratio, figure),
+    };
+  });
+}
+
+/**
+ * @param confirmations the blocks of the re-run of suspect and open figures, by figure id; a suspect without them (the
+ *   budget ran out) stays inconclusive
+ */
+export function conclude(
+  screened: readonly Screened[],
+  confirmations: ReadonlyMap<string, readonly GateBlock[]>,
+): GateFigure[] {
+  const rerun = screened.filter((figure) => confirmations.has(figure.id));
+  const rounds = compareRound(rerun.map((figure) => ({ ...figure, blocks: confirmations.get(figure.id)! })));
+  return screened.map((judged) => {
+    const { isSuspect: _s, isOpen: _o, ...figure } = judged;
+    const confirmation = rounds[rerun.indexOf(judged)] ?? null;
+    return {
+      ...figure,
+      reference: geometricMean(figure.screen.blocks.map((block) => geometricMean(block.reference))),
+      candidate: geometricMean(figure.screen.blocks.map((block) => geometricMean(block.candidate))),
+      confirmation,
+      ...verdictOf(judged, confirmation),
+    };
+  });
+}
+
+type Judged = Pick<GateFigure, "verdict" | "rulesOutSlowdown" | "reason">;
+
+function verdictOf(figure: Screened, confirmation: GateRound | null): Judged {
+  const { screen, margin } = figure;
+  const ratio = figure.isSuspect
+    ? (confirmation ?? screen).candidate.ratio
+    : ratioOf([...screen.blocks, ...(confirmation?.blocks ?? [])], "candidate");
+  const conclusion = (verdict: GateFigure["verdict"], reason: string): Judged => ({
+    verdict,
+    rulesOutSlowdown: rulesOutSlowdown(ratio, figure),
+    reason,
+  });
+  const limit = percent(margin);
+  if (screen.guardAlarms || confirmation?.guardAlarms) {
+    return conclusion("inconclusive", `the reference differs from itself by more than ${limit}`);
+  }
+  if (figure.isSuspect) {
+    if (confirmation === null) {
+      return conclusion("inconclusive", `worse by more than ${limit}, but there was no time to confirm it`);
+    }
+    if (confirmation.candidate.pWorseHolm <= SIGNIFICANCE) {
+      return conclusion("regression", `worse by more than ${limit}, and again when re-run in reversed order`);
+    }
+    return conclusion("inconclusive", `worse by more than ${limit} at first, not confirmed by the re-run`);
+  }
+  const verdict = judge(ratio, margin, figure.better, figure.equivalenceMargin);
+  if (verdict === "improvement") return conclusion(verdict, `better by more than ${limit}`);
+  if (verdict === "equivalent") return conclusion(verdict, `within ${percent(figure.equivalenceMargin)} either way`);
+  if (verdict === "regression") {
+    return figure.gated
+      ? conclusion("inconclusive", `worse by more than ${limit}, but not by the corrected test of the screen`)
+      : conclusion(verdict, `worse by more than ${limit}; watched only, not confirmed`);
+  }
+  return rulesOutSlowdown(ratio, figure)
+    ? conclusion(verdict, "no worse, perhaps better")
+    : conclusion(verdict, `too noisy to rule out a slow-down of ${percent(figure.equivalenceMargin)}`);
+}
+
+/** The interval ends before the equivalence margin on the worse side. */
+function rulesOutSlowdown(ratio: Estimate, { equivalenceMargin, better }: FigureDefinition): boolean {
+  return better === "lower" ? ratio.upper <= 1 + equivalenceMargin : ratio.lower >= 1 / (1 + equivalenceMargin);
+}
+
+/** Compares all figures of a round; Holm's families are the gated figures, one for each question asked of them. */
+function compareRound(figures: readonly FigureBlocks[]): GateRound[] {
+  const candidates = correct(
+    figures,
+    figures.map((figure) => compare(figure, "candidate")),
+  );
+  const guards = correct(
+    figures,
+    figures.map((figure) => compare(figure, "guard")),
+  );
+  return figures.map((figure, at) => ({
+    blocks: [...figure.blocks],
+    candidate: candidates[at]!,
+    guard: guards[at]!,
+    guardAlarms: figure.gated && Math.min(guards[at]!.pWorseHolm, guards[at]!.pBetterHolm) <= SIGNIFICANCE / 2,
+  }));
+}
+
+type Uncorrected = Omit<GateComparison, "pWorseHolm" | "pBetterHolm">;
+
+function compare(figure: FigureBlocks, arm: "candidate" | "guard"): Uncorrected {
+  const logRatios = logRatiosOf(figure.blocks, arm);
+  const worse = figure.better === "lower" ? logRatios : logRatios.map((value) => -value);
+  const limit = Math.log1p(figure.margin);
+  const pBeyond = (values: number[]): number =>
+    signFlipTest(signedRanks(values.map((value) => value - limit)), "greater").p;
+  return {
+    ratio: ratioOf(figure.blocks, arm),
+    pWorse: pBeyond(worse),
+    pBetter: pBeyond(worse.map((value) => -value)),
+  };
+}
+
+function ratioOf(blocks: readonly GateBlock[], arm: "candidate" | "guard"): Estimate {
+  return exponential(hodgesLehmannCentre(logRatiosOf(blocks, arm), CONFIDENCE));
+}
+
+function logRatiosOf(blocks: readonly GateBlock[], arm: "candidate" | "guard"): number[] {
+  return blocks.map((block) => meanLog(block[arm]) - meanLog(block.reference));
+}
+
+/** Watched figures keep their own p: they are not part of what is decided. */
+function correct(figures: readonly FigureDefinition[], comparisons: readonly Uncorrected[]): GateComparison[] {
+  const gated = comparisons.filter((_, at) => figures[at]!.gated);
+  const worse = holm(gated.map(({ pWorse }) => pWorse));
+  const better = holm(gated.map(({ pBetter }) => pBetter));
+  return comparisons.map((comparison) => {
+    const at = gated.indexOf(comparison);
+    return {
+      ...comparison,
+      pWorseHolm: at === -1 ? comparison.pWorse : worse[at]!,
+      pBetterHolm: at === -1 ? comparison.pBetter : better[at]!,
+    };
+  });
+}
+
+export interface CounterRuns {
+  readonly id: string;
+  readonly title: string;
+  readonly messageCount: number;
+  /** Totals, one for each repetition of the same deterministic workload. */
+  readonly reference: readonly number[];
+  readonly candidate: readonly number[];
+  /** Differences of up to so much are no difference: 0 for counts. */
+  readonly resolution: number;
+}
+
+/** Compares what has no noise. All counters are costs: more is worse. */
+export function compareCounter(counter: CounterRuns): GateCounter {
+  const { resolution, ...rest } = counter;
+  const result = { ...rest, reference: [...counter.reference], candidate: [...counter.candidate] };
+  if (spread(counter.reference) > resolution) {
+    return { ...result, verdict: "not-repeatable", reason: "the reference itself does not repeat" };
+  }
+  if (spread(counter.candidate) > resolution) {
+    return { ...result, verdict: "inconclusive", reason: "the reference repeats and the candidate does not" };
+  }
+  const difference = counter.candidate[0]! - counter.reference[0]!;
+  if (Math.abs(difference) <= resolution) return { ...result, verdict: "equal", reason: "the same" };
+  const each = Number((difference / counter.messageCount).toPrecision(3));
+  return difference > 0
+    ? { ...result, verdict: "regression", reason: `${each} more for each message` }
+    : { ...result, verdict: "improvement", reason: `${-each} fewer for each message` };
+}
+
+export interface Conclusion {
+  readonly outcome: "passed" | "regression" | "inconclusive" | "failed";
+  readonly exitCode: 0 | 1 | 3 | 4;
+  readonly reasons: string[];
+}
+
+/**
+ * The outcome of the whole run. Failures outweigh all; a counter that rose needs no statistics, so it counts even where
+ * the timings cannot be believed; an alarm of the guard makes every timing inconclusive, never failed.
+ */
+export function outcomeOf(
+  figures: readonly GateFigure[],
+  counters: readonly GateCounter[],
+  failures: readonly string[],
+  unfit: readonly string[],
+): Conclusion {
+  const guardAlarmed = figures.filter(({ screen, confirmation }) => screen.guardAlarms || confirmation?.guardAlarms);
+  const gated = figures.filter((figure) => figure.gated);
+  const isBelievable = guardAlarmed.length === 0 && unfit.length === 0;
+
+  const regressions = [
+    ...counters.filter(({ verdict }) => verdict === "regression"),
+    ...(isBelievable ? gated.filter(({ verdict }) => verdict === "regression") : []),
+  ];
+  const open = [
+    ...unfit,
+    ...guardAlarmed.map(({ id, reason }) => sentence(id, reason)),
+    ...counters.filter(({ verdict }) => verdict === "inconclusive").map(({ id, reason }) => sentence(id, reason)),
+    ...(isBelievable ? gated.filter(isOpen) : []).map(({ id, reason }) => sentence(id, reason)),
+  ];
+  const reasons = [...failures, ...regressions.map(({ id, reason }) => sentence(id, reason)), ...open];
+  if (failures.length > 0) return { outcome: "failed", exitCode: 4, reasons };
+  if (regressions.length > 0) return { outcome: "regression", exitCode: 1, reasons };
+  if (open.length > 0) return { outcome: "inconclusive", exitCode: 3, reasons };
+  return {
+    outcome: "passed",
+    exitCode: 0,
+    reasons: ["No counter rose, and no gated timing is slower than its margin."],
+  };
+}
+
+/** A suspicion that was not confirmed is open until a slow-down is ruled out, as any other figure is. */
+function isOpen(figure: GateFigure): boolean {
+  return figure.verdict === "inconclusive" && !figure.rulesOutSlowdown;
+}
+
+function sentence(id: string, reason: string): string {
+  return `${id}: ${reason}.`;
+}
+
+function percent(fraction: number): string {
+  return `${Number((fraction * 100).toPrecision(3))} %`;
+}
+
+function spread(values: readonly number[]): number {
+  return Math.max(...values) - Math.min(...values);
+}
+
+function meanLog(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + Math.log(value), 0) / values.length;
+}
+
+function geometricMean(values: readonly number[]): number {
+  return Math.exp(meanLog(values));
+}
