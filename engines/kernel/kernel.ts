@@ -8,6 +8,27 @@ export interface Kernel {
   /** Returns a signed 32-bit number: `>>> 0` makes it the unsigned checksum. */
   crc32(address: number, sizeBytes: number, previous: number): number;
   crc32c(address: number, sizeBytes: number, previous: number): number;
+
+  openRecordBatch(control: number, batchAddress: number, limit: number): void;
+  appendRecord(
+    control: number,
+    timestampMs: number,
+    keyAddress: number,
+    keySizeBytes: number,
+    valueAddress: number,
+    valueSizeBytes: number,
+  ): number;
+  appendRecordWithHeaders(
+    control: number,
+    timestampMs: number,
+    keyAddress: number,
+    keySizeBytes: number,
+    valueAddress: number,
+    valueSizeBytes: number,
+    headersAddress: number,
+    headersSizeBytes: number,
+  ): number;
+  sealRecordBatch(control: number, baseOffset: number, leaderEpoch: number, logAppendTimeMs: number): number;
 }
 
 const module = new WebAssembly.Module(readFileSync(new URL("./kernel.wasm", import.meta.url)));

@@ -2,3 +2,4 @@
 // the heap's memory, and addresses are heap addresses. Static data (lookup tables) lies below address 65536.
 export * from "./copy";
 export * from "./checksum";
+export * from "./record-batch";

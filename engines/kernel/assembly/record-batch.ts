@@ -1,0 +1,229 @@
+// Kafka's record batch v2, encoded in place. The layout is documented in codec/record-batch.ts, which also holds the plain
+// reference encoder that the tests compare with, byte for byte.
+//
+// An open batch is described by a 64-byte control block (little-endian, one cache line) that JavaScript never reads on
+// the hot path:
+//
+//    0  u32  cursor         heap address of the next record; 0 = no batch is open
+//    4  u32  limit          heap address that no record may pass
+//    8  i32  recordCount
+//   12  u32  batchAddress   heap address of the batch's first byte
+//   16  i64  baseTimestamp  of the first record
+//   24  i64  maxTimestamp
+//   32  f64  maxTimestamp as a number, set by sealRecordBatch
+
+const HEADER_SIZE_BYTES: usize = 61;
+
+const CURSOR: usize = 0;
+const LIMIT: usize = 4;
+const RECORD_COUNT: usize = 8;
+const BATCH_ADDRESS: usize = 12;
+const BASE_TIMESTAMP: usize = 16;
+const MAX_TIMESTAMP: usize = 24;
+const SEALED_MAX_TIMESTAMP: usize = 32;
+
+const NOT_IN_HEAP: u32 = 0xffff_ffff;
+
+/** Opens an empty batch at `batchAddress`; no record will pass `limit`. */
+export function openRecordBatch(control: usize, batchAddress: u32, limit: u32): void {
+  store<u32>(control, batchAddress + <u32>HEADER_SIZE_BYTES, CURSOR);
+  store<u32>(control, limit, LIMIT);
+  store<i32>(control, 0, RECORD_COUNT);
+  store<u32>(control, batchAddress, BATCH_ADDRESS);
+}
+
+/**
+ * Appends a record without headers. A size of -1 stands for null, an address of -1 for bytes outside the heap.
+ * @returns 0: does not fit, or no batch is open, or bytes outside the heap (nothing was written); 1: appended;
+ * 2: appended, and the batch is full to the last byte
+ */
+export function appendRecord(
+  control: usize,
+  timestampMs: f64,
+  keyAddress: u32,
+  keySizeBytes: i32,
+  valueAddress: u32,
+  valueSizeBytes: i32,
+): i32 {
+  if ((keyAddress == NOT_IN_HEAP && keySizeBytes > 0) || (valueAddress == NOT_IN_HEAP && valueSizeBytes > 0)) return 0;
+  return append(control, timestampMs, keyAddress, keySizeBytes, valueAddress, valueSizeBytes, 0, 0);
+}
+
+/** As `appendRecord`, with the encoded headers (header count and headers) at `headersAddress`. */
+export function appendRecordWithHeaders(
+  control: usize,
+  timestampMs: f64,
+  keyAddress: u32,
+  keySizeBytes: i32,
+  valueAddress: u32,
+  valueSizeBytes: i32,
+  headersAddress: u32,
+  headersSizeBytes: i32,
+): i32 {
+  return append(
+    control,
+    timestampMs,
+    keyAddress,
+    keySizeBytes,
+    valueAddress,
+    valueSizeBytes,
+    headersAddress,
+    headersSizeBytes,
+  );
+}
+
+/**
+ * Writes the header of the open batch, all but its checksum, and closes the batch.
+ * @param logAppendTimeMs the broker's time, or a negative number for CreateTime
+ * @returns size of the whole batch in bytes
+ */
+export function sealRecordBatch(control: usize, baseOffset: f64, leaderEpoch: i32, logAppendTimeMs: f64): i32 {
+  const batch = <usize>load<u32>(control, BATCH_ADDRESS);
+  const sizeBytes = <i32>(load<u32>(control, CURSOR) - <u32>batch);
+  const recordCount = load<i32>(control, RECORD_COUNT);
+  const isLogAppendTime = logAppendTimeMs >= 0;
+  const maxTimestamp = isLogAppendTime ? <i64>logAppendTimeMs : load<i64>(control, MAX_TIMESTAMP);
+
+  store<i64>(batch, bswap<i64>(<i64>baseOffset), 0);
+  store<i32>(batch, bswap<i32>(sizeBytes - 12), 8);
+  store<i32>(batch, bswap<i32>(leaderEpoch), 12);
+  store<u8>(batch, 2, 16);
+  store<u8>(batch, 0, 21);
+  store<u8>(batch, isLogAppendTime ? 8 : 0, 22);
+  store<i32>(batch, bswap<i32>(recordCount - 1), 23);
+  store<i64>(batch, bswap<i64>(load<i64>(control, BASE_TIMESTAMP)), 27);
+  store<i64>(batch, bswap<i64>(maxTimestamp), 35);
+  store<i64>(batch, -1, 43);
+  store<i16>(batch, -1, 51);
+  store<i32>(batch, -1, 53);
+  store<i32>(batch, bswap<i32>(recordCount), 57);
+
+  store<f64>(control, <f64>maxTimestamp, SEALED_MAX_TIMESTAMP);
+  store<u64>(control, 0, CURSOR);
+  return sizeBytes;
+}
+
+// @ts-ignore: decorator
+@inline
+function append(
+  control: usize,
+  timestampMs: f64,
+  keyAddress: u32,
+  keySizeBytes: i32,
+  valueAddress: u32,
+  valueSizeBytes: i32,
+  headersAddress: u32,
+  headersSizeBytes: i32,
+): i32 {
+  const recordCount = load<i32>(control, RECORD_COUNT);
+  const timestamp = <i64>timestampMs;
+  const delta = recordCount == 0 ? 0 : timestamp - load<i64>(control, BASE_TIMESTAMP);
+  const deltaZigzag = <u64>((delta << 1) ^ (delta >> 63));
+  const offsetZigzag = <u32>recordCount << 1;
+  const keyZigzag = <u32>((keySizeBytes << 1) ^ (keySizeBytes >> 31));
+  const valueZigzag = <u32>((valueSizeBytes << 1) ^ (valueSizeBytes >> 31));
+  const keyBytes = <usize>max(keySizeBytes, 0);
+  const valueBytes = <usize>max(valueSizeBytes, 0);
+  const headersBytes: usize = headersSizeBytes == 0 ? 1 : <usize>headersSizeBytes;
+
+  const bodySizeBytes: usize =
+    1 +
+    varintSize(deltaZigzag) +
+    varintSize(<u64>offsetZigzag) +
+    varintSize(<u64>keyZigzag) +
+    keyBytes +
+    varintSize(<u64>valueZigzag) +
+    valueBytes +
+    headersBytes;
+  const bodyZigzag = <u64>bodySizeBytes << 1;
+  let at = <usize>load<u32>(control, CURSOR);
+  const end = <u64>at + varintSize(bodyZigzag) + bodySizeBytes;
+  const limit = <u64>load<u32>(control, LIMIT);
+  if (end > limit) return 0;
+
+  at = writeVarint(at, bodyZigzag);
+  store<u8>(at, 0);
+  at = writeVarint(at + 1, deltaZigzag);
+  at = writeVarint(at, <u64>offsetZigzag);
+  at = writeVarint(at, <u64>keyZigzag);
+  if (keyBytes != 0) {
+    copyRun(at, keyAddress, keyBytes);
+    at += keyBytes;
+  }
+  at = writeVarint(at, <u64>valueZigzag);
+  if (valueBytes != 0) {
+    copyRun(at, valueAddress, valueBytes);
+    at += valueBytes;
+  }
+  if (headersSizeBytes == 0) store<u8>(at, 0);
+  else copyRun(at, headersAddress, headersBytes);
+
+  if (recordCount == 0) {
+    store<i64>(control, timestamp, BASE_TIMESTAMP);
+    store<i64>(control, timestamp, MAX_TIMESTAMP);
+  } else if (timestamp > load<i64>(control, MAX_TIMESTAMP)) {
+    store<i64>(control, timestamp, MAX_TIMESTAMP);
+  }
+  store<i32>(control, recordCount + 1, RECORD_COUNT);
+  store<u32>(control, <u32>end, CURSOR);
+  return end == limit ? 2 : 1;
+}
+
+// @ts-ignore: decorator
+@inline
+function varintSize(value: u64): usize {
+  return value < 0x80 ? 1 : value < 0x4000 ? 2 : <usize>((70 - clz<u64>(value)) / 7);
+}
+
+// @ts-ignore: decorator
+@inline
+function writeVarint(at: usize, value: u64): usize {
+  if (value < 0x80) {
+    store<u8>(at, <u8>value);
+    return at + 1;
+  }
+  if (value < 0x4000) {
+    store<u16>(at, <u16>((value & 0x7f) | 0x80 | ((value >> 7) << 8)));
+    return at + 2;
+  }
+  return writeLongVarint(at, value);
+}
+
+function writeLongVarint(at: usize, value: u64): usize {
+  while (value >= 0x80) {
+    store<u8>(at, <u8>(value | 0x80));
+    at++;
+    value >>= 7;
+  }
+  store<u8>(at, <u8>value);
+  return at + 1;
+}
+
+/** Copies 16 bytes a step; the last step overlaps the one before, so nothing is touched beyond either end. */
+// @ts-ignore: decorator
+@inline
+function copyRun(target: usize, source: usize, sizeBytes: usize): void {
+  if (sizeBytes >= 2048) {
+    memory.copy(target, source, sizeBytes);
+  } else if (sizeBytes >= 16) {
+    const last = sizeBytes - 16;
+    let at: usize = 0;
+    while (at + 64 <= sizeBytes) {
+      v128.store(target + at, v128.load(source + at));
+      v128.store(target + at, v128.load(source + at, 16), 16);
+      v128.store(target + at, v128.load(source + at, 32), 32);
+      v128.store(target + at, v128.load(source + at, 48), 48);
+      at += 64;
+    }
+    while (at < last) {
+      v128.store(target + at, v128.load(source + at));
+      at += 16;
+    }
+    v128.store(target + last, v128.load(source + last));
+  } else if (sizeBytes >= 8) {
+    store<u64>(target, load<u64>(source));
+    store<u64>(target + sizeBytes - 8, load<u64>(source + sizeBytes - 8));
+  } else {
+    for (let at: usize = 0; at < sizeBytes; at++) store<u8>(target + at, load<u8>(source + at));
+  }
+}

@@ -1,0 +1,288 @@
+import { crc32c } from "../codec/checksums.js";
+import {
+  BATCH_HEADER_SIZE_BYTES,
+  CHECKED_AT,
+  CRC_AT,
+  encodeHeaders,
+  firstRecordSizeBytes,
+} from "../codec/record-batch.js";
+import type { EngineListener, Message, PartitionHandle } from "../engine.js";
+import { LogFailedError, UnrepresentableError } from "../errors.js";
+import type { Heap } from "../heap.js";
+import { invariant } from "../invariant.js";
+import { type Kernel, kernelOf } from "../kernel/kernel.js";
+import { BatchBuffers } from "./batch-buffers.js";
+import type { PartitionLog } from "./partition-log.js";
+import type { PartitionedLogSettings } from "./settings.js";
+
+/** See kernel/assembly/record-batch.ts. */
+const CONTROL_BLOCK_SIZE_BYTES = 64;
+const RECORD_COUNT_AT = 8;
+const SEALED_MAX_TIMESTAMP_AT = 32;
+
+/** Room for control blocks; address space only, until touched. */
+const MAX_PARTITIONS = 65_536;
+/** Smaller batches (down to one message each) still share buffers of this size. */
+const SMALLEST_BUFFER_BYTES = 4_096;
+const FIRST_SCRATCH_SIZE_BYTES = 4_096;
+
+/** What a partition collects before it is written. */
+interface OpenBatch {
+  readonly log: PartitionLog;
+  readonly control: number;
+  /** 0 while no batch is open. */
+  address: number;
+  capacityBytes: number;
+  openedAtMs: number;
+  /** Neighbours among the open batches, in the order in which they were opened. */
+  older: OpenBatch | null;
+  newer: OpenBatch | null;
+}
+
+/**
+ * The producer's side: collects messages into a record batch per partition and hands full or due ones to their logs.
+ *
+ *   append ─ kernel: one record into the open batch ─┬─ fits: done
+ *                                                    └─ does not: write that batch, open the next, once more
+ *   drain  ─ oldest open batch first, while its linger has passed (or the memory is exhausted, or all is flushed)
+ *
+ * A message is encoded once, into the buffer that is written. Rules as in Kafka's RecordAccumulator: a batch is written
+ * when the next record does not fit or it is full; the first record always fits, a larger one in a buffer of its own;
+ * when the memory is exhausted nothing is taken, and the next drain writes what is open, whatever its age.
+ */
+export class Accumulator {
+  appendedMessages = 0;
+  readonly #batches: OpenBatch[] = [];
+  readonly #buffers: BatchBuffers;
+  readonly #controls: number;
+  readonly #kernel: Kernel;
+  /** Kernel function, held apart: one load less for each message. */
+  readonly #appendRecord: Kernel["appendRecord"];
+  readonly #batchLimitBytes: number;
+  #partitionCount = 0;
+  #oldest: OpenBatch | null = null;
+  #newest: OpenBatch | null = null;
+  #isExhausted = false;
+  #scratch = 0;
+  #scratchSizeBytes = 0;
+
+  /** @throws RangeError if the heap has no room for the buffer memory */
+  constructor(
+    private readonly heap: Heap,
+    private readonly settings: PartitionedLogSettings,
+    private readonly listener: EngineListener,
+    private readonly written: (log: PartitionLog) => void,
+  ) {
+    const { batchSizeBytes, bufferMemoryBytes, maxMessageBytes, segmentSizeBytes } = settings;
+    this.#kernel = kernelOf(heap);
+    this.#appendRecord = this.#kernel.appendRecord;
+    this.#batchLimitBytes = Math.min(batchSizeBytes, maxMessageBytes, segmentSizeBytes);
+    this.#buffers = new BatchBuffers(
+      heap,
+      Math.min(bufferMemoryBytes, Math.max(batchSizeBytes, SMALLEST_BUFFER_BYTES)),
+      bufferMemoryBytes,
+    );
+    this.#controls = heap.allocate(MAX_PARTITIONS * CONTROL_BLOCK_SIZE_BYTES, CONTROL_BLOCK_SIZE_BYTES);
+  }
+
+  /** Partitions are added in the order of their handles. @throws UnrepresentableError when there are too many */
+  addPartition(log: PartitionLog): void {
+    if (this.#partitionCount === MAX_PARTITIONS) {
+      throw new UnrepresentableError(`An engine holds ${MAX_PARTITIONS} partitions at most. Spread the topics.`);
+    }
+    invariant(log.handle === this.#partitionCount, "handles are dense");
+    const control = this.#controls + log.handle * CONTROL_BLOCK_SIZE_BYTES;
+    this.#kernel.openRecordBatch(control, 0, 0);
+    this.heap.view.setUint32(control, 0);
+    this.#batches.push({ log, control, address: 0, capacityBytes: 0, openedAtMs: 0, older: null, newer: null });
+    this.#partitionCount++;
+  }
+
+  /** @returns false when the buffer memory is exhausted @throws UnrepresentableError, LogFailedError */
+  append(partition: PartitionHandle, message: Message, timestampMs: number): boolean {
+    invariant(partition >= 0 && partition < this.#partitionCount, "a partition handle comes from this engine");
+    if (message.headers.length === 0) {
+      const appended = this.#appendRecord(
+        this.#controls + partition * CONTROL_BLOCK_SIZE_BYTES,
+        timestampMs,
+        message.keyAddress,
+        message.keySizeBytes,
+        message.valueAddress,
+        message.valueSizeBytes,
+      );
+      if (appended === 1) {
+        this.appendedMessages++;
+        return true;
+      }
+      if (appended === 2) {
+        this.appendedMessages++;
+        this.#write(this.#batches[partition]!);
+        return true;
+      }
+    }
+    return this.#appendSlowly(this.#batches[partition]!, message, timestampMs);
+  }
+
+  /** Writes the batches that are due. */
+  drain(): void {
+    if (this.#oldest === null) return;
+    const { lingerMs } = this.settings;
+    if (lingerMs === 0 || this.#isExhausted) {
+      this.drainAll();
+      return;
+    }
+    const openedBeforeMs = performance.now() - lingerMs;
+    while (this.#oldest !== null && this.#oldest.openedAtMs <= openedBeforeMs) this.#write(this.#oldest);
+  }
+
+  /** Writes all open batches, oldest first. */
+  drainAll(): void {
+    this.#isExhausted = false;
+    while (this.#oldest !== null) this.#write(this.#oldest);
+  }
+
+  /** Gives the memory back; no batch may be open. */
+  release(): void {
+    this.#buffers.release();
+    this.heap.release(this.#controls);
+    if (this.#scratch !== 0) this.heap.release(this.#scratch);
+  }
+
+  #appendSlowly(batch: OpenBatch, message: Message, timestampMs: number): boolean {
+    if (batch.log.failure !== null) {
+      throw new LogFailedError(
+        `A write or sync of ${batch.log.name} failed (${batch.log.failure.message}). Reopen the directory to go on.`,
+        { cause: batch.log.failure },
+      );
+    }
+    const headers = message.headers.length === 0 ? NO_HEADERS : encodeHeaders(message.headers);
+    const firstSizeBytes =
+      BATCH_HEADER_SIZE_BYTES +
+      firstRecordSizeBytes(message.keySizeBytes, message.valueSizeBytes, headers.byteLength || 1);
+    this.#checkSize(firstSizeBytes);
+    this.#place(message, headers);
+
+    if (batch.address !== 0) {
+      const appended = this.#encode(batch, message, timestampMs, headers);
+      if (appended !== 0) return this.#appended(batch, appended);
+      this.#write(batch);
+      if (batch.log.failure !== null) return this.#appendSlowly(batch, message, timestampMs);
+    }
+    const capacityBytes = Math.max(firstSizeBytes, this.#batchLimitBytes);
+    const address = this.#buffers.take(capacityBytes);
+    if (address === 0) {
+      this.#isExhausted = true;
+      return false;
+    }
+    this.#open(batch, address, capacityBytes);
+    const appended = this.#encode(batch, message, timestampMs, headers);
+    invariant(appended !== 0, "the first record fits into its batch");
+    return this.#appended(batch, appended);
+  }
+
+  #appended(batch: OpenBatch, appended: number): true {
+    this.appendedMessages++;
+    if (appended === 2) this.#write(batch);
+    return true;
+  }
+
+  #checkSize(firstSizeBytes: number): void {
+    const { maxMessageBytes, segmentSizeBytes, bufferMemoryBytes } = this.settings;
+    if (firstSizeBytes <= Math.min(maxMessageBytes, segmentSizeBytes, bufferMemoryBytes)) return;
+    const limits = Object.entries({ maxMessageBytes, segmentSizeBytes, bufferMemoryBytes });
+    const [name, limit] = limits.find(([, each]) => firstSizeBytes > each)!;
+    throw new UnrepresentableError(
+      `The message takes ${firstSizeBytes} bytes as a record batch, more than ${name} (${limit}) allows. Send smaller messages or raise it.`,
+    );
+  }
+
+  /** Copies what lies outside the heap, and the headers, into scratch memory: value, key, headers. */
+  #place(message: Message, headers: Uint8Array): void {
+    const valueSizeBytes = message.valueAddress < 0 ? Math.max(0, message.valueSizeBytes) : 0;
+    const keySizeBytes = message.keyAddress < 0 ? Math.max(0, message.keySizeBytes) : 0;
+    const sizeBytes = valueSizeBytes + keySizeBytes + headers.byteLength;
+    if (sizeBytes > this.#scratchSizeBytes) {
+      if (this.#scratch !== 0) this.heap.release(this.#scratch);
+      this.#scratchSizeBytes = Math.max(FIRST_SCRATCH_SIZE_BYTES, sizeBytes);
+      this.#scratch = this.heap.allocate(this.#scratchSizeBytes);
+    }
+    const { bytes } = this.heap;
+    if (valueSizeBytes > 0) bytes.set(message.value!, this.#scratch);
+    if (keySizeBytes > 0) bytes.set(message.key!, this.#scratch + valueSizeBytes);
+    if (headers.byteLength > 0) bytes.set(headers, this.#scratch + valueSizeBytes + keySizeBytes);
+  }
+
+  /** Encodes a message whose parts `#place` has put into the heap. @returns as `appendRecord` of the kernel */
+  #encode(batch: OpenBatch, message: Message, timestampMs: number, headers: Uint8Array): number {
+    let scratch = this.#scratch;
+    let { keyAddress, valueAddress } = message;
+    const { keySizeBytes, valueSizeBytes } = message;
+    if (valueAddress < 0 && valueSizeBytes > 0) {
+      valueAddress = scratch;
+      scratch += valueSizeBytes;
+    }
+    if (keyAddress < 0 && keySizeBytes > 0) {
+      keyAddress = scratch;
+      scratch += keySizeBytes;
+    }
+    const { control } = batch;
+    return headers.byteLength === 0
+      ? this.#appendRecord(control, timestampMs, keyAddress, keySizeBytes, valueAddress, valueSizeBytes)
+      : this.#kernel.appendRecordWithHeaders(
+          control,
+          timestampMs,
+          keyAddress,
+          keySizeBytes,
+          valueAddress,
+          valueSizeBytes,
+          scratch,
+          headers.byteLength,
+        );
+  }
+
+  #open(batch: OpenBatch, address: number, capacityBytes: number): void {
+    this.#kernel.openRecordBatch(batch.control, address, address + capacityBytes);
+    batch.address = address;
+    batch.capacityBytes = capacityBytes;
+    if (this.settings.lingerMs > 0) batch.openedAtMs = performance.now();
+    batch.older = this.#newest;
+    batch.newer = null;
+    if (this.#newest === null) this.#oldest = batch;
+    else this.#newest.newer = batch;
+    this.#newest = batch;
+  }
+
+  /** Seals and writes an open batch. If that fails, its messages are reported failed. */
+  #write(batch: OpenBatch): void {
+    const { log, control, address, capacityBytes } = batch;
+    const { view } = this.heap;
+    const appendTimeMs = this.settings.timestampType === "log-append" ? Date.now() : -1;
+    const messageCount = view.getInt32(control + RECORD_COUNT_AT, true);
+    const sizeBytes = this.#kernel.sealRecordBatch(control, log.endOffset, log.leaderEpoch, appendTimeMs);
+    invariant(messageCount > 0 && sizeBytes <= capacityBytes, "a sealed batch holds messages and fits its buffer");
+    view.setUint32(address + CRC_AT, crc32c(address + CHECKED_AT, sizeBytes - CHECKED_AT));
+    this.#unlink(batch);
+    batch.address = 0;
+    try {
+      if (log.failure !== null) throw log.failure;
+      log.write(address, sizeBytes, messageCount, view.getFloat64(control + SEALED_MAX_TIMESTAMP_AT, true));
+    } catch (error) {
+      if (log.failure === null) throw error;
+      this.listener.failed(log.handle, messageCount, log.failure);
+    } finally {
+      this.#buffers.giveBack(address, capacityBytes);
+    }
+    this.written(log);
+  }
+
+  #unlink(batch: OpenBatch): void {
+    if (batch.older === null) this.#oldest = batch.newer;
+    else batch.older.newer = batch.newer;
+    if (batch.newer === null) this.#newest = batch.older;
+    else batch.newer.older = batch.older;
+    batch.older = null;
+    batch.newer = null;
+  }
+}
+
+const NO_HEADERS = new Uint8Array(0);

@@ -1,0 +1,14 @@
+import type { EngineDefinition, OpenOptions, StorageEngine } from "../engine.js";
+import { PartitionedLogEngine } from "./partitioned-log-engine.js";
+import { settingsSchema } from "./settings.js";
+
+/** One log per partition, byte-compatible with Apache Kafka. */
+export const partitionedLog: EngineDefinition = {
+  name: "partitioned-log",
+  description: "one log per partition, in Apache Kafka's format",
+  settingsSchema,
+  storesMessages: true,
+  async open(options: OpenOptions): Promise<StorageEngine> {
+    return new PartitionedLogEngine(options, settingsSchema.parse(options.settings));
+  },
+};

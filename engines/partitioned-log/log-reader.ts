@@ -1,0 +1,121 @@
+import { BATCH_HEADER_SIZE_BYTES, type BatchFault } from "../codec/record-batch.js";
+import type { FetchOutcome, MessageVisitor } from "../engine.js";
+import { CorruptDataError, OffsetOutOfRangeError } from "../errors.js";
+import type { Heap } from "../heap.js";
+import { invariant } from "../invariant.js";
+import type { PartitionLog } from "./partition-log.js";
+import { rebuildIndexes } from "./recovery.js";
+import type { Segment } from "./segment.js";
+import { SegmentScanner } from "./segment-scanner.js";
+
+/** Ended segments whose file and indexes stay open for readers, over all partitions. */
+const OPEN_ENDED_SEGMENTS = 64;
+
+/**
+ * Reads messages back, for all partitions of an engine.
+ *
+ * A fetch finds its place by the offset index: the last entry *below* the wanted offset, so that the batch it points at
+ * is the one before, and its last offset proves the base offset of the next (which no checksum covers). A fetch that
+ * goes on where the last one ended needs no look-up. One fetch never spans segments, and ends before a batch that would
+ * pass `maxBytes`, but the first.
+ */
+export class LogReader {
+  readonly #scanner: SegmentScanner;
+  /** In order of use, oldest first. */
+  readonly #open = new Set<Segment>();
+  #isReading = false;
+
+  constructor(heap: Heap) {
+    this.#scanner = new SegmentScanner(heap);
+  }
+
+  /** @throws OffsetOutOfRangeError, CorruptDataError when the first thing to read is damaged */
+  fetch(log: PartitionLog, fromOffset: number, maxBytes: number, visit: MessageVisitor): FetchOutcome {
+    if (!(fromOffset >= log.startOffset && fromOffset <= log.endOffset)) {
+      throw new OffsetOutOfRangeError(fromOffset, log.startOffset, log.endOffset);
+    }
+    invariant(!this.#isReading, "a visitor does not fetch");
+    this.#isReading = true;
+    try {
+      const outcome = { nextOffset: fromOffset, messageCount: 0, sizeBytes: 0 };
+      for (let i = log.segmentIndexOf(fromOffset); i < log.segments.length && outcome.messageCount === 0; i++) {
+        this.#read(log, log.segments[i]!, maxBytes, visit, outcome);
+      }
+      return outcome;
+    } finally {
+      this.#isReading = false;
+    }
+  }
+
+  release(): void {
+    this.#scanner.release();
+  }
+
+  #read(log: PartitionLog, segment: Segment, maxBytes: number, visit: MessageVisitor, outcome: FetchOutcome): void {
+    if (segment.sizeBytes === 0) return;
+    if (segment !== log.active) this.#keepOpen(segment);
+    const scanner = this.#scanner;
+    const { batch } = scanner;
+    this.#seek(log, segment, Math.max(outcome.nextOffset, segment.baseOffset), maxBytes);
+    for (;;) {
+      const position = scanner.position;
+      const fault = scanner.next(outcome.messageCount > 0 ? maxBytes - outcome.sizeBytes : Number.POSITIVE_INFINITY);
+      if (fault === "end" || fault === "beyond the budget") break;
+      if (fault !== null) {
+        if (outcome.messageCount > 0) break; // the next fetch begins with it and throws
+        throw new CorruptDataError(capitalized(fault), segment.path, position);
+      }
+      if (batch.lastOffset < outcome.nextOffset) continue;
+      outcome.messageCount += batch.visitRecords(scanner.address, outcome.nextOffset, visit, segment.path, position);
+      outcome.sizeBytes += batch.sizeBytes;
+      outcome.nextOffset = batch.lastOffset + 1;
+      log.fetchCursor.offset = outcome.nextOffset;
+      log.fetchCursor.segment = segment;
+      log.fetchCursor.position = scanner.position;
+      if (outcome.messageCount > 0 && outcome.sizeBytes + BATCH_HEADER_SIZE_BYTES > maxBytes) break;
+    }
+  }
+
+  /** Puts the scanner on the batch that holds `offset`, or on one before it in the same segment. */
+  #seek(log: PartitionLog, segment: Segment, offset: number, maxBytes: number): void {
+    const scanner = this.#scanner;
+    const gaps = log.mayHaveGaps(segment) ? "allowed" : "refused";
+    const { fetchCursor } = log;
+    if (fetchCursor.segment === segment && fetchCursor.offset === offset) {
+      scanner.start(segment, fetchCursor.position, offset, gaps, maxBytes);
+      return;
+    }
+    const index = segment.offsetIndex!;
+    const entry = index.lastBelow(offset - segment.baseOffset);
+    if (entry >= 0) {
+      const lastOffset = segment.baseOffset + index.relativeOffset(entry);
+      scanner.start(segment, index.position(entry), segment.baseOffset, "allowed", maxBytes);
+      if (scanner.next(Number.POSITIVE_INFINITY) === null && scanner.batch.lastOffset === lastOffset) {
+        scanner.proceed(gaps);
+        return;
+      }
+      // The index lies (or is a Kafka follower's, whose entries name the last of several batches): read from the start.
+    }
+    scanner.start(segment, 0, segment.baseOffset, gaps, maxBytes);
+  }
+
+  #keepOpen(segment: Segment): void {
+    this.#open.delete(segment);
+    this.#open.add(segment);
+    segment.openForReading();
+    if (segment.offsetIndex === null && !segment.loadIndexes()) {
+      const { sizeBytes } = segment;
+      rebuildIndexes(segment, this.#scanner, "allowed", []);
+      segment.sizeBytes = sizeBytes; // what lies behind a damaged batch stays part of the log
+    }
+    for (const oldest of this.#open) {
+      if (this.#open.size <= OPEN_ENDED_SEGMENTS) return;
+      this.#open.delete(oldest);
+      oldest.unload();
+    }
+  }
+}
+
+function capitalized(fault: BatchFault): string {
+  return fault.charAt(0).toUpperCase() + fault.slice(1);
+}

@@ -1,0 +1,258 @@
+import { join } from "node:path";
+import type { EngineListener, PartitionHandle } from "../engine.js";
+import { GroupCommit } from "../group-commit.js";
+import type { Heap } from "../heap.js";
+import type { Storage } from "../storage/storage.js";
+import { type EpochEntry, encodeEpochs } from "./checkpoints.js";
+import { LEADER_EPOCH_CHECKPOINT } from "./names.js";
+import { Segment } from "./segment.js";
+import type { PartitionedLogSettings } from "./settings.js";
+
+/** What loading found in a partition's directory, and what a new one begins with. */
+export interface LoadedLog {
+  /** Ascending, at least one; the last has its indexes and its file open. */
+  readonly segments: Segment[];
+  readonly startOffset: number;
+  readonly endOffset: number;
+  readonly recoveryPoint: number;
+  readonly epochs: EpochEntry[];
+  /** Epoch that new batches carry. */
+  readonly leaderEpoch: number;
+  /** Files of the directory were created, removed or found differing: nothing of it counts as durable yet. */
+  readonly isDirty: boolean;
+}
+
+export interface LogCounters {
+  batches: number;
+  logBytes: number;
+  indexEntries: number;
+  indexBytes: number;
+  filesRolled: number;
+}
+
+/** What all partitions of an engine share. */
+export interface LogContext {
+  readonly storage: Storage;
+  readonly heap: Heap;
+  readonly settings: PartitionedLogSettings;
+  readonly listener: EngineListener;
+  readonly counters: LogCounters;
+  /** Called when a sync of this log has ended: its group commit may want to begin the next. */
+  readonly syncEnded: (log: PartitionLog) => void;
+}
+
+/**
+ * One partition's log: segments, of which the last is written to, and what is known to be durable.
+ *
+ * Everything below `recoveryPoint` has been synced: segments with their indexes, and the directory that names them. It
+ * moves by syncs alone. Offsets below `endOffset` are written; what still waits in a batch buffer has none yet.
+ */
+export class PartitionLog {
+  readonly name: string;
+  readonly groupCommit: GroupCommit;
+  endOffset: number;
+  startOffset: number;
+  recoveryPoint: number;
+  /** Epoch that new batches carry. */
+  readonly leaderEpoch: number;
+  /** Why nothing can be appended any more; the first failed write or sync. */
+  failure: Error | null = null;
+  /** The group commit's sync is under way. */
+  isSyncing = false;
+  readonly segments: Segment[];
+  /** Where the last fetch ended, so that the next one of a sequential reader needs no look-up. */
+  readonly fetchCursor = { offset: -1, segment: null as Segment | null, position: 0 };
+  #active: Segment;
+  readonly #epochs: EpochEntry[];
+  #latestEpoch: number;
+  /** Segments before the active one that have not been synced since they were last written. */
+  readonly #unsynced: Segment[];
+  #unsyncedWork: Promise<void> = Promise.resolve();
+  /** Files were created in the directory since it was last synced. */
+  #directoryIsDirty: boolean;
+  #epochsAreDirty: boolean;
+
+  constructor(
+    readonly handle: PartitionHandle,
+    readonly topic: string,
+    readonly index: number,
+    readonly directory: string,
+    loaded: LoadedLog,
+    private readonly context: LogContext,
+  ) {
+    this.name = `${topic}-${index}`;
+    this.segments = loaded.segments;
+    this.#active = loaded.segments.at(-1)!;
+    this.startOffset = loaded.startOffset;
+    this.endOffset = loaded.endOffset;
+    this.recoveryPoint = loaded.recoveryPoint;
+    this.#epochs = loaded.epochs;
+    this.#latestEpoch = loaded.epochs.at(-1)?.epoch ?? -1;
+    this.leaderEpoch = loaded.leaderEpoch;
+    this.#directoryIsDirty = loaded.isDirty;
+    this.#epochsAreDirty = loaded.isDirty && loaded.epochs.length > 0;
+    this.#unsynced = loaded.segments.filter(
+      (_, i) => i + 1 < loaded.segments.length && loaded.segments[i + 1]!.baseOffset > loaded.recoveryPoint,
+    );
+    this.groupCommit = new GroupCommit({
+      policy: context.settings.flush,
+      sync: () => this.#syncForCommit(),
+      listener: context.listener,
+    });
+  }
+
+  get active(): Segment {
+    return this.#active;
+  }
+
+  /**
+   * Writes the sealed batch at `address` as the next of this log: one write, its index entries, and on to the flush
+   * policy. Its base offset is `endOffset`.
+   * @throws whatever the storage throws; the log then takes nothing more
+   */
+  write(address: number, batchSizeBytes: number, messageCount: number, maxTimestamp: number): void {
+    const { counters, heap } = this.context;
+    const baseOffset = this.endOffset;
+    const lastOffset = baseOffset + messageCount - 1;
+    try {
+      if (this.#active.mustRollFor(batchSizeBytes, lastOffset, maxTimestamp)) this.#roll();
+      const segment = this.#active;
+      segment.file!.write(heap.bytes, address, batchSizeBytes, segment.sizeBytes);
+      counters.indexEntries += segment.noteBatch(lastOffset, maxTimestamp, batchSizeBytes);
+    } catch (error) {
+      this.fail(error as Error);
+      throw error;
+    }
+    counters.batches++;
+    counters.logBytes += batchSizeBytes;
+    this.endOffset = lastOffset + 1;
+    if (this.#latestEpoch < this.leaderEpoch) this.#beginEpoch(baseOffset);
+    this.groupCommit.written(this.handle, baseOffset, messageCount);
+  }
+
+  /** Position in `segments` of the segment that holds `offset`, or would. */
+  segmentIndexOf(offset: number): number {
+    let low = 0;
+    let high = this.segments.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.segments[middle]!.baseOffset <= offset) low = middle + 1;
+      else high = middle;
+    }
+    return Math.max(0, low - 1);
+  }
+
+  /** A segment other than the last may have lost records to compaction. */
+  mayHaveGaps(segment: Segment): boolean {
+    return segment !== this.#active;
+  }
+
+  fail(error: Error): void {
+    this.failure ??= error;
+    this.groupCommit.fail(this.failure);
+  }
+
+  /** Everything written before the call, by this process or found at opening, is durable when it resolves. */
+  async flush(): Promise<void> {
+    const target = this.endOffset;
+    await this.groupCommit.flush();
+    if (this.recoveryPoint < target || this.#directoryIsDirty || this.#epochsAreDirty) await this.#sync();
+  }
+
+  /** Ends the active segment's files as Kafka does on a clean close and makes all durable. The log is unusable then. */
+  async close(): Promise<void> {
+    const active = this.#active;
+    const isUntouched = this.recoveryPoint === this.endOffset && !this.#directoryIsDirty && active.hasOffsetIndexFile();
+    if (this.failure === null && !isUntouched) {
+      this.context.counters.indexEntries += active.finish();
+      this.#directoryIsDirty = true;
+      await this.#sync(() => active.syncAll());
+    }
+    await this.#unsyncedWork;
+    for (const segment of this.segments) segment.unload();
+  }
+
+  #beginEpoch(startOffset: number): void {
+    this.#latestEpoch = this.leaderEpoch;
+    this.#epochs.push({ epoch: this.leaderEpoch, startOffset });
+    this.#epochsAreDirty = true;
+  }
+
+  #roll(): void {
+    const { context } = this;
+    const startedNs = context.listener.event === undefined ? 0n : process.hrtime.bigint();
+    const ended = this.#active;
+    context.counters.indexEntries += ended.finish();
+    const segment = new Segment(context.storage, context.settings, this.directory, this.endOffset);
+    segment.create();
+    this.#directoryIsDirty = true;
+    this.segments.push(segment);
+    this.#active = segment;
+    this.#unsynced.push(ended);
+    context.counters.filesRolled++;
+    this.#syncEndedSegments();
+    context.listener.event?.({
+      kind: "segment-roll",
+      startedNs,
+      durationNs: Number(process.hrtime.bigint() - startedNs),
+      detail: segment.path,
+    });
+  }
+
+  async #syncForCommit(): Promise<void> {
+    this.isSyncing = true;
+    try {
+      await this.#sync();
+    } catch (error) {
+      this.failure ??= error as Error;
+      throw error;
+    } finally {
+      this.isSyncing = false;
+      this.context.syncEnded(this);
+    }
+  }
+
+  async #sync(syncActive: () => Promise<void> = () => this.#active.file!.sync()): Promise<void> {
+    const target = this.endOffset;
+    this.#syncDirectory();
+    await Promise.all([syncActive(), this.#syncEndedSegments()]);
+    if (this.failure !== null) throw this.failure;
+    this.recoveryPoint = Math.max(this.recoveryPoint, target);
+  }
+
+  #syncDirectory(): void {
+    const { storage } = this.context;
+    if (this.#epochsAreDirty) {
+      storage.replaceAll(join(this.directory, LEADER_EPOCH_CHECKPOINT), encodeEpochs(this.#epochs));
+    } else if (this.#directoryIsDirty) {
+      storage.syncDirectory(this.directory);
+    }
+    this.#epochsAreDirty = false;
+    this.#directoryIsDirty = false;
+  }
+
+  /** Syncs the ended segments one after the other, in the background; the recovery point follows. Never rejects. */
+  #syncEndedSegments(): Promise<void> {
+    if (this.#unsynced.length > 0) {
+      this.#unsyncedWork = this.#unsyncedWork.then(() => this.#syncOldestEnded());
+    }
+    return this.#unsyncedWork;
+  }
+
+  async #syncOldestEnded(): Promise<void> {
+    try {
+      for (let segment = this.#unsynced[0]; segment !== undefined; segment = this.#unsynced[0]) {
+        await segment.syncAll();
+        this.#syncDirectory();
+        this.#unsynced.shift();
+        segment.unload();
+        this.recoveryPoint = Math.max(
+          this.recoveryPoint,
+          this.segments[this.segments.indexOf(segment) + 1]!.baseOffset,
+        );
+      }
+    } catch (error) {
+      this.fail(error as Error);
+    }
+  }
+}

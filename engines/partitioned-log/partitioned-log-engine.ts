@@ -1,0 +1,384 @@
+import { join } from "node:path";
+import type {
+  EngineCounters,
+  EngineDurability,
+  FetchOutcome,
+  Message,
+  MessageVisitor,
+  OpenOptions,
+  PartitionHandle,
+  PartitionInfo,
+  RecoveryReport,
+  StorageEngine,
+} from "../engine.js";
+import { ClosedError, OpenError, UnrepresentableError } from "../errors.js";
+import { invariant } from "../invariant.js";
+import type { Storage, StorageLock } from "../storage/storage.js";
+import { Accumulator } from "./accumulator.js";
+import { CLEAN_SHUTDOWN_CONTENT, decodeOffsets, encodeOffsets } from "./checkpoints.js";
+import { LogReader } from "./log-reader.js";
+import {
+  CLEAN_SHUTDOWN_MARKER,
+  checkTopicName,
+  LOCK_FILE,
+  LOG_START_CHECKPOINT,
+  parsePartitionDirectory,
+  partitionDirectory,
+  RECOVERY_POINT_CHECKPOINT,
+} from "./names.js";
+import { type LogContext, type LogCounters, PartitionLog } from "./partition-log.js";
+import { loadLog, RepairLog } from "./recovery.js";
+import { SegmentScanner } from "./segment-scanner.js";
+import type { PartitionedLogSettings } from "./settings.js";
+
+/** Kafka: log.flush.offset.checkpoint.interval.ms. */
+const CHECKPOINT_INTERVAL_MS = 60_000;
+/** Under `every: {ms}`, how often the logs that wait for their time are looked at. */
+const COMMIT_CHECK_INTERVAL_MS = 1;
+/** Partitions whose files are synced at once on close and flush; the thread pool is smaller, the kernel merges. */
+const CLOSE_CONCURRENCY = 64;
+
+/** Directories that Kafka keeps among the partitions, and what a filesystem does. */
+const FOREIGN_DIRECTORIES = /^(remote-log-index-cache|__cluster_metadata-0|lost\+found)$|-(stray|future)$/;
+const DELETED_DIRECTORY = /\.[0-9a-f]{32}-delete$/;
+
+/** Kafka's log manager: the directory of all partitions, its lock, checkpoints and clean-shutdown marker. */
+export class PartitionedLogEngine implements StorageEngine {
+  readonly durability: EngineDurability;
+  readonly recovery: RecoveryReport;
+  readonly #storage: Storage;
+  readonly #directory: string;
+  readonly #settings: PartitionedLogSettings;
+  readonly #lock: StorageLock;
+  readonly #context: LogContext;
+  readonly #accumulator: Accumulator;
+  readonly #reader: LogReader;
+  readonly #logs: PartitionLog[] = [];
+  readonly #topics = new Map<string, PartitionLog[]>();
+  readonly #logCounters: LogCounters = { batches: 0, logBytes: 0, indexEntries: 0, indexBytes: 0, filesRolled: 0 };
+  /** Logs whose group commit has something to begin, and those on the list by handle. */
+  readonly #toCommit: PartitionLog[] = [];
+  readonly #isToCommit: boolean[] = [];
+  readonly #commitsByTime: boolean;
+  #commitCheckedMs = 0;
+  #checkpointedMs = Date.now();
+  #recoveryPointsMoved = false;
+  #state: "open" | "closing" | "closed" = "open";
+
+  constructor(options: OpenOptions, settings: PartitionedLogSettings) {
+    this.#storage = options.storage;
+    this.#directory = options.directory;
+    this.#settings = settings;
+    this.durability = settings.flush === "sync" ? "D2" : "D1";
+    this.#commitsByTime = typeof settings.flush === "object" && settings.flush.every.ms !== undefined;
+    this.#context = {
+      storage: options.storage,
+      heap: options.heap,
+      settings,
+      listener: options.listener,
+      counters: this.#logCounters,
+      syncEnded: (log) => {
+        this.#recoveryPointsMoved = true;
+        this.#noteToCommit(log);
+      },
+    };
+    const startedMs = performance.now();
+    this.#storage.makeDirectory(this.#directory);
+    this.#lock = this.#takeLock();
+    try {
+      this.#accumulator = this.#createAccumulator(options);
+      this.#reader = new LogReader(options.heap);
+      this.recovery = this.#load(options, startedMs);
+    } catch (error) {
+      for (const log of this.#logs) for (const segment of log.segments) segment.unload();
+      this.#lock.release();
+      throw error;
+    }
+  }
+
+  async createTopic(topic: string, partitionCount: number): Promise<readonly PartitionHandle[]> {
+    this.#checkOpen();
+    checkTopicName(topic);
+    if (!(Number.isSafeInteger(partitionCount) && partitionCount > 0)) {
+      throw new UnrepresentableError(
+        `A topic of ${partitionCount} partitions cannot be. Give a positive whole number.`,
+      );
+    }
+    const existing = new Set(this.#topics.get(topic)?.map((log) => log.index));
+    const missing = Array.from({ length: partitionCount }, (_, index) => index).filter((index) => !existing.has(index));
+    const report = new RepairLog();
+    const scanner = new SegmentScanner(this.#context.heap);
+    for (const index of missing) {
+      const directory = join(this.#directory, partitionDirectory(topic, index));
+      this.#storage.makeDirectory(directory);
+      this.#addLog(topic, index, directory, scanner, report, {
+        wasCleanShutdown: false,
+        recoveryPoint: 0,
+        startOffset: 0,
+      });
+    }
+    scanner.release();
+    if (missing.length > 0) this.#storage.syncDirectory(this.#directory);
+    return this.#topics
+      .get(topic)!
+      .filter((log) => log.index < partitionCount)
+      .map((log) => log.handle);
+  }
+
+  partitions(): readonly PartitionInfo[] {
+    return this.#logs.map((log) => this.partitionInfo(log.handle));
+  }
+
+  partitionInfo(partition: PartitionHandle): PartitionInfo {
+    const { handle, topic, index, startOffset, endOffset } = this.#logOf(partition);
+    return { handle, topic, index, startOffset, endOffset };
+  }
+
+  append(partition: PartitionHandle, message: Message, timestampMs: number): boolean {
+    if (this.#state !== "open") this.#checkOpen();
+    return this.#accumulator.append(partition, message, timestampMs);
+  }
+
+  poll(): void {
+    if (this.#state !== "open") return;
+    this.#accumulator.drain();
+    if (this.#toCommit.length > 0) this.#beginCommits();
+    if (this.#recoveryPointsMoved) this.#checkpointWhenDue();
+  }
+
+  async flush(): Promise<void> {
+    this.#checkOpen();
+    this.#accumulator.drainAll();
+    await inParallel(this.#logs, (log) => log.flush());
+  }
+
+  async fetch(
+    partition: PartitionHandle,
+    fromOffset: number,
+    maxBytes: number,
+    visit: MessageVisitor,
+  ): Promise<FetchOutcome> {
+    this.#checkOpen();
+    return this.#reader.fetch(this.#logOf(partition), fromOffset, maxBytes, visit);
+  }
+
+  counters(): EngineCounters {
+    let acknowledgedMessages = 0;
+    for (const log of this.#logs) acknowledgedMessages += log.groupCommit.acknowledgedMessages;
+    return {
+      ...this.#storage.counters,
+      ...this.#logCounters,
+      appendedMessages: this.#accumulator.appendedMessages,
+      acknowledgedMessages,
+    };
+  }
+
+  async close(): Promise<void> {
+    if (this.#state !== "open") return;
+    this.#accumulator.drainAll();
+    this.#state = "closing";
+    const failures: unknown[] = [];
+    await inParallel(this.#logs, async (log) => {
+      try {
+        await log.flush();
+      } catch {
+        // reported through the listener; the log stays as it is for the next opening to recover
+      }
+      await log.close();
+    }).catch((error) => failures.push(error));
+    this.#state = "closed";
+    this.#accumulator.release();
+    this.#reader.release();
+    try {
+      if (failures.length > 0) throw failures[0];
+      this.#writeCheckpoints();
+      if (this.#logs.every((log) => log.failure === null)) this.#writeCleanShutdownMarker();
+    } finally {
+      this.#lock.release();
+    }
+  }
+
+  #takeLock(): StorageLock {
+    const path = join(this.#directory, LOCK_FILE);
+    const lock = this.#storage.lock(path);
+    if (lock === null) {
+      throw new OpenError(`${this.#directory} is in use by another process (it holds ${path}). Close that one first.`);
+    }
+    return lock;
+  }
+
+  #createAccumulator({ heap, listener }: OpenOptions): Accumulator {
+    try {
+      return new Accumulator(heap, this.#settings, listener, (log) => this.#noteToCommit(log));
+    } catch (error) {
+      throw new OpenError(`bufferMemoryBytes (${this.#settings.bufferMemoryBytes}) is more than there is.`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** Loads every partition of the directory. */
+  #load(options: OpenOptions, startedMs: number): RecoveryReport {
+    const report = new RepairLog();
+    const markerPath = join(this.#directory, CLEAN_SHUTDOWN_MARKER);
+    const wasCleanShutdown = this.#storage.exists(markerPath);
+    if (wasCleanShutdown) {
+      this.#storage.remove(markerPath);
+      // Or a power loss could bring the marker back, beside logs that were written meanwhile. (Kafka leaves that open.)
+      this.#storage.syncDirectory(this.#directory);
+    }
+    const recoveryPoints = this.#readOffsets(RECOVERY_POINT_CHECKPOINT, report);
+    const startOffsets = this.#readOffsets(LOG_START_CHECKPOINT, report);
+    const scanner = new SegmentScanner(options.heap);
+    try {
+      for (const { name, kind } of this.#storage.list(this.#directory)) {
+        if (kind !== "directory" || FOREIGN_DIRECTORIES.test(name)) continue;
+        const directory = join(this.#directory, name);
+        if (DELETED_DIRECTORY.test(name)) {
+          this.#removeDeleted(directory, report);
+          continue;
+        }
+        const partition = parsePartitionDirectory(name);
+        if (partition === undefined) {
+          throw new OpenError(
+            `${directory} is not a partition's directory (<topic>-<number>), so ${this.#directory} is not this engine's alone. Move it away.`,
+          );
+        }
+        this.#addLog(partition.topic, partition.index, directory, scanner, report, {
+          wasCleanShutdown,
+          recoveryPoint: recoveryPoints.get(name) ?? 0,
+          startOffset: startOffsets.get(name) ?? 0,
+        });
+      }
+    } finally {
+      scanner.release();
+    }
+    const { scannedBytes, truncatedBytes, rebuiltIndexes, droppedFiles, repairs } = report;
+    const durationMs = performance.now() - startedMs;
+    return { wasCleanShutdown, durationMs, scannedBytes, truncatedBytes, rebuiltIndexes, droppedFiles, repairs };
+  }
+
+  #addLog(
+    topic: string,
+    index: number,
+    directory: string,
+    scanner: SegmentScanner,
+    report: RepairLog,
+    known: { wasCleanShutdown: boolean; recoveryPoint: number; startOffset: number },
+  ): void {
+    const loaded = loadLog({
+      storage: this.#storage,
+      settings: this.#settings,
+      scanner,
+      report,
+      directory,
+      ...known,
+    });
+    const log = new PartitionLog(this.#logs.length, topic, index, directory, loaded, this.#context);
+    this.#accumulator.addPartition(log);
+    this.#logs.push(log);
+    this.#isToCommit.push(false);
+    const logsOfTopic = this.#topics.get(topic) ?? [];
+    logsOfTopic.push(log);
+    logsOfTopic.sort((a, b) => a.index - b.index);
+    this.#topics.set(topic, logsOfTopic);
+  }
+
+  #removeDeleted(directory: string, report: RepairLog): void {
+    for (const { name } of this.#storage.list(directory)) {
+      this.#storage.remove(join(directory, name));
+      report.droppedFiles++;
+    }
+    this.#storage.removeDirectory(directory);
+    report.repairs.push(`${directory} was to be deleted and is removed.`);
+  }
+
+  #readOffsets(name: string, report: RepairLog): Map<string, number> {
+    const path = join(this.#directory, name);
+    if (!this.#storage.exists(path)) return new Map();
+    try {
+      return decodeOffsets(this.#storage.readAll(path));
+    } catch (error) {
+      report.repairs.push(`${path} was unreadable and is ignored: ${(error as Error).message}`);
+      return new Map();
+    }
+  }
+
+  #noteToCommit(log: PartitionLog): void {
+    if (this.#isToCommit[log.handle] || log.groupCommit.isIdle) return;
+    this.#isToCommit[log.handle] = true;
+    this.#toCommit.push(log);
+  }
+
+  /** Lets the group commits begin their syncs. Who has begun comes back to the list when the sync has ended. */
+  #beginCommits(): void {
+    const nowMs = performance.now();
+    if (this.#commitsByTime) {
+      if (nowMs - this.#commitCheckedMs < COMMIT_CHECK_INTERVAL_MS) return;
+      this.#commitCheckedMs = nowMs;
+    }
+    const logs = this.#toCommit;
+    let kept = 0;
+    for (const log of logs) {
+      log.groupCommit.poll(nowMs);
+      if (log.isSyncing || log.groupCommit.isIdle) this.#isToCommit[log.handle] = false;
+      else logs[kept++] = log;
+    }
+    logs.length = kept;
+  }
+
+  #checkpointWhenDue(): void {
+    const nowMs = Date.now();
+    if (nowMs - this.#checkpointedMs < CHECKPOINT_INTERVAL_MS) return;
+    this.#checkpointedMs = nowMs;
+    this.#recoveryPointsMoved = false;
+    this.#writeCheckpoints();
+  }
+
+  #writeCheckpoints(): void {
+    const offsetsOf = (logs: readonly PartitionLog[], offset: (log: PartitionLog) => number) =>
+      encodeOffsets(logs.map((log) => ({ topic: log.topic, index: log.index, offset: offset(log) })));
+    const withoutHead = this.#logs.filter((log) => log.startOffset > log.segments[0]!.baseOffset);
+    this.#storage.replaceAll(
+      join(this.#directory, RECOVERY_POINT_CHECKPOINT),
+      offsetsOf(this.#logs, (log) => log.recoveryPoint),
+    );
+    this.#storage.replaceAll(
+      join(this.#directory, LOG_START_CHECKPOINT),
+      offsetsOf(withoutHead, (log) => log.startOffset),
+    );
+  }
+
+  #writeCleanShutdownMarker(): void {
+    const marker = this.#storage.open(join(this.#directory, CLEAN_SHUTDOWN_MARKER), "create");
+    try {
+      marker.write(CLEAN_SHUTDOWN_CONTENT, 0, CLEAN_SHUTDOWN_CONTENT.byteLength, 0);
+      marker.syncNow();
+    } finally {
+      marker.close();
+    }
+    this.#storage.syncDirectory(this.#directory);
+  }
+
+  #logOf(partition: PartitionHandle): PartitionLog {
+    const log = this.#logs[partition];
+    invariant(log !== undefined, "a partition handle comes from this engine");
+    return log;
+  }
+
+  #checkOpen(): void {
+    if (this.#state !== "open")
+      throw new ClosedError(`The engine over ${this.#directory} has been closed. Open it again.`);
+  }
+}
+
+/** Runs `work` over all items, `CLOSE_CONCURRENCY` at once. Rejects with the first error, after all have ended. */
+async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    while (next < items.length) await work(items[next++]!);
+  };
+  const workers = await Promise.allSettled(Array.from({ length: CLOSE_CONCURRENCY }, worker));
+  const failed = workers.find((outcome) => outcome.status === "rejected");
+  if (failed !== undefined) throw failed.reason;
+}

@@ -1,0 +1,226 @@
+import { join } from "node:path";
+import { MAX_TIMESTAMP_AT } from "../codec/record-batch.js";
+import type { Storage, StorageFile } from "../storage/storage.js";
+import { LOG_SUFFIX, OFFSET_INDEX_SUFFIX, segmentStem, TIME_INDEX_SUFFIX } from "./names.js";
+import type { PartitionedLogSettings } from "./settings.js";
+import { OFFSET_ENTRY_SIZE_BYTES, OffsetIndex, TIME_ENTRY_SIZE_BYTES, TimeIndex } from "./sparse-index.js";
+
+/**
+ * One piece of a partition's log: `<base offset>.log` with record batches and nothing else, and its two sparse indexes.
+ * Only the last segment of a partition, the active one, is written to.
+ *
+ * Index rule (Kafka, storage/…/log/LogSegment.java): before a batch is counted, and if more than the interval was written
+ * since the last entry, the batch gets an entry. So the first batch of a segment never has one.
+ */
+export class Segment {
+  readonly path: string;
+  /** Logical size: what lies beyond (preallocation) is not log. */
+  sizeBytes = 0;
+  /** Open while the segment is active, unsynced or being read. */
+  file: StorageFile | null = null;
+  /** In memory while the segment is active or being read. */
+  offsetIndex: OffsetIndex | null = null;
+  timeIndex: TimeIndex | null = null;
+  /** Largest timestamp so far, and the last offset of the earliest batch that holds it; -1 if there is none. */
+  maxTimestamp = -1;
+  offsetOfMaxTimestamp = -1;
+  /** Largest timestamp of the first batch, from which `segmentMs` counts; NaN while it has not been looked up. */
+  firstBatchMaxTimestamp = Number.NaN;
+  readonly createdMs = Date.now();
+  #bytesSinceLastEntry = 0;
+
+  constructor(
+    private readonly storage: Storage,
+    private readonly settings: PartitionedLogSettings,
+    private readonly directory: string,
+    readonly baseOffset: number,
+  ) {
+    this.path = this.#pathOf(LOG_SUFFIX);
+  }
+
+  /** Creates the segment's log, empty. Stale files of its name are removed first. */
+  create(): void {
+    this.remove();
+    this.file = this.storage.open(this.path, "create");
+    if (this.settings.preallocate) this.file.allocate(this.settings.segmentSizeBytes);
+    this.resetIndexes();
+  }
+
+  /** Takes an existing log, whole, as it is. */
+  open(mode: "read" | "write"): void {
+    this.file = this.storage.open(this.path, mode);
+    this.sizeBytes = this.file.sizeBytes();
+  }
+
+  openForReading(): void {
+    this.file ??= this.storage.open(this.path, "read");
+  }
+
+  resetIndexes(): void {
+    const { indexSizeBytes } = this.settings;
+    this.offsetIndex = new OffsetIndex(Math.floor(indexSizeBytes / OFFSET_ENTRY_SIZE_BYTES));
+    this.timeIndex = new TimeIndex(Math.floor(indexSizeBytes / TIME_ENTRY_SIZE_BYTES));
+    this.#bytesSinceLastEntry = 0;
+    this.maxTimestamp = -1;
+    this.offsetOfMaxTimestamp = -1;
+  }
+
+  /** Counts a batch that now stands at the end of the log. @returns index entries added */
+  noteBatch(lastOffset: number, maxTimestamp: number, batchSizeBytes: number): number {
+    const position = this.sizeBytes;
+    let entries = 0;
+    if (position === 0) this.firstBatchMaxTimestamp = maxTimestamp;
+    this.noteTimestamp(maxTimestamp, lastOffset);
+    if (this.#bytesSinceLastEntry > this.settings.indexIntervalBytes) {
+      this.offsetIndex!.append(lastOffset - this.baseOffset, position);
+      entries = this.#noteMaxTimestamp() ? 2 : 1;
+      this.#bytesSinceLastEntry = 0;
+    }
+    this.#bytesSinceLastEntry += batchSizeBytes;
+    this.sizeBytes = position + batchSizeBytes;
+    return entries;
+  }
+
+  noteTimestamp(maxTimestamp: number, lastOffset: number): void {
+    if (maxTimestamp <= this.maxTimestamp) return;
+    this.maxTimestamp = maxTimestamp;
+    this.offsetOfMaxTimestamp = lastOffset;
+  }
+
+  /** A batch of this size, last offset and largest timestamp goes to a new segment. */
+  mustRollFor(batchSizeBytes: number, lastOffset: number, maxTimestamp: number): boolean {
+    return (
+      this.sizeBytes + batchSizeBytes > this.settings.segmentSizeBytes ||
+      this.offsetIndex!.isFull ||
+      this.timeIndex!.isFull ||
+      lastOffset - this.baseOffset > MAX_RELATIVE_OFFSET ||
+      this.#waitedMs(maxTimestamp) > this.settings.segmentMs
+    );
+  }
+
+  /** By record time: from the first batch's largest timestamp to the incoming one's; by the clock if there is none. */
+  #waitedMs(incomingMaxTimestamp: number): number {
+    if (this.sizeBytes === 0) return 0;
+    if (Number.isNaN(this.firstBatchMaxTimestamp)) this.firstBatchMaxTimestamp = this.#readFirstMaxTimestamp();
+    if (this.firstBatchMaxTimestamp >= 0) return incomingMaxTimestamp - this.firstBatchMaxTimestamp;
+    return Date.now() - this.createdMs;
+  }
+
+  /**
+   * Ends the log as Kafka does on roll and close: final time entry, both indexes written whole and trimmed, the log cut
+   * to its logical size. Nothing is durable yet.
+   * @returns index entries added
+   */
+  finish(): number {
+    const entries = this.#noteMaxTimestamp() ? 1 : 0;
+    this.writeIndexes();
+    if (this.settings.preallocate) this.file!.truncate(this.sizeBytes);
+    return entries;
+  }
+
+  writeIndexes(): void {
+    this.#writeWhole(OFFSET_INDEX_SUFFIX, this.offsetIndex!.encode());
+    this.#writeWhole(TIME_INDEX_SUFFIX, this.timeIndex!.encode());
+  }
+
+  /** Cuts the file to the logical size. */
+  truncateFile(): void {
+    const file = this.storage.open(this.path, "write");
+    try {
+      file.truncate(this.sizeBytes);
+    } finally {
+      file.close();
+    }
+  }
+
+  /** @returns files removed */
+  remove(): number {
+    this.unload();
+    const paths = [LOG_SUFFIX, OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX].map((suffix) => this.#pathOf(suffix));
+    const existing = paths.filter((path) => this.storage.exists(path));
+    for (const path of existing) this.storage.remove(path);
+    return existing.length;
+  }
+
+  /** Makes log and written indexes durable, off this thread. */
+  async syncAll(): Promise<void> {
+    const file = this.file ?? this.storage.open(this.path, "write");
+    const indexes = [OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX]
+      .map((suffix) => this.#pathOf(suffix))
+      .filter((path) => this.storage.exists(path))
+      .map((path) => this.storage.open(path, "write"));
+    try {
+      await Promise.all([file, ...indexes].map((each) => each.sync()));
+    } finally {
+      for (const index of indexes) index.close();
+      if (file !== this.file) file.close();
+    }
+  }
+
+  /** Frees what an inactive segment holds while nobody reads it. */
+  unload(): void {
+    this.file?.close();
+    this.file = null;
+    this.offsetIndex = null;
+    this.timeIndex = null;
+  }
+
+  hasOffsetIndexFile(): boolean {
+    return this.storage.exists(this.#pathOf(OFFSET_INDEX_SUFFIX));
+  }
+
+  /**
+   * Reads the indexes back. A missing or unusable time index is empty, as in Kafka.
+   * @returns false if the offset index is missing or cannot belong to this log: it has to be rebuilt
+   */
+  loadIndexes(): boolean {
+    this.resetIndexes();
+    const offsetIndexPath = this.#pathOf(OFFSET_INDEX_SUFFIX);
+    if (!this.storage.exists(offsetIndexPath)) return false;
+    const offsetIndex = OffsetIndex.decode(
+      this.storage.readAll(offsetIndexPath),
+      this.offsetIndex!.maxEntries,
+      this.sizeBytes,
+    );
+    if (offsetIndex === undefined) return false;
+    this.offsetIndex = offsetIndex;
+    const timeIndexPath = this.#pathOf(TIME_INDEX_SUFFIX);
+    if (!this.storage.exists(timeIndexPath)) return true;
+    const timeIndex = TimeIndex.decode(this.storage.readAll(timeIndexPath), this.timeIndex!.maxEntries);
+    if (timeIndex === undefined) return false;
+    this.timeIndex = timeIndex;
+    if (timeIndex.entryCount > 0) {
+      this.maxTimestamp = timeIndex.lastTimestamp;
+      this.offsetOfMaxTimestamp = this.baseOffset + timeIndex.lastRelativeOffset;
+    }
+    return true;
+  }
+
+  #readFirstMaxTimestamp(): number {
+    const bytes = Buffer.alloc(8);
+    this.file!.read(bytes, 0, bytes.byteLength, MAX_TIMESTAMP_AT);
+    return Number(bytes.readBigInt64BE(0));
+  }
+
+  #noteMaxTimestamp(): boolean {
+    if (this.maxTimestamp < 0) return false;
+    return this.timeIndex!.maybeAppend(this.maxTimestamp, this.offsetOfMaxTimestamp - this.baseOffset);
+  }
+
+  #writeWhole(suffix: string, content: Uint8Array): void {
+    const path = this.#pathOf(suffix);
+    const file = this.storage.open(path, this.storage.exists(path) ? "write" : "create");
+    try {
+      file.truncate(content.byteLength);
+      if (content.byteLength > 0) file.write(content, 0, content.byteLength, 0);
+    } finally {
+      file.close();
+    }
+  }
+
+  #pathOf(suffix: string): string {
+    return join(this.directory, segmentStem(this.baseOffset) + suffix);
+  }
+}
+
+const MAX_RELATIVE_OFFSET = 0x7fff_ffff;
