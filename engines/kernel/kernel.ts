@@ -29,6 +29,50 @@ export interface Kernel {
     headersSizeBytes: number,
   ): number;
   sealRecordBatch(control: number, baseOffset: number, leaderEpoch: number, logAppendTimeMs: number): number;
+
+  encodeCommitlogMessage(
+    target: number,
+    queue: number,
+    origin: number,
+    bodyAddress: number,
+    bodySizeBytes: number,
+    bodyCrc: number,
+    propertiesAddress: number,
+    propertiesSizeBytes: number,
+    reservedSizeBytes: number,
+    queueOffset: number,
+    physicalOffset: number,
+    bornTimestampMs: number,
+    storeTimestampMs: number,
+  ): number;
+  writeCommitlogCrcProperty(record: number, sizeBytes: number, crc: number): void;
+  writeCommitlogKeys(target: number, keyAddress: number, keySizeBytes: number): number;
+  placeCommitlogBatch(
+    target: number,
+    source: number,
+    sizeBytes: number,
+    physicalOffset: number,
+    storeTimestampMs: number,
+  ): number;
+  parseCommitlogMessage(
+    address: number,
+    availableBytes: number,
+    physicalOffset: number,
+    crcLimitBytes: number,
+    table: number,
+    tableMask: number,
+    result: number,
+  ): number;
+  registerCommitlogQueue(table: number, tableMask: number, queue: number): void;
+  dispatchCommitlog(
+    address: number,
+    sizeBytes: number,
+    physicalOffset: number,
+    table: number,
+    tableMask: number,
+    list: number,
+    progress: number,
+  ): number;
 }
 
 const module = new WebAssembly.Module(readFileSync(new URL("./kernel.wasm", import.meta.url)));

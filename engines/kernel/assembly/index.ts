@@ -3,3 +3,4 @@
 export * from "./copy";
 export * from "./checksum";
 export * from "./record-batch";
+export * from "./commitlog-message";
