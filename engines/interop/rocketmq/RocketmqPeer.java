@@ -302,7 +302,7 @@ public final class RocketmqPeer {
             .fluentPut("storeHost", name(message.getStoreHost()))
             .fluentPut("reconsumeTimes", message.getReconsumeTimes())
             .fluentPut("preparedTransactionOffset", message.getPreparedTransactionOffset())
-            .fluentPut("properties", message.getProperties());
+            .fluentPut("properties", message.getProperties() == null ? Map.of() : message.getProperties());
     }
 
     private static JSONArray query(DefaultMessageStore store, String topic, String key) {
