@@ -19,6 +19,23 @@ export class CorruptDataError extends EngineError {
   }
 }
 
+/**
+ * A compressed payload is damaged, is not of its codec, or unfolds to more than its reader takes. Whoever knows the file
+ * and position turns it into a CorruptDataError.
+ */
+export class CorruptPayloadError extends EngineError {
+  override name = "CorruptPayloadError";
+  readonly code = "ERR_CORRUPT_PAYLOAD";
+  /** @param what completes the sentence "A zstd payload …" */
+  constructor(
+    readonly codec: string,
+    readonly what: string,
+    options?: ErrorOptions,
+  ) {
+    super(`A ${codec} payload ${what}.`, options);
+  }
+}
+
 /** The engine's format cannot hold this message or topic (too large, a forbidden character, an unusable name). */
 export class UnrepresentableError extends EngineError {
   override name = "UnrepresentableError";
@@ -48,6 +65,19 @@ export class LogFailedError extends EngineError {
 export class OpenError extends EngineError {
   override name = "OpenError";
   readonly code = "ERR_OPEN";
+}
+
+/** The consumer at the other end of a socket has closed it or is not there any more. */
+export class ReceiverGoneError extends EngineError {
+  override name = "ReceiverGoneError";
+  readonly code = "ERR_RECEIVER_GONE";
+  constructor(
+    /** Bytes of the range that the socket took before; the receiver may have got fewer. */
+    readonly sentBytes: number,
+    options?: ErrorOptions,
+  ) {
+    super(`The receiver has gone after ${sentBytes} bytes. Close its connection.`, options);
+  }
 }
 
 /** The engine has been closed, or has not been opened. */
