@@ -12,6 +12,7 @@
 
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
+import { isMainThread, Worker } from "node:worker_threads";
 import nodeRs from "@node-rs/crc32";
 import { heap } from "../heap.js";
 import { kernelOf } from "../kernel/kernel.js";
@@ -21,6 +22,8 @@ import { baseAddressOf } from "../storage/libc.js";
 const CRC32_NATIVE_FROM_BYTES = 384;
 const CRC32C_AWS_FROM_BYTES = 128;
 const CRC32C_NODE_RS_FROM_BYTES = 768;
+
+const LOAD_ASIDE_LIMIT_MS = 5_000;
 
 type AwsCrc32c = (address: number, sizeBytes: number, previous: number) => number;
 
@@ -61,9 +64,8 @@ function loadAwsCrc32c(): AwsCrc32c | null {
     try {
       const koffi = require("koffi") as typeof import("koffi");
       const directory = join(dirname(require.resolve("aws-crt/package.json")), "dist", "bin");
-      const library = koffi.load(
-        join(directory, `${process.platform}-${process.arch}-${runtime}`, "aws-crt-nodejs.node"),
-      );
+      const path = join(directory, `${process.platform}-${process.arch}-${runtime}`, "aws-crt-nodejs.node");
+      const library = loadAside(require.resolve("koffi"), path, () => koffi.load(path));
       const candidate = library.func("uint32_t aws_checksums_crc32c(uintptr_t, int, uint32_t)") as unknown as AwsCrc32c;
       if (isRight(candidate)) return candidate;
     } catch {
@@ -71,6 +73,33 @@ function loadAwsCrc32c(): AwsCrc32c | null {
     }
   }
   return null;
+}
+
+/**
+ * Loads an addon as a mere library. When an addon is loaded it registers itself with the thread that loads it, and unless
+ * Node itself loads it the registration is left over: the next real addon of that thread would abort the process. (And
+ * Node must not load this one: it would take over the signal handlers.) So another thread is the first to load it, and
+ * takes the registration along when it ends.
+ */
+function loadAside<T>(koffiPath: string, path: string, load: () => T): T {
+  if (!isMainThread) return load();
+  const state = new Int32Array(new SharedArrayBuffer(4));
+  const source = `
+    const { koffiPath, path, state } = require("node:worker_threads").workerData;
+    try { require(koffiPath).load(path); } finally {
+      Atomics.store(state, 0, 1);
+      Atomics.notify(state, 0);
+      Atomics.wait(state, 0, 1, ${LOAD_ASIDE_LIMIT_MS});
+    }`;
+  const worker = new Worker(source, { eval: true, workerData: { koffiPath, path, state } });
+  worker.on("error", () => {});
+  worker.unref();
+  // Unless it is there by now, loading it here would leave the registration on this thread.
+  if (Atomics.wait(state, 0, 0, LOAD_ASIDE_LIMIT_MS) === "timed-out") throw new Error(`${path} did not load in time.`);
+  const library = load();
+  Atomics.store(state, 0, 2);
+  Atomics.notify(state, 0);
+  return library;
 }
 
 /** Compares with the kernel over a size that takes the library's wide path and its tail. */
