@@ -72,7 +72,7 @@ const countersSchema = z.strictObject({
   filesDeleted: count,
 });
 
-const verificationSchema = z.strictObject({
+export const verificationSchema = z.strictObject({
   /** `not-applicable` only for an engine that stores nothing (null). */
   outcome: z.enum(["passed", "failed", "not-applicable"]),
   /** Acknowledged to the load generator, warm-up included. */
@@ -109,7 +109,7 @@ export const configurationSchema = z.strictObject({
   settings: z.record(z.string(), json),
 });
 
-const measuredSchema = z.strictObject({
+export const measuredSchema = z.strictObject({
   /** Messages acknowledged within the measured interval. */
   acknowledgedCount: count,
   sentCount: count,

@@ -4,15 +4,17 @@ import { z } from "zod";
  * A scenario is data: one question, the load that answers it, and what would refute the expectation. It names engines
  * and their settings and knows nothing of their insides.
  */
-const profileSchema = z.enum(["smoke", "quick", "full"]);
+const profileNameSchema = z.enum(["smoke", "quick", "full"]);
 
 const axisSchema = z.strictObject({
   /** Dotted path of what varies: `topology.partitionsPerTopic`, `settings.flush`, `load.inFlight`, … */
   path: z.string().regex(/^(topology|messages|settings|load)\.[A-Za-z]+$/),
   label: z.string(),
   /** Every profile names its own values; the first of them is the axis's base. */
-  values: z.record(profileSchema, z.array(z.json()).min(1)),
+  values: z.record(profileNameSchema, z.array(z.json()).min(1)),
 });
+
+const settingsSchema = z.record(z.string(), z.json());
 
 export const scenarioSchema = z.strictObject({
   id: z.string().regex(/^[a-z][a-z0-9-]*$/),
@@ -29,9 +31,9 @@ export const scenarioSchema = z.strictObject({
   topology: z.strictObject({ topicCount: z.int().positive(), partitionsPerTopic: z.int().positive() }),
   messages: z.strictObject({ sizeBytes: z.int().positive(), compressibleFraction: z.number().min(0).max(1) }),
   /** Settings common to all engines (see the vocabulary in engines/README.md). */
-  settings: z.record(z.string(), z.json()),
+  settings: settingsSchema,
   /** Settings for one engine only. */
-  engineSettings: z.record(z.string(), z.record(z.string(), z.json())).default({}),
+  engineSettings: z.record(z.string(), settingsSchema).default({}),
   load: z.strictObject({
     /** Closed loop: messages sent and not yet acknowledged. */
     inFlight: z.int().positive(),
@@ -46,10 +48,50 @@ export const scenarioSchema = z.strictObject({
   vary: z.array(axisSchema).max(3),
 });
 
+/** How long and how often to measure: the same for every scenario. */
+const profileSchema = z.strictObject({
+  description: z.string(),
+  /** Trials of every engine at every point, and of every open-loop rate. */
+  repetitions: z.int().positive(),
+  warmup: z.strictObject({
+    minimumMs: z.number().positive(),
+    /** Where the throughput is not steady by then, measuring begins all the same and the result says so. */
+    maximumMs: z.number().positive(),
+    /** The steady-state test looks at `windowBins` successive intervals of this length. */
+    binMs: z.number().positive(),
+    windowBins: z.int().min(3),
+    /** Payload sent at most. */
+    maximumBytes: z.int().positive(),
+  }),
+  measureMs: z.number().positive(),
+  /** Payload sent at most in the measured interval, which ends then: bounds the disk space that a run needs. */
+  maximumBytes: z.int().positive(),
+  sampleIntervalMs: z.number().positive(),
+  /** Longest wait for the kernel to have written back what was dirty before a trial. */
+  settleMs: z.number().positive(),
+  /** A trial's process that has not ended by then is killed. */
+  trialLimitMs: z.number().positive(),
+  /** No trial begins later than this after the first; null: no limit. */
+  budgetMs: z.number().positive().nullable(),
+  /** Of each of the device probe's measurements; the size is that of the files it writes. */
+  probe: z.strictObject({ durationMs: z.number().positive(), fileSizeBytes: z.int().positive() }),
+  /** Settings of all engines, where the scenario names none: files that suit the size of the trials. */
+  settings: settingsSchema,
+});
+
+const profilesSchema = z.record(profileNameSchema, profileSchema);
+
+export type ProfileName = z.infer<typeof profileNameSchema>;
 export type Profile = z.infer<typeof profileSchema>;
 export type Scenario = z.infer<typeof scenarioSchema>;
+export type Axis = z.infer<typeof axisSchema>;
 
 /** Checks a scenario where it is declared. @throws ZodError naming the unknown or wrong key */
 export function defineScenario(scenario: z.input<typeof scenarioSchema>): Scenario {
   return scenarioSchema.parse(scenario);
+}
+
+/** Checks the profiles where they are declared. @throws ZodError naming the unknown or wrong key */
+export function defineProfiles(profiles: z.input<typeof profilesSchema>): Record<ProfileName, Profile> {
+  return profilesSchema.parse(profiles);
 }

@@ -1,0 +1,104 @@
+/** The files of a run; nobody else knows them. */
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { type Run, runSchema, type Trial, trialSchema } from "./schema.js";
+
+const RUN_FILE = "run.json";
+const TRIALS_FILE = "trials.jsonl";
+
+/** The stored run is not one, or not of this version; the message names the file and the first thing wrong. */
+export class UnreadableRunError extends Error {
+  override name = "UnreadableRunError";
+}
+
+/**
+ * A run while it grows. `run.json` is whole and valid at every moment and says `partial` until the end; each finished
+ * trial is on disk at once as a line of `trials.jsonl` beside it, which the end folds into `run.json`.
+ */
+export class RunStore {
+  #run: Run;
+
+  /** Makes `directory`, which must not hold a run yet. */
+  constructor(
+    readonly directory: string,
+    begun: Omit<Run, "status" | "finishedAt" | "trials">,
+  ) {
+    mkdirSync(directory, { recursive: true });
+    this.#run = { ...begun, status: "partial", finishedAt: null, trials: [] };
+    writeFileSync(join(directory, TRIALS_FILE), "", { flag: "wx" });
+    this.#write();
+  }
+
+  get run(): Run {
+    return this.#run;
+  }
+
+  setProbe(probe: Run["probe"]): void {
+    this.#run = { ...this.#run, probe };
+    this.#write();
+  }
+
+  appendTrial(trial: Trial): void {
+    const checked = trialSchema.parse(trial);
+    appendFileSync(join(this.directory, TRIALS_FILE), `${JSON.stringify(checked)}\n`);
+    this.#run.trials.push(checked);
+  }
+
+  /** Ends the run: complete, if every planned trial is there and it was not `interrupted`. */
+  finish(options: { interrupted: boolean }): Run {
+    const isWhole = !options.interrupted && this.#run.trials.length === this.#run.plannedTrialCount;
+    this.#run = {
+      ...this.#run,
+      status: isWhole ? "complete" : "partial",
+      finishedAt: new Date().toISOString(),
+    };
+    this.#write();
+    rmSync(join(this.directory, TRIALS_FILE));
+    return this.#run;
+  }
+
+  #write(): void {
+    const path = join(this.directory, RUN_FILE);
+    writeFileSync(`${path}.tmp`, `${JSON.stringify(runSchema.parse(this.#run), null, 1)}\n`);
+    renameSync(`${path}.tmp`, path);
+  }
+}
+
+/**
+ * Loads a run, finished or cut short, from its directory or from its `run.json`.
+ * @throws UnreadableRunError
+ */
+export function loadRun(path: string): Run {
+  const isDirectory = existsSync(path) && statSync(path).isDirectory();
+  const file = isDirectory ? join(path, RUN_FILE) : path;
+  if (!existsSync(file))
+    throw new UnreadableRunError(`There is no run at ${file}. Give a directory that holds run.json.`);
+  const run = parseWith(runSchema, readFileSync(file, "utf8"), file);
+  const trialsFile = join(file, "..", TRIALS_FILE);
+  if (run.finishedAt !== null || !existsSync(trialsFile)) return run;
+  const lines = readFileSync(trialsFile, "utf8").split("\n");
+  // What follows the last line feed is empty, or a line that was being written when the run was cut short.
+  lines.pop();
+  const trials = lines.map((line, index) => parseWith(trialSchema, line, `${trialsFile}, line ${index + 1}`));
+  return { ...run, trials };
+}
+
+function parseWith<T>(schema: { parse: (value: unknown) => T }, text: string, where: string): T {
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch (cause) {
+    const issue = (cause as { issues?: { path: PropertyKey[]; message: string }[] }).issues?.[0];
+    const reason =
+      issue === undefined ? (cause as Error).message : `${issue.path.map(String).join(".")}: ${issue.message}`;
+    throw new UnreadableRunError(`${where} is not a run of this version (${reason}).`, { cause });
+  }
+}

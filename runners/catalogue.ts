@@ -1,0 +1,58 @@
+import { readdirSync } from "node:fs";
+import { isAbsolute, resolve } from "node:path";
+import { engineNames, loadEngine } from "../engines/registry.js";
+import type { Contestant } from "./plan.js";
+import type { Profile, ProfileName, Scenario } from "./scenario.js";
+
+/** The command line asks for what does not exist, or says what cannot be; one sentence. */
+export class UsageError extends Error {
+  override name = "UsageError";
+}
+
+const SCENARIOS = new URL("../scenarios/", import.meta.url);
+/** Modules of the scenarios' folder that declare something else. */
+const OTHER_MODULES = new Set(["profiles.js", "claims.js"]);
+
+/** Every scenario there is, by file name: runners name none of them. */
+export async function loadScenarios(): Promise<Scenario[]> {
+  const names = readdirSync(SCENARIOS).filter(
+    (name) => name.endsWith(".js") && !name.endsWith(".test.js") && !OTHER_MODULES.has(name),
+  );
+  return Promise.all(
+    names.sort().map(async (name) => {
+      const module: { default: Scenario } = await import(new URL(name, SCENARIOS).href);
+      return module.default;
+    }),
+  );
+}
+
+export async function loadProfiles(): Promise<Record<ProfileName, Profile>> {
+  const module: { default: Record<ProfileName, Profile> } = await import(new URL("profiles.js", SCENARIOS).href);
+  return module.default;
+}
+
+/** @throws UsageError that lists the scenarios there are */
+export function chooseScenarios(all: readonly Scenario[], ids: readonly string[] | null): Scenario[] {
+  if (ids === null) return [...all];
+  return ids.map((id) => {
+    const scenario = all.find((candidate) => candidate.id === id);
+    if (scenario === undefined) {
+      throw new UsageError(
+        `There is no scenario called ${JSON.stringify(id)}; there are ${all.map((one) => one.id).join(", ")}.`,
+      );
+    }
+    return scenario;
+  });
+}
+
+/** Loads the engines by name or path, or all of the project's own. @throws UsageError, EngineLoadError */
+export async function loadContestants(namesOrPaths: readonly string[] | null): Promise<Contestant[]> {
+  return Promise.all(
+    (namesOrPaths ?? engineNames()).map(async (source) => {
+      const isThirdParty = !engineNames().includes(source);
+      const isPath = isThirdParty && !isAbsolute(source) && !source.startsWith("file:");
+      const definition = await loadEngine(source);
+      return { definition, isThirdParty, source: isPath ? resolve(source) : source };
+    }),
+  );
+}

@@ -1,0 +1,54 @@
+import { fileURLToPath } from "node:url";
+import { execaNode } from "execa";
+import type { z } from "zod";
+import { TRIAL_ENVIRONMENT, TRIAL_NODE_OPTIONS } from "./environment.js";
+
+/** The process ended without an answer: it crashed, was killed at its time limit, or answered nonsense. */
+export class ChildFailedError extends Error {
+  override name = "ChildFailedError";
+}
+
+/**
+ * Runs a module of this folder in a fresh process, under the fixed flags: one message in, one validated message out. The
+ * process is killed, with nothing left running, at the time limit or when `signal` aborts.
+ * @throws ChildFailedError
+ */
+export async function runChild<Answer>(
+  module: "trial.js" | "probe.js",
+  input: object,
+  answerSchema: z.ZodType<Answer>,
+  limits: { timeLimitMs: number; signal: AbortSignal },
+): Promise<Answer> {
+  const result = await execaNode(fileURLToPath(new URL(module, import.meta.url)), {
+    nodeOptions: TRIAL_NODE_OPTIONS,
+    env: TRIAL_ENVIRONMENT,
+    ipc: true,
+    ipcInput: input as never,
+    serialization: "json",
+    stdin: "ignore",
+    // A third party's engine may print what it likes.
+    stdout: "ignore",
+    stderr: "pipe",
+    reject: false,
+    timeout: limits.timeLimitMs,
+    cancelSignal: limits.signal,
+    killSignal: "SIGKILL",
+  });
+  if (result.timedOut) {
+    throw new ChildFailedError(
+      `It did not end within its time limit of ${limits.timeLimitMs / 1000} s and was killed.`,
+    );
+  }
+  const answer = result.ipcOutput[0];
+  if (answer === undefined) {
+    const lastWords = result.stderr.trim().split("\n").at(-1) ?? "";
+    const how = result.signal === undefined ? `exit code ${result.exitCode}` : `signal ${result.signal}`;
+    throw new ChildFailedError(`Its process ended with ${how} and no answer${lastWords && `: ${lastWords}`}.`);
+  }
+  const parsed = answerSchema.safeParse(answer);
+  if (!parsed.success) {
+    const { path, message } = parsed.error.issues[0]!;
+    throw new ChildFailedError(`Its answer is not valid at ${path.join(".") || "its root"}: ${message}.`);
+  }
+  return parsed.data;
+}

@@ -1,0 +1,130 @@
+import { randomBytes } from "node:crypto";
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { join, resolve } from "node:path";
+import { findMount, type Mount } from "./mount.js";
+
+/** The target cannot be measured on; the message says why, and the way out. */
+export class UnfitTargetError extends Error {
+  override name = "UnfitTargetError";
+}
+
+/** Filesystems that are no disk: what they would measure is memory, another layer, or a network. */
+const NO_DISK = new Map<RegExp, string>([
+  [/^(tmpfs|ramfs|devtmpfs|hugetlbfs)$/, "memory and not a disk"],
+  [/^(overlay|aufs|unionfs|fuse\.fuse-overlayfs)$/, "a layer over another filesystem"],
+  [
+    /^(nfs.*|cifs|smb.*|9p|virtiofs|ceph|glusterfs|fuse\.(sshfs|s3fs|gcsfuse|glusterfs)|afs|davfs)$/,
+    "a network filesystem",
+  ],
+  [/^(proc|sysfs|cgroup2?|devpts|squashfs|iso9660)$/, "not made to be written to"],
+]);
+const PREFIX = "logduel-data-";
+const MARKER = ".made-by-logduel";
+
+/**
+ * Refuses a target before anything is written to it.
+ * @param anyFilesystem whether what is no disk is allowed
+ * @throws UnfitTargetError
+ */
+export async function requireFitTarget(
+  parent: string,
+  needs: { freeBytes: number; anyFilesystem: boolean },
+): Promise<Mount> {
+  const path = resolve(parent);
+  if (!existsSync(path)) throw new UnfitTargetError(`${path} does not exist. Create it, or give another --dir.`);
+  if (!statSync(path).isDirectory())
+    throw new UnfitTargetError(`${path} is not a directory. Give a directory as --dir.`);
+  try {
+    accessSync(path, constants.W_OK | constants.X_OK);
+  } catch {
+    throw new UnfitTargetError(`${path} is not writable for this user. Change its permissions, or give another --dir.`);
+  }
+  const mount = await findMount(path);
+  const reason = whyNoDisk(mount.type);
+  if (reason !== null && !needs.anyFilesystem) {
+    throw new UnfitTargetError(
+      `${path} lies on ${mount.type}, which is ${reason}. Give a directory on a real disk as --dir, or --any-filesystem to measure it all the same.`,
+    );
+  }
+  if (mount.freeBytes < needs.freeBytes) {
+    throw new UnfitTargetError(
+      `${path} has ${gigabytes(mount.freeBytes)} free and the run needs ${gigabytes(needs.freeBytes)}. Free some, give another --dir, or choose a smaller --profile.`,
+    );
+  }
+  return mount;
+}
+
+/** Why a filesystem of this type is no disk, or null. */
+export function whyNoDisk(type: string): string | null {
+  for (const [pattern, reason] of NO_DISK) if (pattern.test(type)) return reason;
+  return null;
+}
+
+/**
+ * A directory that this run made for itself, marked by a file inside. Everything that engines write lies below it, and
+ * nothing else is ever removed.
+ */
+export class DataDirectory {
+  readonly path: string;
+  readonly #owner = randomBytes(8).toString("hex");
+
+  /** Makes it inside the existing `parent`; its name is random, so that runs never meet. */
+  constructor(parent: string) {
+    this.path = join(resolve(parent), `${PREFIX}${this.#owner}`);
+    mkdirSync(this.path);
+    writeFileSync(join(this.path, MARKER), `${this.#owner}\n`, { flag: "wx" });
+  }
+
+  /** Makes a fresh directory for one trial. */
+  makeTrialDirectory(): string {
+    const path = join(this.path, `trial-${randomBytes(6).toString("hex")}`);
+    mkdirSync(path);
+    return path;
+  }
+
+  /** Empties it, but for the marker. */
+  clear(): void {
+    this.#requireOurs();
+    for (const name of readdirSync(this.path)) {
+      if (name !== MARKER) rmSync(join(this.path, name), { recursive: true, force: true, maxRetries: 3 });
+    }
+  }
+
+  /** Removes it with all that is in it; the marker goes last, so that a removal cut short can be recognised. */
+  remove(): void {
+    if (!existsSync(this.path)) return;
+    this.clear();
+    rmSync(this.path, { recursive: true });
+  }
+
+  #requireOurs(): void {
+    const marker = join(this.path, MARKER);
+    const owner = existsSync(marker) ? readFileSync(marker, "utf8").trim() : null;
+    if (owner !== this.#owner) {
+      throw new Error(
+        `${this.path} does not carry this run's marker: it is left alone. Remove it by hand if it is yours.`,
+      );
+    }
+  }
+}
+
+/** Data directories that other runs made in `parent`: of runs under way, or of runs that were killed. */
+export function otherDataDirectories(parent: string): string[] {
+  return readdirSync(resolve(parent))
+    .filter((name) => name.startsWith(PREFIX) && existsSync(join(parent, name, MARKER)))
+    .map((name) => join(resolve(parent), name));
+}
+
+function gigabytes(sizeBytes: number): string {
+  return `${(sizeBytes / 1e9).toFixed(1)} GB`;
+}

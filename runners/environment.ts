@@ -1,0 +1,190 @@
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { arch, cpus, loadavg, platform, release, totalmem } from "node:os";
+import { join } from "node:path";
+import { execa } from "execa";
+import systeminformation from "systeminformation";
+import { checksumProviders } from "../engines/registry.js";
+import type { Environment, Run } from "../results/schema.js";
+import { whyNoDisk } from "./data-directory.js";
+import type { Mount } from "./mount.js";
+
+/** What every trial's process runs under: fixed, so that neither default nor surroundings change a figure. */
+export const THREAD_POOL_SIZE = 16;
+export const TRIAL_NODE_OPTIONS = ["--max-old-space-size=1024", "--max-semi-space-size=16"];
+export const TRIAL_ENVIRONMENT = { UV_THREADPOOL_SIZE: String(THREAD_POOL_SIZE), UV_USE_IO_URING: "0" };
+
+const PROJECT_DIRECTORY = new URL("../../", import.meta.url);
+/** The vm.dirty_* defaults of the kernel; distributions leave them. */
+const DIRTY_DEFAULTS: Readonly<Record<string, number>> = {
+  dirty_background_bytes: 0,
+  dirty_background_ratio: 10,
+  dirty_bytes: 0,
+  dirty_expire_centisecs: 3000,
+  dirty_ratio: 20,
+  dirty_writeback_centisecs: 500,
+};
+
+/** Describes the machine; reads only. `payloadBytesPerTrial`: the most that a trial writes. */
+export async function describeEnvironment(mount: Mount, payloadBytesPerTrial: number): Promise<Environment> {
+  const system = await systeminformation.osInfo();
+  const device = describeDevice(mount.diskPath);
+  const dirtySettings = readDirtySettings();
+  const memoryLimitBytes = readMemoryLimit();
+  const environment: Omit<Environment, "fingerprint"> = {
+    platform: `${platform()} ${arch()}`,
+    kernel: release(),
+    distribution: [system.distro, system.release].filter(Boolean).join(" "),
+    cpu: {
+      model: cpus()[0]?.model.trim() ?? "unknown",
+      logicalCores: Math.max(1, cpus().length),
+      governor: readText("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+    },
+    memoryBytes: totalmem(),
+    memoryLimitBytes,
+    node: {
+      version: process.versions.node,
+      v8: process.versions.v8,
+      uv: process.versions.uv,
+      threadPoolSize: THREAD_POOL_SIZE,
+      flags: [...TRIAL_NODE_OPTIONS, ...Object.entries(TRIAL_ENVIRONMENT).map(([name, value]) => `${name}=${value}`)],
+    },
+    device,
+    filesystem: {
+      type: mount.type,
+      mountPoint: mount.mountPoint,
+      mountOptions: mount.options,
+      sizeBytes: mount.sizeBytes,
+      freeBytes: mount.freeBytes,
+    },
+    dirtySettings,
+    loadAverage: loadavg(),
+    checksumProviders: checksumProviders(),
+    notes: limitations(mount, dirtySettings, payloadBytesPerTrial, memoryLimitBytes ?? totalmem()),
+  };
+  return { fingerprint: fingerprintOf(environment), ...environment };
+}
+
+/** The same after a reboot and at any clock rate; different on another machine, device, filesystem, kernel or Node. */
+export function fingerprintOf(environment: Omit<Environment, "fingerprint">): string {
+  const { platform, kernel, cpu, memoryBytes, memoryLimitBytes, node, device, filesystem } = environment;
+  const identity = [
+    platform,
+    kernel,
+    // Some models carry their nominal clock rate in the name; it is part of the model and does not vary.
+    cpu.model,
+    cpu.logicalCores,
+    // The kernel keeps a little for itself that varies from boot to boot.
+    Math.round(memoryBytes / 2 ** 28),
+    memoryLimitBytes,
+    node.version,
+    node.flags,
+    device,
+    filesystem.type,
+    filesystem.mountOptions,
+    filesystem.sizeBytes,
+  ];
+  return createHash("sha256").update(JSON.stringify(identity)).digest("hex").slice(0, 16);
+}
+
+/** The code that runs: version of the package, and commit where the project is a git checkout. */
+export async function describeCode(): Promise<Run["code"]> {
+  const { version } = readPackage(PROJECT_DIRECTORY);
+  const git = (...command: string[]) => execa("git", command, { cwd: PROJECT_DIRECTORY, reject: false });
+  const head = await git("rev-parse", "HEAD");
+  if (head.failed) return { version, commit: null, dirty: null };
+  const status = await git("status", "--porcelain");
+  return { version, commit: head.stdout.trim(), dirty: status.stdout.trim() !== "" };
+}
+
+/** The installed versions of the packages that the project depends on. */
+export function installedPackages(): Record<string, string> {
+  const { dependencies = {}, optionalDependencies = {} } = readPackage(PROJECT_DIRECTORY);
+  const found: Record<string, string> = {};
+  for (const name of Object.keys({ ...dependencies, ...optionalDependencies }).sort()) {
+    const directory = new URL(`node_modules/${name}/`, PROJECT_DIRECTORY);
+    if (existsSync(new URL("package.json", directory))) found[name] = readPackage(directory).version;
+  }
+  return found;
+}
+
+function readPackage(directory: URL): {
+  version: string;
+  dependencies?: Record<string, string>;
+  optionalDependencies?: Record<string, string>;
+} {
+  return JSON.parse(readFileSync(new URL("package.json", directory), "utf8"));
+}
+
+/** From /sys/block; Documentation/ABI/stable/sysfs-block names the files. */
+function describeDevice(diskPath: string | null): Environment["device"] {
+  const read = (file: string) => (diskPath === null ? null : readText(join(diskPath, file)));
+  const flag = (text: string | null) => (text === null ? null : text === "1");
+  const requests = read("queue/nr_requests");
+  return {
+    name: diskPath === null ? null : (diskPath.split("/").at(-1) ?? null),
+    model: read("device/model"),
+    rotational: flag(read("queue/rotational")),
+    // `none [mq-deadline]`: the one in brackets is active.
+    scheduler: /\[(.+)\]/.exec(read("queue/scheduler") ?? "")?.[1] ?? read("queue/scheduler"),
+    writeCache: read("queue/write_cache"),
+    fua: flag(read("queue/fua")),
+    queueDepth: requests === null ? null : Number(requests),
+  };
+}
+
+function readDirtySettings(): Record<string, number> {
+  const directory = "/proc/sys/vm";
+  if (!existsSync(directory)) return {};
+  const names = readdirSync(directory).filter((name) => name.startsWith("dirty"));
+  return Object.fromEntries(names.sort().map((name) => [name, Number(readText(join(directory, name)))]));
+}
+
+/** The tightest limit of this process's control groups (version 2, then 1), or null. */
+function readMemoryLimit(): number | null {
+  const groups = readText("/proc/self/cgroup");
+  if (groups === null) return null;
+  const unified = /^0::(.*)$/m.exec(groups)?.[1] ?? "/";
+  const memory = /^\d+:(?:[^:]*,)?memory(?:,[^:]*)?:(.*)$/m.exec(groups)?.[1] ?? "/";
+  const limits = [
+    readText(join("/sys/fs/cgroup", unified, "memory.max")),
+    readText(join("/sys/fs/cgroup/memory", memory, "memory.limit_in_bytes")),
+  ].map(Number);
+  const real = limits.filter((limit) => Number.isSafeInteger(limit) && limit > 0 && limit < totalmem());
+  return real.length === 0 ? null : Math.min(...real);
+}
+
+function limitations(
+  mount: Mount,
+  dirtySettings: Record<string, number>,
+  payloadBytesPerTrial: number,
+  memoryBytes: number,
+): string[] {
+  const notes: string[] = ["The device was not preconditioned: figures hold for its present state."];
+  const reason = whyNoDisk(mount.type);
+  if (reason !== null) notes.push(`The data lay on ${mount.type}, which is ${reason}: no figure here is of a disk.`);
+  if (payloadBytesPerTrial < 2 * memoryBytes) {
+    notes.push(
+      "A trial writes less than twice the memory: acknowledged throughput is that of the page cache (cached), durable throughput that of the device.",
+    );
+  }
+  if (mount.freeBytes < 0.2 * mount.sizeBytes) {
+    notes.push("Less than 20 % of the filesystem is free: the device may be slower than when there is room.");
+  }
+  const changed = Object.entries(DIRTY_DEFAULTS).filter(
+    ([name, value]) => dirtySettings[name] !== undefined && dirtySettings[name] !== value,
+  );
+  for (const [name, value] of changed) {
+    notes.push(`vm.${name} is ${dirtySettings[name]}; the kernel's default is ${value}.`);
+  }
+  return notes;
+}
+
+function readText(path: string): string | null {
+  try {
+    const text = readFileSync(path, "utf8").trim();
+    return text === "" ? null : text;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,41 @@
+/** The kernel's own counters as text files; each parser is pure. Sources: proc(5), Documentation/block/stat.rst. */
+import { openSync, readSync } from "node:fs";
+
+const SECTOR_SIZE_BYTES = 512;
+const TEXT_LIMIT_BYTES = 8192;
+
+/** Keeps a counter file open. @returns what reads its beginning afresh, or null where there is no such file */
+export function openCounterFile(path: string): (() => string) | null {
+  let descriptor: number;
+  try {
+    descriptor = openSync(path, "r");
+  } catch {
+    return null;
+  }
+  const buffer = Buffer.alloc(TEXT_LIMIT_BYTES);
+  return () => buffer.toString("latin1", 0, readSync(descriptor, buffer, 0, TEXT_LIMIT_BYTES, 0));
+}
+
+/** Of /proc/meminfo: bytes that wait to be written back, and that are being so. */
+export function parseMemory(text: string): { dirtyBytes: number; writebackBytes: number } {
+  return { dirtyBytes: memoryField(text, "Dirty"), writebackBytes: memoryField(text, "Writeback") };
+}
+
+/** Of /proc/stat: all time of all processors so far, and the part that the hypervisor gave to others. */
+export function parseCpuStat(text: string): { totalTicks: number; stealTicks: number } {
+  const fields = text.slice(0, text.indexOf("\n")).trim().split(/\s+/).slice(1).map(Number);
+  // user nice system idle iowait irq softirq steal; guest time, after these, is in user already.
+  const counted = fields.slice(0, 8);
+  return { totalTicks: counted.reduce((sum, ticks) => sum + ticks, 0), stealTicks: counted[7] ?? 0 };
+}
+
+/** Of /sys/dev/block/M:m/stat: bytes written, and milliseconds in which the device was busy. */
+export function parseBlockStat(text: string): { writtenBytes: number; busyMs: number } {
+  const fields = text.trim().split(/\s+/).map(Number);
+  return { writtenBytes: (fields[6] ?? 0) * SECTOR_SIZE_BYTES, busyMs: fields[9] ?? 0 };
+}
+
+function memoryField(text: string, name: string): number {
+  const match = new RegExp(`^${name}: +(\\d+) kB`, "m").exec(text);
+  return match === null ? 0 : Number(match[1]) * 1024;
+}

@@ -1,0 +1,262 @@
+/** `npm run bench`: drives engines on the real disk by scenarios and ends with a report. Exit codes stand in the README. */
+
+import { randomBytes, randomInt } from "node:crypto";
+import { existsSync, readdirSync } from "node:fs";
+import { relative, resolve } from "node:path";
+import { Command, CommanderError } from "commander";
+import { EngineLoadError, engineNames, loadEngine } from "../engines/registry.js";
+import { terminalTable, writeReports } from "../reports/index.js";
+import { FORMAT_VERSION } from "../results/schema.js";
+import { RunStore } from "../results/store.js";
+import { chooseScenarios, loadContestants, loadProfiles, loadScenarios, UsageError } from "./catalogue.js";
+import { DataDirectory, otherDataDirectories, requireFitTarget, UnfitTargetError } from "./data-directory.js";
+import { describeCode, describeEnvironment, installedPackages } from "./environment.js";
+import { executeTrials, probeDevice } from "./execute.js";
+import { type Plan, PlanError, planRun } from "./plan.js";
+import { createProgress, duration } from "./progress.js";
+import type { Profile, ProfileName, Scenario } from "./scenario.js";
+import { printable } from "./terminal.js";
+
+const EXIT_USAGE = 2;
+const EXIT_ENGINE_FAILED = 4;
+const EXIT_INTERRUPTED = 130;
+/** What a trial costs beside its load: starting the process, flushing, reading back, removing. */
+const TRIAL_OVERHEAD_MS = 600;
+const REPORT_MS = 15_000;
+/** Space that a trial needs: its payload with framing and indexes, and the files that are allocated in advance. */
+const FRAMING_FACTOR = 1.5;
+const FILES_AHEAD = 3;
+
+interface Options {
+  profile: string;
+  scenario?: string[];
+  engine?: string[];
+  dir?: string;
+  out?: string;
+  seed: number;
+  list?: boolean;
+  dryRun?: boolean;
+  anyFilesystem?: boolean;
+}
+
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(args: string[]): Promise<number> {
+  try {
+    return await bench(args);
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+    const isUsage = [UsageError, UnfitTargetError, PlanError, EngineLoadError].some((type) => error instanceof type);
+    if (!isUsage) throw error;
+    console.error(printable((error as Error).message));
+    return EXIT_USAGE;
+  }
+}
+
+async function bench(args: string[]): Promise<number> {
+  const options = parseArguments(args);
+  const [scenarios, profiles] = await Promise.all([loadScenarios(), loadProfiles()]);
+  if (options.list) {
+    await printList(scenarios, profiles);
+    return 0;
+  }
+  const profileName = requireProfile(options.profile, profiles);
+  const profile = profiles[profileName];
+  const plan = planRun({
+    scenarios: chooseScenarios(scenarios, options.scenario ?? null),
+    contestants: await loadContestants(options.engine ?? null),
+    profileName,
+    profile,
+    seed: options.seed,
+  });
+  if (plan.trials.length === 0) {
+    throw new UsageError("None of the chosen engines takes part in the chosen scenarios; --list shows which do.");
+  }
+  if (options.dryRun) {
+    printPlan(plan, profile, options.seed);
+    return 0;
+  }
+  return run({ args, options, plan, profileName, profile });
+}
+
+async function run(context: {
+  args: string[];
+  options: Options;
+  plan: Plan;
+  profileName: ProfileName;
+  profile: Profile;
+}): Promise<number> {
+  const { args, options, plan, profileName, profile } = context;
+  const parent = resolve(options.dir ?? ".");
+  const mount = await requireFitTarget(parent, {
+    freeBytes: neededBytes(profile),
+    anyFilesystem: options.anyFilesystem ?? false,
+  });
+  for (const path of otherDataDirectories(parent)) {
+    console.error(`Another run's data lies in ${printable(path)}: remove it if no other run is under way.`);
+  }
+  const startedAt = new Date().toISOString();
+  const runId = `${startedAt.slice(0, 19).replaceAll(":", "-")}Z-${randomBytes(2).toString("hex")}`;
+  const outputDirectory = requireFreshOutput(options.out ?? `results/runs/${runId}`);
+  const environment = await describeEnvironment(mount, profile.maximumBytes);
+  const store = new RunStore(outputDirectory, {
+    formatVersion: FORMAT_VERSION,
+    runId,
+    startedAt,
+    command: repeatable(args, options.seed),
+    profile: profileName,
+    seed: options.seed,
+    code: await describeCode(),
+    packages: installedPackages(),
+    environment,
+    probe: [],
+    scenarios: [...plan.scenarios],
+    plannedTrialCount: plan.trials.length,
+  });
+
+  const interruption = new AbortController();
+  const interrupt = () => interruption.abort();
+  process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
+  const dataDirectory = new DataDirectory(parent);
+  const progress = createProgress(plan.trials.length, estimatedMs(plan, profile), process.stderr);
+  const execution = {
+    store,
+    dataDirectory,
+    profile,
+    progress,
+    deviceStatPath: mount.statPath,
+    environment,
+    signal: interruption.signal,
+  };
+  let engineFailed = false;
+  let skippedCount = 0;
+  try {
+    progress.note("Probing the device …");
+    store.setProbe(await probeDevice(execution, options.seed));
+    ({ engineFailed, skippedCount } = await executeTrials(plan.trials, execution));
+  } catch (error) {
+    if (!interruption.signal.aborted) throw error;
+  } finally {
+    progress.end();
+    dataDirectory.remove();
+  }
+  const finished = store.finish({ interrupted: interruption.signal.aborted });
+  await writeReports(finished, outputDirectory);
+  console.log(terminalTable(finished));
+  if (skippedCount > 0) {
+    console.log(`${skippedCount} trials were left out: the profile's time was up. The report is partial.`);
+  }
+  if (interruption.signal.aborted) console.log("Interrupted: the report is partial.");
+  console.log(`Report: ${printable(relative(process.cwd(), resolve(outputDirectory, "report.html")))}`);
+  if (interruption.signal.aborted) return EXIT_INTERRUPTED;
+  return engineFailed ? EXIT_ENGINE_FAILED : 0;
+}
+
+function parseArguments(args: string[]): Options {
+  const list = (text: string) =>
+    text
+      .split(",")
+      .map((part) => part.trim())
+      .filter(Boolean);
+  const command = new Command("npm run bench --")
+    .description("Drives storage engines on the real disk and reports what each layout costs.")
+    .option("--profile <name>", "smoke, quick or full", "quick")
+    .option("--scenario <ids>", "only these scenarios, separated by commas", list)
+    .option("--engine <names>", "only these engines, by name or path of a module (./mine.js)", list)
+    .option("--dir <directory>", "measure the disk that this existing directory lies on (default: here)")
+    .option("--out <directory>", "where the results go (default: results/runs/<time>-<id>)")
+    .option("--seed <n>", "of payloads, arrivals and order (default: drawn by chance)", parseSeed)
+    .option("--list", "show scenarios, engines and profiles, and end")
+    .option("--dry-run", "show what would run and how long it would take, and end")
+    .option("--any-filesystem", "measure even on what is no disk (tmpfs, overlay, network)")
+    .helpOption("--help", "show this help, and end")
+    .addHelpText(
+      "after",
+      `\nExit codes: 0 done, 2 usage or unfit target, 4 an engine or its data failed, 130 interrupted.`,
+    )
+    .allowExcessArguments(true)
+    .exitOverride()
+    .configureOutput({ outputError: () => {} });
+  try {
+    command.parse(args, { from: "user" });
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode !== 0) throw new UsageError(explain(error, command));
+    throw error;
+  }
+  if (command.args.length > 0) {
+    throw new UsageError(`${JSON.stringify(command.args[0])} is no option; there are ${optionNames(command)}.`);
+  }
+  return { seed: randomInt(2 ** 31), ...command.opts<Omit<Options, "seed">>() };
+}
+
+/** Commander's message as one sentence that lists what exists. */
+function explain(error: CommanderError, command: Command): string {
+  const message = error.message
+    .replace(/^error: /, "")
+    .split("\n")[0]!
+    .replace(/\.$/, "");
+  return `${message[0]!.toUpperCase()}${message.slice(1)}; there are ${optionNames(command)}.`;
+}
+
+function optionNames(command: Command): string {
+  return [...command.options.map(({ flags }) => flags), "--help"].join(", ");
+}
+
+function parseSeed(text: string): number {
+  const seed = Number(text);
+  if (!Number.isSafeInteger(seed) || seed < 0) {
+    throw new UsageError(`The seed ${JSON.stringify(text)} is not a whole number from 0 on.`);
+  }
+  return seed;
+}
+
+function requireProfile(name: string, profiles: Record<ProfileName, Profile>): ProfileName {
+  if (Object.hasOwn(profiles, name)) return name as ProfileName;
+  throw new UsageError(
+    `There is no profile called ${JSON.stringify(name)}; there are ${Object.keys(profiles).join(", ")}.`,
+  );
+}
+
+/** @throws UsageError when there is something that a run would mix with */
+function requireFreshOutput(path: string): string {
+  const directory = resolve(path);
+  if (existsSync(directory) && readdirSync(directory).length > 0) {
+    throw new UsageError(`${directory} is not empty; give a new directory as --out.`);
+  }
+  return directory;
+}
+
+/** The arguments, completed by the seed where chance chose it. */
+function repeatable(args: string[], seed: number): string[] {
+  const hasSeed = args.some((argument) => argument === "--seed" || argument.startsWith("--seed="));
+  return hasSeed ? args : [...args, "--seed", String(seed)];
+}
+
+function neededBytes({ warmup, maximumBytes, settings, probe }: Profile): number {
+  const filesBytes = FILES_AHEAD * Number(settings.segmentSizeBytes ?? 0);
+  return (warmup.maximumBytes + maximumBytes) * FRAMING_FACTOR + filesBytes + 3 * probe.fileSizeBytes;
+}
+
+function estimatedMs(plan: Plan, { warmup, measureMs }: Profile): number {
+  return plan.trials.length * ((warmup.minimumMs + warmup.maximumMs) / 2 + measureMs + TRIAL_OVERHEAD_MS);
+}
+
+async function printList(scenarios: readonly Scenario[], profiles: Record<ProfileName, Profile>): Promise<void> {
+  console.log("Scenarios");
+  for (const { id, question } of scenarios) console.log(`  ${id.padEnd(20)} ${question}`);
+  console.log("Engines");
+  for (const name of engineNames()) {
+    console.log(`  ${name.padEnd(20)} ${(await loadEngine(name)).description}`);
+  }
+  console.log("Profiles");
+  for (const [name, { description }] of Object.entries(profiles)) console.log(`  ${name.padEnd(20)} ${description}`);
+}
+
+function printPlan(plan: Plan, profile: Profile, seed: number): void {
+  for (const trial of plan.trials) console.log(`${String(trial.order + 1).padStart(5)}  ${printable(trial.trialId)}`);
+  const probeMs = 8 * profile.probe.durationMs;
+  const boundMs = Math.min(estimatedMs(plan, profile), profile.budgetMs ?? Number.POSITIVE_INFINITY);
+  console.log(
+    `${plan.trials.length} trials with seed ${seed}, about ${duration(probeMs + boundMs + REPORT_MS)} in all. Nothing was written.`,
+  );
+}

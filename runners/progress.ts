@@ -1,0 +1,96 @@
+import cliProgress from "cli-progress";
+import { printable } from "./terminal.js";
+
+/** Tells on standard error which trial runs and how long the rest will take. */
+export interface Progress {
+  /** Before trial `index` (0-based) begins. */
+  begin(index: number, what: string): void;
+  /** A line that stays, such as a failure. */
+  note(text: string): void;
+  end(): void;
+}
+
+/** A bar on a terminal; elsewhere a plain line for every trial. */
+export function createProgress(trialCount: number, estimatedMs: number, stream: NodeJS.WriteStream): Progress {
+  return stream.isTTY ? new Bar(trialCount, estimatedMs, stream) : new Lines(trialCount, estimatedMs, stream);
+}
+
+/** The estimate of the time left: planned times at first, then what trials have really taken. */
+class TimeLeft {
+  readonly #startedMs = Date.now();
+
+  constructor(
+    readonly trialCount: number,
+    readonly estimatedMs: number,
+  ) {}
+
+  after(doneCount: number): string {
+    const spentMs = Date.now() - this.#startedMs;
+    const perTrialMs = doneCount === 0 ? this.estimatedMs / this.trialCount : spentMs / doneCount;
+    return duration(perTrialMs * (this.trialCount - doneCount));
+  }
+}
+
+class Bar implements Progress {
+  readonly #bar: cliProgress.SingleBar;
+  readonly #timeLeft: TimeLeft;
+  readonly #stream: NodeJS.WriteStream;
+
+  constructor(trialCount: number, estimatedMs: number, stream: NodeJS.WriteStream) {
+    this.#timeLeft = new TimeLeft(trialCount, estimatedMs);
+    this.#stream = stream;
+    this.#bar = new cliProgress.SingleBar({
+      format: "{bar} trial {trial} of {total}, {left} left: {what}",
+      barsize: 24,
+      barCompleteChar: "█",
+      barIncompleteChar: "░",
+      hideCursor: true,
+      linewrap: false,
+      stream,
+    });
+    this.#bar.start(trialCount, 0, { trial: 0, what: "", left: "" });
+  }
+
+  begin(index: number, what: string): void {
+    this.#bar.update(index, { trial: index + 1, what: printable(what), left: this.#timeLeft.after(index) });
+  }
+
+  note(text: string): void {
+    this.#stream.write(`\r\u001b[K${printable(text)}\n`);
+  }
+
+  end(): void {
+    this.#bar.stop();
+  }
+}
+
+class Lines implements Progress {
+  readonly #timeLeft: TimeLeft;
+  readonly #trialCount: number;
+  readonly #stream: NodeJS.WriteStream;
+
+  constructor(trialCount: number, estimatedMs: number, stream: NodeJS.WriteStream) {
+    this.#timeLeft = new TimeLeft(trialCount, estimatedMs);
+    this.#trialCount = trialCount;
+    this.#stream = stream;
+  }
+
+  begin(index: number, what: string): void {
+    const left = this.#timeLeft.after(index);
+    this.#stream.write(`trial ${index + 1} of ${this.#trialCount}, ${left} left: ${printable(what)}\n`);
+  }
+
+  note(text: string): void {
+    this.#stream.write(`${printable(text)}\n`);
+  }
+
+  end(): void {}
+}
+
+/** `9 s`, `3 min 20 s`, `2 h 5 min`. */
+export function duration(milliseconds: number): string {
+  const seconds = Math.max(0, Math.round(milliseconds / 1000));
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+}

@@ -1,0 +1,232 @@
+/** The process of one trial: one engine, one load, one fresh directory. Input and outcome are single IPC messages. */
+import { existsSync, readFileSync } from "node:fs";
+import type { EngineCounters, EngineDefinition, PartitionHandle, StorageEngine } from "../engines/engine.js";
+import { DiskStorage, heap, loadEngine } from "../engines/registry.js";
+import type { Configuration, DurabilityClass, Measured, Throughput, Verification } from "../results/schema.js";
+import { clockFrom } from "./clock.js";
+import { parseMemory } from "./kernel-counters.js";
+import { EngineFaultError, LoadGenerator, type MeasuredLoad, RateNotMetError } from "./load-generator.js";
+import { createPayloadPool } from "./payload-pool.js";
+import { Sampler } from "./sampler.js";
+import { type TrialInput, type TrialOutcome, trialInputSchema } from "./trial-protocol.js";
+import { verify } from "./verification.js";
+
+if (process.send !== undefined) {
+  // The terminal sends Ctrl-C to this process too; the command decides what becomes of it.
+  process.on("SIGINT", () => {});
+  process.on("disconnect", () => process.exit(1));
+  process.on("uncaughtException", (error) => answer(failure(error)));
+  process.once("message", (message) => {
+    const input = trialInputSchema.parse(message);
+    runTrial(input).then(answer, (error) => answer(failure(error)));
+  });
+}
+
+function answer(outcome: TrialOutcome): void {
+  process.send!(outcome, () => process.exit(0));
+}
+
+/** Opens the engine, loads it, flushes, closes, reopens and reads everything back. */
+async function runTrial(input: TrialInput): Promise<TrialOutcome> {
+  const { configuration, seed } = input;
+  const originNs = process.hrtime.bigint();
+  const epochMs = Date.now();
+  const clock = clockFrom(originNs);
+  const sampler = await Sampler.create({
+    originNs,
+    intervalMs: input.sampleIntervalMs,
+    deviceStatPath: input.deviceStatPath,
+  });
+  const { messages } = createPayloadPool({ ...configuration.messages, seed });
+  const definition = await loadEngine(input.engine);
+  const storage = new DiskStorage();
+  const generator = new LoadGenerator({
+    clock,
+    epochMs,
+    load: configuration.load,
+    seed,
+    messages,
+    progress: sampler.progress,
+    storageCounters: storage.counters,
+  });
+  const engine = await definition.open({
+    directory: input.directory,
+    storage,
+    heap,
+    settings: configuration.settings,
+    listener: generator,
+  });
+  const handles = await createTopics(engine, configuration);
+  generator.attach(engine, handles);
+
+  sampler.start();
+  const warmup = await generator.warmUp(input.limits.warmup);
+  const cpuBefore = process.cpuUsage();
+  const load = await generator.measure(input.limits.measure);
+  const cpu = process.cpuUsage(cpuBefore);
+  const logBytesAtEnd = engine.counters().logBytes;
+  const acknowledgedAtEnd = generator.acknowledgedByPartition().reduce((sum, count) => sum + count, 0);
+  const dirtyBytesAtEnd = readDirtyBytes();
+  const flushStartedNs = clock.nowNs();
+  await generator.flush();
+  const flushedNs = clock.nowNs();
+  const samples = await sampler.stop();
+  const counters = pickCounters(engine.counters());
+  const warnings: string[] = [];
+  if (!warmup.steady) warnings.push(notSteady(warmup.durationNs));
+  const durabilityClass = deriveDurability({
+    claimed: engine.durability,
+    unsyncedCount: generator.unsyncedCount,
+    isWritten:
+      (configuration.settings.compression ?? "none") !== "none" ||
+      logBytesAtEnd >= acknowledgedAtEnd * configuration.messages.sizeBytes,
+    warnings,
+  });
+  const counts = generator.acknowledgedByPartition();
+  await engine.close();
+
+  const verification = await verifyReopened(definition, input, counts, messages, warnings, clock.nowNs);
+  if (verification.outcome === "failed") {
+    return { status: "failed", kind: "data", failures: verification.problems, verification, warnings };
+  }
+  const { sizeBytes } = configuration.messages;
+  const latencies = generator.latencies!;
+  const measured: Measured = {
+    acknowledgedCount: load.acknowledgedCount,
+    sentCount: load.sentCount,
+    warmupNs: warmup.durationNs,
+    steady: warmup.steady,
+    durabilityClass,
+    acknowledged: throughput(load, sizeBytes, load.durationNs),
+    durable: throughput(load, sizeBytes, flushedNs - load.startedNs),
+    finalFlushNs: flushedNs - flushStartedNs,
+    dirtyBytesAtEnd,
+    ...latencies,
+    backlogAtEnd: load.backlogAtEnd,
+    counters,
+    samples,
+    cpuUserNs: cpu.user * 1000,
+    cpuSystemNs: cpu.system * 1000,
+    maxResidentBytes: process.resourceUsage().maxRSS * 1024,
+  };
+  return { status: "ok", measured, verification, warnings };
+}
+
+async function createTopics(engine: StorageEngine, configuration: Configuration): Promise<PartitionHandle[]> {
+  const { topicCount, partitionsPerTopic } = configuration.topology;
+  const handles: PartitionHandle[] = [];
+  for (let topic = 0; topic < topicCount; topic++) {
+    handles.push(...(await engine.createTopic(`topic-${topic}`, partitionsPerTopic)));
+  }
+  return handles;
+}
+
+/** Reopens the directory, so that what is read back is what the files hold and not what the engine remembers. */
+async function verifyReopened(
+  definition: EngineDefinition,
+  input: TrialInput,
+  counts: readonly number[],
+  messages: Parameters<typeof verify>[1]["messages"],
+  warnings: string[],
+  nowNs: () => number,
+): Promise<Verification> {
+  const expectedMessages = counts.reduce((sum, count) => sum + count, 0);
+  if (!definition.storesMessages) {
+    return {
+      outcome: "not-applicable",
+      expectedMessages,
+      readMessages: 0,
+      checkedBytes: 0,
+      durationNs: 0,
+      problems: [],
+    };
+  }
+  const engine = await definition.open({
+    directory: input.directory,
+    storage: new DiskStorage(),
+    heap,
+    settings: input.configuration.settings,
+    listener: { acknowledged: () => {}, failed: () => {} },
+  });
+  for (const repair of engine.recovery.repairs)
+    warnings.push(`Reopening after a clean close needed a repair: ${repair}`);
+  const handles = await createTopics(engine, input.configuration);
+  const { partitionsPerTopic } = input.configuration.topology;
+  const partitions = handles.map((handle, place) => ({
+    handle,
+    name: `topic-${Math.floor(place / partitionsPerTopic)}/${place % partitionsPerTopic}`,
+    count: counts[place]!,
+  }));
+  const verification = await verify(engine, { partitions, messages }, nowNs);
+  await engine.close();
+  return verification;
+}
+
+/** What the acknowledgements meant: never more than the engine claims, and less where its deeds did not match. */
+function deriveDurability(evidence: {
+  claimed: DurabilityClass;
+  unsyncedCount: number;
+  isWritten: boolean;
+  warnings: string[];
+}): DurabilityClass {
+  const { claimed, unsyncedCount, isWritten, warnings } = evidence;
+  if (claimed === "D0") return "D0";
+  if (!isWritten) {
+    warnings.push(`The engine claims ${claimed}, but had written less than it had acknowledged: counted as D0.`);
+    return "D0";
+  }
+  if (claimed === "D2" && unsyncedCount > 0) {
+    warnings.push(
+      `The engine claims D2, but acknowledged ${unsyncedCount} messages with no sync since they were appended: counted as D1.`,
+    );
+    return "D1";
+  }
+  return claimed;
+}
+
+function throughput(load: MeasuredLoad, sizeBytes: number, durationNs: number): Throughput {
+  const messagesPerSecond = (load.acknowledgedCount * 1e9) / durationNs;
+  return { messagesPerSecond, payloadBytesPerSecond: messagesPerSecond * sizeBytes, durationNs };
+}
+
+function notSteady(durationNs: number): string {
+  return `The throughput did not become steady within ${(durationNs / 1e9).toFixed(1)} s of warm-up.`;
+}
+
+function readDirtyBytes(): number | null {
+  return existsSync("/proc/meminfo") ? parseMemory(readFileSync("/proc/meminfo", "utf8")).dirtyBytes : null;
+}
+
+function pickCounters(counters: EngineCounters): Measured["counters"] {
+  return {
+    appendedMessages: counters.appendedMessages,
+    acknowledgedMessages: counters.acknowledgedMessages,
+    batches: counters.batches,
+    logBytes: counters.logBytes,
+    indexEntries: counters.indexEntries,
+    indexBytes: counters.indexBytes,
+    filesRolled: counters.filesRolled,
+    writeCalls: counters.writeCalls,
+    writtenBytes: counters.writtenBytes,
+    readCalls: counters.readCalls,
+    readBytes: counters.readBytes,
+    syncCalls: counters.syncCalls,
+    filesOpened: counters.filesOpened,
+    filesCreated: counters.filesCreated,
+    filesDeleted: counters.filesDeleted,
+  };
+}
+
+function failure(error: unknown): TrialOutcome {
+  const kind = error instanceof RateNotMetError ? "rate" : "engine";
+  return { status: "failed", kind, failures: [describe(error)], verification: null, warnings: [] };
+}
+
+/** One line: what failed, and what caused it. */
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const own = error instanceof EngineFaultError || error instanceof RateNotMetError ? "" : `${error.name}: `;
+  const code = (error as { code?: unknown }).code;
+  const suffix = typeof code === "string" && !error.message.includes(code) ? ` (${code})` : "";
+  return `${own}${error.message}${suffix}`;
+}

@@ -1,0 +1,98 @@
+import type { Message, PartitionHandle, StorageEngine, StoredMessage } from "../engines/engine.js";
+import type { Verification } from "../results/schema.js";
+import { payloadIndex } from "./payload-pool.js";
+
+const FETCH_SIZE_BYTES = 1024 * 1024;
+/** After so many problems the rest adds nothing. */
+const PROBLEM_LIMIT = 20;
+
+export interface Expectation {
+  /** The partitions in the order of creation, and how many messages of each were acknowledged. */
+  readonly partitions: readonly { readonly handle: PartitionHandle; readonly name: string; readonly count: number }[];
+  readonly messages: readonly Message[];
+}
+
+/**
+ * Reads back all that was acknowledged and compares it with what was sent: count, order, and every byte. More than was
+ * acknowledged is wrong too: everything sent has been acknowledged by then, so the rest would be duplicates.
+ */
+export async function verify(
+  engine: StorageEngine,
+  expectation: Expectation,
+  nowNs: () => number,
+): Promise<Verification> {
+  const startedNs = nowNs();
+  const reader = new Reader(expectation.messages);
+  for (const [place, partition] of expectation.partitions.entries()) {
+    if (reader.problems.length >= PROBLEM_LIMIT) break;
+    await reader.read(engine, place, partition);
+  }
+  const { problems, readMessages, checkedBytes } = reader;
+  const expectedMessages = expectation.partitions.reduce((sum, { count }) => sum + count, 0);
+  return {
+    outcome: problems.length === 0 ? "passed" : "failed",
+    expectedMessages,
+    readMessages,
+    checkedBytes,
+    durationNs: nowNs() - startedNs,
+    problems,
+  };
+}
+
+class Reader {
+  readonly problems: string[] = [];
+  readMessages = 0;
+  checkedBytes = 0;
+  readonly #messages: readonly Message[];
+  #name = "";
+  #place = 0;
+  #nextOffset = 0;
+
+  constructor(messages: readonly Message[]) {
+    this.#messages = messages;
+  }
+
+  async read(engine: StorageEngine, place: number, partition: Expectation["partitions"][number]): Promise<void> {
+    this.#name = partition.name;
+    this.#place = place;
+    this.#nextOffset = 0;
+    try {
+      const { startOffset, endOffset } = engine.partitionInfo(partition.handle);
+      if (startOffset !== 0) this.#report(`begins at offset ${startOffset}`);
+      if (endOffset !== partition.count) {
+        this.#report(`ends at offset ${endOffset}, but ${partition.count} messages were acknowledged`);
+      }
+      while (this.#nextOffset < partition.count && this.problems.length < PROBLEM_LIMIT) {
+        const before = this.#nextOffset;
+        await engine.fetch(partition.handle, before, FETCH_SIZE_BYTES, this.#check);
+        if (this.#nextOffset === before) {
+          this.#report(`yields nothing at offset ${before} of ${partition.count}`);
+          return;
+        }
+      }
+    } catch (error) {
+      this.#report(`cannot be read at offset ${this.#nextOffset}: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+
+  readonly #check = (message: StoredMessage): void => {
+    const offset = this.#nextOffset;
+    this.readMessages++;
+    if (message.offset !== offset) {
+      this.#report(`yields offset ${message.offset} where ${offset} is next`);
+      this.#nextOffset = message.offset + 1;
+      return;
+    }
+    this.#nextOffset++;
+    const sent = this.#messages[payloadIndex(this.#place, offset, this.#messages.length)]!.value!;
+    if (message.value === null || Buffer.compare(message.value, sent) !== 0) {
+      this.#report(`holds other bytes at offset ${offset} than were sent`);
+      return;
+    }
+    this.checkedBytes += sent.byteLength;
+  };
+
+  #report(finding: string): void {
+    if (this.problems.length < PROBLEM_LIMIT) this.problems.push(`Partition ${this.#name} ${finding}.`);
+  }
+}
