@@ -269,6 +269,7 @@ class RawEngine implements StorageEngine {
       if (this.settings.preallocate && this.#writtenBytes + sizeBytes > this.#allocatedBytes) this.#allocate(sizeBytes);
       this.file.write(this.#heap.bytes, this.#blockAddress, sizeBytes, this.#writtenBytes);
     } catch (error) {
+      this.#cutTornWrite();
       this.#failBlock(error as Error);
       return;
     }
@@ -281,6 +282,15 @@ class RawEngine implements StorageEngine {
       const baseOffset = this.#writtenOffsets[partition]!;
       this.#writtenOffsets[partition] = baseOffset + messageCount;
       this.#commit.written(partition, baseOffset, messageCount);
+    }
+  }
+
+  /** Half a block must not be found by the next opening: without a checksum it could not be told from a whole one. */
+  #cutTornWrite(): void {
+    try {
+      this.file.truncate(this.#writtenBytes);
+    } catch {
+      // the device is beyond that too; the failure that is being reported is the first one
     }
   }
 

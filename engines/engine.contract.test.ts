@@ -1,0 +1,28 @@
+import { type ConformanceTraits, describeConformance } from "./engine.contract.js";
+import { engineNames, loadEngine } from "./registry.js";
+
+const TRAITS: Readonly<Record<string, ConformanceTraits>> = {
+  "partitioned-log": {
+    smallFiles: { segmentSizeBytes: 8_192, indexIntervalBytes: 512 },
+    rollsFiles: true,
+    refusesWhenFull: true,
+    hasChecksums: true,
+  },
+  commitlog: {
+    smallFiles: { segmentSizeBytes: 8_192, consumequeueFileSizeBytes: 400 },
+    rollsFiles: true,
+    refusesWhenFull: false,
+    hasChecksums: true,
+  },
+  raw: {
+    smallFiles: { segmentSizeBytes: 8_192, preallocate: true },
+    rollsFiles: false,
+    refusesWhenFull: false,
+    hasChecksums: false,
+  },
+};
+
+const definitions = await Promise.all(engineNames().map((name) => loadEngine(name)));
+for (const definition of definitions) {
+  if (definition.storesMessages) describeConformance(definition, TRAITS[definition.name]!);
+}

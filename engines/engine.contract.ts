@@ -1,0 +1,760 @@
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import fc from "fast-check";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import {
+  failing,
+  isOperational,
+  killAfter,
+  MEMORY_DIRECTORY,
+  powerCutTrial,
+  storageWithDirectory,
+} from "./engine.contract-crash.js";
+import { Driven, turn } from "./engine.contract-driver.js";
+import { type EngineDefinition, type Header, Message, type PartitionHandle } from "./engine.js";
+import { ClosedError, LogFailedError, OffsetOutOfRangeError, OpenError, UnrepresentableError } from "./errors.js";
+import type { FlushPolicy } from "./flush-policy.js";
+import { heap } from "./heap.js";
+import { DiskStorage } from "./storage/disk-storage.js";
+import { FaultyStorage } from "./storage/faulty-storage.js";
+import type { Storage } from "./storage/storage.js";
+
+/** What the suite must know of an engine beyond its definition. */
+export interface ConformanceTraits {
+  /** Settings that make it fill many small files (of 8 KiB or so) from a few hundred messages. */
+  readonly smallFiles: Readonly<Record<string, unknown>>;
+  /** It begins a new file when one is full. */
+  readonly rollsFiles: boolean;
+  /** It buffers messages up to `bufferMemoryBytes` and then takes no more. */
+  readonly refusesWhenFull: boolean;
+  /** Its format has checksums, so that what is torn is not served. */
+  readonly hasChecksums: boolean;
+}
+
+const POLICIES: readonly FlushPolicy[] = ["async", { every: { messages: 10 } }, { every: { ms: 1 } }, "sync"];
+const POWER_CUTS = 60;
+
+const HOSTILE_NAMES = [
+  "",
+  ".",
+  "..",
+  "../../x",
+  "../escaped",
+  "/etc/passwd",
+  "a/b",
+  "a\\b",
+  "a\0b",
+  "<script>alert(1)</script>",
+  "a b",
+  "ä",
+  "x".repeat(250),
+];
+
+/**
+ * The conformance suite: what every engine that stores messages does alike, whatever its layout. `npm test` runs it on
+ * every engine of the registry; a third party calls it from a test file of its own.
+ */
+export function describeConformance(definition: EngineDefinition, traits: ConformanceTraits): void {
+  for (const machine of [diskMachine(), memoryMachine()]) {
+    describe(`${definition.name} ${machine.name}`, () => {
+      beforeEach(() => machine.prepare());
+      afterEach(() => machine.cleanUp());
+      describeTopics(definition, machine);
+      describeAppending(definition, machine, traits);
+      describeFetching(definition, machine, traits);
+      describeFlushing(definition, machine);
+      describeClosing(definition, machine, traits);
+      describeManyFiles(definition, machine, traits);
+    });
+  }
+  describe(`${definition.name} after a crash`, () => {
+    describeKill(definition, traits);
+    describePowerCut(definition, traits);
+    describeFaults(definition, traits);
+  });
+}
+
+/** Where an engine's directory is: on the real disk, or in memory. */
+interface Machine {
+  readonly name: string;
+  /** The engine's directory, new and empty for each test. */
+  directory: string;
+  storage: Storage;
+  prepare(): void;
+  cleanUp(): void;
+  /** Everything there is besides the engine's directory, to see that an engine stays within it. */
+  outside(): readonly string[];
+}
+
+function diskMachine(): Machine {
+  let parent = "";
+  return {
+    name: "on disk",
+    directory: "",
+    storage: new DiskStorage(),
+    prepare() {
+      parent = fs.mkdtempSync(path.join(os.tmpdir(), "logduel-contract-"));
+      this.directory = path.join(parent, "deep", "engine");
+      fs.mkdirSync(this.directory, { recursive: true });
+      this.storage = new DiskStorage();
+    },
+    cleanUp() {
+      fs.rmSync(parent, { recursive: true, force: true });
+    },
+    outside() {
+      return fs
+        .readdirSync(parent, { recursive: true })
+        .map(String)
+        .filter((name) => !name.startsWith(path.join("deep", "engine")));
+    },
+  };
+}
+
+function memoryMachine(): Machine {
+  return {
+    name: "in memory",
+    directory: MEMORY_DIRECTORY,
+    storage: new FaultyStorage(),
+    prepare() {
+      this.storage = storageWithDirectory();
+    },
+    cleanUp() {},
+    outside() {
+      const walk = (directory: string): string[] =>
+        this.storage.list(directory).flatMap(({ name, kind }) => {
+          const found = path.join(directory, name);
+          if (found === MEMORY_DIRECTORY) return [];
+          return kind === "directory" ? [found, ...walk(found)] : [found];
+        });
+      return walk("/");
+    },
+  };
+}
+
+function open(definition: EngineDefinition, machine: Machine, settings: Record<string, unknown> = {}): Promise<Driven> {
+  return Driven.open(definition, { directory: machine.directory, storage: machine.storage, settings });
+}
+
+function describeTopics(definition: EngineDefinition, machine: Machine): void {
+  it("creates topics once, lets them grow, and finds them again", async () => {
+    const driven = await open(definition, machine);
+    const [a0] = await driven.createTopic("a", 1);
+    const b = await driven.createTopic("b.topic_with-signs", 3);
+    expect(await driven.createTopic("a", 1)).toEqual([a0]);
+    const grown = await driven.createTopic("a", 2);
+    expect(grown[0]).toBe(a0);
+    expect(await driven.createTopic("a", 1)).toEqual([a0]);
+    const handles = [...grown, ...b];
+    expect(new Set(handles).size).toBe(5);
+    const places = (which: Driven) =>
+      which.engine
+        .partitions()
+        .map(({ topic, index }) => `${topic} ${index}`)
+        .sort();
+    const expected = ["a 0", "a 1", "b.topic_with-signs 0", "b.topic_with-signs 1", "b.topic_with-signs 2"];
+    expect(places(driven)).toEqual(expected);
+    expect(driven.engine.partitionInfo(b[2]!)).toEqual({
+      handle: b[2],
+      topic: "b.topic_with-signs",
+      index: 2,
+      startOffset: 0,
+      endOffset: 0,
+    });
+    await driven.close();
+    const again = await open(definition, machine);
+    expect(places(again)).toEqual(expected);
+    for (const { handle } of again.engine.partitions()) expect(handle).toBeLessThan(5);
+    await again.close();
+  });
+
+  it("refuses hostile names and counts, and creates nothing for them", async () => {
+    const driven = await open(definition, machine);
+    await driven.createTopic("good", 1);
+    const outside = machine.outside();
+    const inside = machine.storage.list(machine.directory);
+    for (const name of HOSTILE_NAMES) {
+      await expect(driven.createTopic(name, 1), JSON.stringify(name)).rejects.toThrow(UnrepresentableError);
+    }
+    for (const count of [0, -1, 1.5, Number.NaN]) {
+      await expect(driven.createTopic("t", count), String(count)).rejects.toThrow(UnrepresentableError);
+    }
+    expect(machine.outside()).toEqual(outside);
+    expect(machine.storage.list(machine.directory)).toEqual(inside);
+    expect(driven.engine.partitions()).toHaveLength(1);
+    await driven.close();
+  });
+}
+
+function describeAppending(definition: EngineDefinition, machine: Machine, traits: ConformanceTraits): void {
+  it("acknowledges what was appended, cumulatively and in order, and counts it", async () => {
+    const driven = await open(definition, machine);
+    const handles = await driven.createTopic("t", 3);
+    for (let i = 0; i < 300; i++) await driven.appendMany(handles[(i * i) % 3]!, 1);
+    await driven.pollUntilAcknowledged();
+    expect(driven.faults).toEqual([]);
+    const ends = handles.map((handle) => driven.engine.partitionInfo(handle).endOffset);
+    expect(ends).toEqual([100, 200, 0]);
+    await driven.engine.flush();
+    const counters = driven.engine.counters();
+    expect(counters.appendedMessages).toBe(300);
+    expect(counters.acknowledgedMessages).toBe(300);
+    expect(counters.batches).toBeGreaterThan(0);
+    expect(counters.batches).toBeLessThanOrEqual(300);
+    expect(counters.logBytes).toBeGreaterThan(300 * 100);
+    expect(counters.syncCalls).toBeGreaterThan(0);
+    expect(await driven.differences()).toEqual([]);
+    await driven.close();
+    const again = await open(definition, machine);
+    expect(again.engine.counters()).toMatchObject({ appendedMessages: 0, acknowledgedMessages: 0, logBytes: 0 });
+    await again.close();
+  });
+
+  it("counts the same for the same work", async () => {
+    const counted = [];
+    for (let run = 0; run < 2; run++) {
+      machine.cleanUp();
+      machine.prepare();
+      const driven = await open(definition, machine, traits.smallFiles);
+      const handles = await driven.createTopic("t", 4);
+      for (let i = 0; i < 200; i++) {
+        await driven.appendMany(handles[i % 4]!, 1);
+        if (i % 5 === 0) driven.engine.poll();
+      }
+      await driven.engine.flush();
+      counted.push(driven.engine.counters());
+      await driven.close();
+    }
+    expect(counted[1]).toEqual(counted[0]);
+  });
+
+  it("keeps values, keys, headers and timestamps of any shape, or says that it cannot", async () => {
+    const driven = await open(definition, machine);
+    const [handle] = await driven.createTopic("t", 1);
+    const bytes = (text: string) => Buffer.from(text);
+    const headers: Header[] = [
+      { key: "a", value: bytes("1") },
+      { key: "a", value: null },
+      { key: "", value: new Uint8Array() },
+    ];
+    const shapes: [Uint8Array | null, Uint8Array | null, readonly Header[]][] = [
+      [bytes("value"), null, []],
+      [new Uint8Array(), null, []],
+      [bytes("value"), bytes("key"), []],
+      [bytes("value"), new Uint8Array(), []],
+      [null, bytes("key"), []],
+      [null, null, []],
+      [bytes("value"), bytes("key"), headers],
+      [Buffer.alloc(100_000, "large"), null, []],
+      [Uint8Array.from({ length: 256 }, (_, i) => i), Uint8Array.from({ length: 256 }, (_, i) => 255 - i), []],
+    ];
+    const kept: typeof shapes = [];
+    for (const [value, key, itsHeaders] of shapes) {
+      const message = new Message(heap, value, key, itsHeaders);
+      const progress = driven.progress.get(handle!)!;
+      progress.appendedTo++;
+      try {
+        while (!driven.engine.append(handle!, message, 1_000 + kept.length)) driven.engine.poll();
+        kept.push([value, key, itsHeaders]);
+      } catch (error) {
+        expect(error).toBeInstanceOf(UnrepresentableError);
+        progress.appendedTo--;
+      }
+    }
+    expect(kept.length).toBeGreaterThanOrEqual(3);
+    await driven.engine.flush();
+    expect(driven.engine.partitionInfo(handle!).endOffset).toBe(kept.length);
+    const copy = (each: Uint8Array | null) => (each === null ? null : Buffer.from(each).toString("hex"));
+    const read: unknown[] = [];
+    for (let next = 0; next < kept.length; ) {
+      const outcome = await driven.engine.fetch(handle!, next, 1_000_000, (message) => {
+        expect([1_000 + message.offset, -1]).toContain(message.timestampMs);
+        const itsHeaders = message.headers.map((header) => [header.key, copy(header.value)]);
+        read.push([copy(message.value), copy(message.key), itsHeaders]);
+      });
+      expect(outcome.nextOffset).toBeGreaterThan(next);
+      next = outcome.nextOffset;
+    }
+    expect(read).toEqual(
+      kept.map(([value, key, itsHeaders]) => [
+        copy(value),
+        copy(key),
+        itsHeaders.map((header) => [header.key, copy(header.value)]),
+      ]),
+    );
+    expect(driven.faults).toEqual([]);
+    await driven.close();
+  });
+
+  it("takes no more when its memory is exhausted, and goes on when there is room", async () => {
+    const driven = await open(definition, machine, {
+      bufferMemoryBytes: 65_536,
+      batchSizeBytes: 16_384,
+      lingerMs: 1_000_000,
+    });
+    const handles = await driven.createTopic("t", 60);
+    let refusals = 0;
+    for (let i = 0; i < 1_200; i++) {
+      const handle = handles[i % 60]!;
+      const end = driven.engine.partitionInfo(handle).endOffset;
+      while (!driven.append(handle)) {
+        refusals++;
+        expect(driven.engine.partitionInfo(handle).endOffset).toBe(end);
+        driven.engine.poll();
+        await turn();
+      }
+    }
+    if (traits.refusesWhenFull) expect(refusals).toBeGreaterThan(0);
+    else expect(refusals).toBe(0);
+    await driven.engine.flush();
+    expect(await driven.differences()).toEqual([]);
+    await driven.close();
+  });
+}
+
+function describeFetching(definition: EngineDefinition, machine: Machine, traits: ConformanceTraits): void {
+  it("fetches from any offset, at least one message and about as many bytes as asked for", async () => {
+    const driven = await open(definition, machine, traits.smallFiles);
+    const [handle, other] = await driven.createTopic("t", 2);
+    for (let i = 0; i < 60; i++) {
+      await driven.appendMany(handle!, 1);
+      await driven.appendMany(other!, i % 3);
+      driven.engine.poll();
+    }
+    await driven.engine.flush();
+    for (const maxBytes of [1, 700, 1_000_000]) {
+      for (let from = 0; from < 60; from += 7) {
+        const offsets: number[] = [];
+        const outcome = await driven.engine.fetch(handle!, from, maxBytes, (message) => offsets.push(message.offset));
+        expect(offsets.length).toBeGreaterThan(0);
+        expect(offsets).toEqual(offsets.map((_, i) => from + i));
+        expect(outcome).toMatchObject({ nextOffset: from + offsets.length, messageCount: offsets.length });
+        expect(outcome.sizeBytes).toBeGreaterThan(0);
+      }
+      expect((await driven.read(handle!, maxBytes)).rightTo).toBe(60);
+    }
+    const few = await driven.engine.fetch(handle!, 0, 1, () => {});
+    const many = await driven.engine.fetch(handle!, 0, 1_000_000, () => {});
+    expect(few.messageCount).toBeLessThan(60);
+    expect(many.sizeBytes).toBeGreaterThan(few.sizeBytes);
+    await driven.close();
+  });
+
+  it("fetches nothing at the end, and says so of offsets that are not there", async () => {
+    const driven = await open(definition, machine);
+    const [handle] = await driven.createTopic("t", 1);
+    const nothing = { nextOffset: 0, messageCount: 0, sizeBytes: 0 };
+    expect(await driven.engine.fetch(handle!, 0, 1_000, () => expect.unreachable())).toEqual(nothing);
+    await driven.appendMany(handle!, 5);
+    await driven.engine.flush();
+    const atEnd = await driven.engine.fetch(handle!, 5, 1_000, () => expect.unreachable());
+    expect(atEnd).toEqual({ nextOffset: 5, messageCount: 0, sizeBytes: 0 });
+    for (const offset of [-1, 6, Number.NaN]) {
+      await expect(driven.engine.fetch(handle!, offset, 1_000, () => {})).rejects.toThrow(OffsetOutOfRangeError);
+    }
+    await driven.close();
+  });
+}
+
+function describeFlushing(definition: EngineDefinition, machine: Machine): void {
+  it.each(POLICIES)("flushes under %j without being polled, and acknowledges everything", async (flush) => {
+    const driven = await open(definition, machine, { flush, lingerMs: 1_000_000, batchSizeBytes: 16_384 });
+    expect(driven.engine.durability).toBe(flush === "sync" ? "D2" : "D1");
+    const handles = await driven.createTopic("t", 3);
+    for (const handle of handles) await driven.appendMany(handle, 20);
+    await Promise.all([driven.engine.flush(), driven.engine.flush()]);
+    expect([...driven.progress.values()].map(({ acknowledgedTo }) => acknowledgedTo)).toEqual([20, 20, 20]);
+    await driven.engine.flush();
+    expect(await driven.differences()).toEqual([]);
+    await driven.close();
+  });
+
+  it("syncs by itself under every, and never under async", async () => {
+    const driven = await open(definition, machine, { flush: { every: { messages: 10 } } });
+    const [handle] = await driven.createTopic("t", 1);
+    const before = driven.engine.counters().syncCalls;
+    await driven.appendMany(handle!, 9);
+    await driven.pollUntilAcknowledged();
+    expect(driven.engine.counters().syncCalls).toBe(before);
+    await driven.appendMany(handle!, 20);
+    await driven.pollUntil("a sync after so many messages", () => driven.engine.counters().syncCalls > before);
+    await driven.close();
+  });
+
+  it("syncs by itself when time has passed under every", async () => {
+    const driven = await open(definition, machine, { flush: { every: { ms: 2 } } });
+    const [handle] = await driven.createTopic("t", 1);
+    const before = driven.engine.counters().syncCalls;
+    await driven.appendMany(handle!, 1);
+    await driven.pollUntil("a sync after so long", () => driven.engine.counters().syncCalls > before);
+    await driven.close();
+  });
+
+  it("under sync acknowledges nothing before a sync has returned; many share one", async () => {
+    const held = new SyncHoldingStorage(machine.storage);
+    const driven = await Driven.open(definition, {
+      directory: machine.directory,
+      storage: held.storage,
+      settings: { flush: "sync" },
+    });
+    const [handle] = await driven.createTopic("t", 1);
+    held.isHolding = true;
+    const before = driven.engine.counters().syncCalls;
+    for (let i = 0; i < 64; i++) {
+      await driven.appendMany(handle!, 1);
+      if (i % 8 === 0) driven.engine.poll();
+      if (i % 20 === 0) await turn();
+    }
+    for (let i = 0; i < 20; i++) {
+      driven.engine.poll();
+      await turn();
+    }
+    expect(driven.progress.get(handle!)!.acknowledgedTo).toBe(0);
+    expect(driven.engine.counters().acknowledgedMessages).toBe(0);
+    held.release();
+    await driven.pollUntilAcknowledged();
+    expect(driven.faults).toEqual([]);
+    expect(driven.engine.counters().syncCalls - before).toBeLessThan(16);
+    await driven.close();
+  });
+}
+
+/** Lets everything through but, while holding, the ends of asynchronous syncs. */
+class SyncHoldingStorage {
+  isHolding = false;
+  readonly storage: Storage;
+  #release: () => void = () => {};
+  #released = new Promise<void>((resolve) => {
+    this.#release = resolve;
+  });
+
+  constructor(inner: Storage) {
+    const hold = async (synced: Promise<void>) => {
+      const isHeld = this.isHolding;
+      await synced;
+      if (isHeld) await this.#released;
+    };
+    const holding = <T extends object>(target: T): T =>
+      new Proxy(target, {
+        get: (object, name) => {
+          const member = Reflect.get(object, name) as unknown;
+          if (typeof member !== "function") return member;
+          return (...parameters: unknown[]) => {
+            const result = member.apply(object, parameters) as unknown;
+            if (name === "open" || name === "map") return holding(result as object);
+            return name === "sync" ? hold(result as Promise<void>) : result;
+          };
+        },
+      });
+    this.storage = holding(inner);
+  }
+
+  release(): void {
+    this.isHolding = false;
+    this.#release();
+  }
+}
+
+function describeClosing(definition: EngineDefinition, machine: Machine, traits: ConformanceTraits): void {
+  it("closes, reopens and goes on", async () => {
+    for (let round = 0; round < 3; round++) {
+      const driven = await open(definition, machine, traits.smallFiles);
+      expect(driven.engine.recovery).toMatchObject({ truncatedBytes: 0, repairs: [] });
+      if (round > 0) expect(driven.engine.recovery.wasCleanShutdown).toBe(true);
+      expect(await driven.differences()).toEqual([]);
+      const handles = await driven.createTopic("t", round + 1);
+      expect(handles.map((handle) => driven.engine.partitionInfo(handle).endOffset)).toEqual(
+        handles.map((_, index) => (round - index) * 25),
+      );
+      for (const handle of handles) await driven.appendMany(handle, 25);
+      await driven.close();
+      expect(driven.faults).toEqual([]);
+      expect([...driven.progress.values()].every((each) => each.acknowledgedTo === each.appendedTo)).toBe(true);
+    }
+  });
+
+  it("closes once however often it is asked, and is of no use afterwards", async () => {
+    const driven = await open(definition, machine);
+    const [handle] = await driven.createTopic("t", 1);
+    await driven.appendMany(handle!, 3);
+    await Promise.all([driven.engine.close(), driven.engine.close()]);
+    await driven.close();
+    expect(() => driven.append(handle!)).toThrow(ClosedError);
+    await expect(driven.engine.createTopic("u", 1)).rejects.toThrow(ClosedError);
+    await expect(driven.engine.flush()).rejects.toThrow(ClosedError);
+    await expect(driven.engine.fetch(handle!, 0, 1_000, () => {})).rejects.toThrow(ClosedError);
+    expect(driven.engine.counters().appendedMessages).toBe(3);
+  });
+
+  it("gives back the heap's memory", async () => {
+    // What is left after the first round may be kept for all: the next ones must find the same room.
+    const largest: number[] = [];
+    for (let round = 0; round < 3; round++) {
+      const driven = await open(definition, machine, traits.smallFiles);
+      const [handle] = await driven.createTopic("t", 1);
+      await driven.appendMany(handle!, 100);
+      await driven.engine.flush();
+      await driven.read(handle!);
+      await driven.close();
+      const probe = heap.allocate(65_536);
+      largest.push(probe);
+      heap.release(probe);
+    }
+    expect(largest[2]).toBe(largest[0]);
+  });
+
+  it("is refused to a second opener, until it is closed", async () => {
+    const driven = await open(definition, machine);
+    await expect(open(definition, machine)).rejects.toThrow(OpenError);
+    const [handle] = await driven.createTopic("t", 1);
+    await driven.appendMany(handle!, 1);
+    await driven.close();
+    const again = await open(definition, machine);
+    expect(await again.differences()).toEqual([]);
+    await again.close();
+  });
+
+  it("refuses settings that it does not know", async () => {
+    await expect(open(definition, machine, { batchSize: 1 })).rejects.toThrow(/batchSize/);
+    await expect(open(definition, machine, { flush: "sometimes" })).rejects.toThrow(/flush/);
+    const driven = await open(definition, machine);
+    await driven.close();
+  });
+}
+
+function describeManyFiles(definition: EngineDefinition, machine: Machine, traits: ConformanceTraits): void {
+  it("keeps 200 partitions apart", async () => {
+    const driven = await open(definition, machine, traits.smallFiles);
+    const handles = await driven.createTopic("t", 200);
+    for (let round = 0; round < 4; round++) {
+      for (const handle of handles) await driven.appendMany(handle, 1 + ((handle + round) % 2));
+      driven.engine.poll();
+    }
+    await driven.engine.flush();
+    expect(await driven.differences()).toEqual([]);
+    await driven.close();
+    const again = await open(definition, machine, traits.smallFiles);
+    const ends = again.engine.partitions().map(({ endOffset }) => endOffset);
+    expect(ends).toEqual(new Array(200).fill(6));
+    expect(await again.differences()).toEqual([]);
+    await again.close();
+  });
+
+  it("reads across many small files, before and after reopening", async () => {
+    const driven = await open(definition, machine, traits.smallFiles);
+    const handles = await driven.createTopic("t", 2);
+    for (let i = 0; i < 100; i++) {
+      for (const handle of handles) await driven.appendMany(handle, 3);
+      driven.engine.poll();
+      await turn();
+    }
+    await driven.engine.flush();
+    expect(await driven.differences()).toEqual([]);
+    if (traits.rollsFiles) expect(driven.engine.counters().filesRolled).toBeGreaterThan(5);
+    await driven.close();
+    const again = await open(definition, machine, traits.smallFiles);
+    expect(again.engine.recovery).toMatchObject({ wasCleanShutdown: true, truncatedBytes: 0 });
+    expect(await again.differences()).toEqual([]);
+    await again.close();
+  });
+
+  it("reads back what was appended, whatever the order of appends, polls, flushes and reopenings", async () => {
+    const step = fc.oneof(
+      { weight: 8, arbitrary: fc.record({ partition: fc.nat(3), count: fc.integer({ min: 1, max: 30 }) }) },
+      { weight: 4, arbitrary: fc.constantFrom("poll" as const, "turn" as const) },
+      { weight: 1, arbitrary: fc.constantFrom("flush" as const, "reopen" as const, "read" as const) },
+    );
+    const settings = fc.record({
+      flush: fc.constantFrom(...POLICIES),
+      batchSizeBytes: fc.constantFrom(0, 1_000, 4_096),
+      lingerMs: fc.constantFrom(0, 1),
+    });
+    await fc.assert(
+      fc.asyncProperty(settings, fc.array(step, { maxLength: 40 }), async (chosen, steps) => {
+        machine.cleanUp();
+        machine.prepare();
+        let driven = await open(definition, machine, { ...traits.smallFiles, ...chosen });
+        let handles: readonly PartitionHandle[] = await driven.createTopic("t", 4);
+        for (const each of steps) {
+          if (each === "poll") driven.engine.poll();
+          else if (each === "turn") await turn();
+          else if (each === "flush") await driven.engine.flush();
+          else if (each === "read")
+            await driven.engine.flush().then(async () => expect(await driven.differences()).toEqual([]));
+          else if (each === "reopen") {
+            await driven.close();
+            expect(driven.faults).toEqual([]);
+            driven = await open(definition, machine, { ...traits.smallFiles, ...chosen });
+            handles = await driven.createTopic("t", 4);
+          } else await driven.appendMany(handles[each.partition]!, each.count);
+        }
+        const expected = handles.map((handle) => driven.progress.get(handle)!.appendedTo);
+        await driven.close();
+        expect(driven.faults).toEqual([]);
+        const again = await open(definition, machine, { ...traits.smallFiles, ...chosen });
+        const found = (await again.createTopic("t", 4)).map((handle) => again.engine.partitionInfo(handle).endOffset);
+        expect(found).toEqual(expected);
+        expect(await again.differences()).toEqual([]);
+        await again.close();
+      }),
+      { numRuns: machine.name === "in memory" ? 40 : 10 },
+    );
+  });
+}
+
+function describeKill(definition: EngineDefinition, traits: ConformanceTraits): void {
+  const machine = diskMachine();
+  beforeEach(() => machine.prepare());
+  afterEach(() => machine.cleanUp());
+
+  it.each(POLICIES)("has every acknowledged message after kill -9 under %j, twice", async (flush) => {
+    const settings = { ...traits.smallFiles, flush };
+    const expected = [0, 0, 0];
+    for (let round = 0; round < 2; round++) {
+      const task = { engine: definition.name, directory: machine.directory, settings, partitionCount: 3 };
+      const acknowledged = await killAfter(task, 50 + Math.floor(Math.random() * 500));
+      const driven = await open(definition, machine, settings);
+      expect(driven.engine.recovery.wasCleanShutdown).toBe(false);
+      for (let index = 0; index < 3; index++) {
+        const handle = driven.handleOf("kill", index)!;
+        const { rightTo, wrong } = await driven.read(handle);
+        expect(wrong).toBeNull();
+        expect(rightTo).toBeGreaterThanOrEqual(expected[index]! + acknowledged[index]!);
+        expect(rightTo).toBe(driven.engine.partitionInfo(handle).endOffset);
+        expected[index] = rightTo;
+      }
+      await driven.close();
+    }
+  });
+}
+
+function describePowerCut(definition: EngineDefinition, traits: ConformanceTraits): void {
+  const { hasChecksums } = traits;
+  const settings = { ...traits.smallFiles, flush: "sync" };
+  const seeds = Array.from({ length: POWER_CUTS }, (_, seed) => seed);
+
+  it("under sync loses nothing acknowledged, wherever the power is cut, in recovery too", async () => {
+    for (const seed of seeds) {
+      const lost = await powerCutTrial({ definition, settings, seed, failsACall: false, hasChecksums });
+      expect(lost, `seed ${seed}`).toEqual([]);
+    }
+  });
+
+  it("under sync loses nothing acknowledged when a storage call failed before", async () => {
+    for (const seed of seeds) {
+      const lost = await powerCutTrial({ definition, settings, seed, failsACall: true, hasChecksums });
+      expect(lost, `seed ${seed}`).toEqual([]);
+    }
+  });
+
+  it("would be caught if it acknowledged before its sync", async () => {
+    const broken: EngineDefinition = {
+      ...definition,
+      open: (options) => definition.open({ ...options, settings: { ...options.settings, flush: "async" } }),
+    };
+    for (const seed of seeds) {
+      const trial = { definition: broken, settings, seed, failsACall: false, hasChecksums: false };
+      if ((await powerCutTrial(trial)).length > 0) return;
+    }
+    expect.unreachable("no power cut showed that the broken engine loses what it acknowledged");
+  });
+}
+
+function describeFaults(definition: EngineDefinition, traits: ConformanceTraits): void {
+  const machine = memoryMachine();
+  let storage: FaultyStorage;
+  beforeEach(() => {
+    machine.prepare();
+    storage = machine.storage as FaultyStorage;
+  });
+
+  it("never acknowledges again after a failed sync, until it is reopened", async () => {
+    const driven = await open(definition, machine, { ...traits.smallFiles, flush: "sync" });
+    const [handle] = await driven.createTopic("t", 1);
+    await driven.appendMany(handle!, 10);
+    await driven.engine.flush();
+    storage.fault = failing("sync", "EIO");
+    await driven.appendMany(handle!, 2);
+    await driven.pollUntil("the failure", () => driven.errors.length > 0);
+    storage.fault = () => null;
+    expect(driven.progress.get(handle!)!).toMatchObject({ acknowledgedTo: 10, failedCount: 2 });
+    expect(driven.errors[0]!.message).toContain("EIO");
+    expect(() => driven.append(handle!)).toThrow(LogFailedError);
+    await expect(driven.engine.flush()).rejects.toThrow(LogFailedError);
+    for (let i = 0; i < 20; i++) {
+      driven.engine.poll();
+      await turn();
+    }
+    expect(driven.progress.get(handle!)!.acknowledgedTo).toBe(10);
+    expect(driven.faults).toEqual([]);
+    await driven.dispose();
+    const again = await open(definition, machine, { ...traits.smallFiles, flush: "sync" });
+    const { rightTo, wrong } = await again.read(again.handleOf("t", 0)!);
+    expect(wrong).toBeNull();
+    expect(rightTo).toBeGreaterThanOrEqual(10);
+    await again.appendMany(again.handleOf("t", 0)!, 5);
+    await again.engine.flush();
+    expect(await again.differences()).toEqual([]);
+    await again.close();
+  });
+
+  it("on a full disk fails with its reason and stays readable; with room again it reopens and goes on", async () => {
+    const driven = await open(definition, machine, traits.smallFiles);
+    const handles = await driven.createTopic("t", 3);
+    for (const handle of handles) await driven.appendMany(handle, 30);
+    await driven.engine.flush();
+    storage.fault = ({ operation }) => (operation === "write" || operation === "allocate" ? "ENOSPC" : null);
+    const reasons: unknown[] = [];
+    for (let i = 0; i < 300 && reasons.length + driven.errors.length < 5; i++) {
+      try {
+        driven.append(handles[i % 3]!);
+      } catch (error) {
+        reasons.push(error);
+      }
+      driven.engine.poll();
+      await turn();
+    }
+    reasons.push(...driven.errors);
+    expect(reasons.length).toBeGreaterThan(0);
+    for (const reason of reasons) {
+      expect(isOperational(reason)).toBe(true);
+      expect(String(reason)).toContain("ENOSPC");
+    }
+    for (const handle of handles) expect((await driven.read(handle)).rightTo).toBeGreaterThanOrEqual(30);
+    const acknowledged = handles.map((handle) => driven.progress.get(handle)!.acknowledgedTo);
+    expect(driven.faults).toEqual([]);
+    await driven.dispose();
+    storage.fault = () => null;
+    const again = await open(definition, machine, traits.smallFiles);
+    for (const [index, acknowledgedTo] of acknowledged.entries()) {
+      const handle = again.handleOf("t", index)!;
+      const { rightTo, wrong } = await again.read(handle);
+      expect(wrong).toBeNull();
+      expect(rightTo).toBeGreaterThanOrEqual(acknowledgedTo);
+      await again.appendMany(handle, 20);
+    }
+    await again.engine.flush();
+    expect(await again.differences()).toEqual([]);
+    await again.close();
+  });
+
+  it("survives being out of file descriptors", async () => {
+    const driven = await open(definition, machine, traits.smallFiles);
+    const [handle] = await driven.createTopic("t", 1);
+    await driven.appendMany(handle!, 5);
+    await driven.engine.flush();
+    storage.fault = failing("open", "EMFILE");
+    const failure = await driven.createTopic("u", 2).catch((error: unknown) => error);
+    if (failure instanceof Error) expect(isOperational(failure)).toBe(true);
+    storage.fault = () => null;
+    expect((await driven.read(handle!)).rightTo).toBe(5);
+    await driven.dispose();
+    const again = await open(definition, machine, traits.smallFiles);
+    expect((await again.read(again.handleOf("t", 0)!)).rightTo).toBe(5);
+    const [first] = await again.createTopic("u", 2);
+    await again.appendMany(first!, 5);
+    await again.engine.flush();
+    expect(await again.differences()).toEqual([]);
+    await again.close();
+  });
+}
