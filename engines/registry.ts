@@ -5,11 +5,13 @@ import { EngineLoadError } from "./errors.js";
 
 // What a runner needs besides an engine; it imports nothing of `engines/` but this file and engine.ts.
 export { checksumProviders } from "./codec/checksums.js";
+export { EngineLoadError } from "./errors.js";
 export { heap } from "./heap.js";
 export { DiskStorage } from "./storage/disk-storage.js";
 
 /** Loaded when asked for, so that a trial loads one engine only. */
 const ENGINES: Readonly<Record<string, () => Promise<EngineDefinition>>> = {
+  "partitioned-log": async () => (await import("./partitioned-log/index.js")).partitionedLog,
   null: async () => (await import("./baseline/null.js")).nullEngine,
   raw: async () => (await import("./baseline/raw.js")).rawEngine,
 };
