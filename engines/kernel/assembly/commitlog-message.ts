@@ -50,6 +50,9 @@ const PAIR_END: u32 = 0x02;
 /** `KEYS` and `TAGS` as little-endian words. */
 const KEYS: u32 = 0x5359454b;
 const TAGS: u32 = 0x53474154;
+/** `__CRC32#` as a little-endian word. */
+const CRC_PROPERTY_NAME: u64 = 0x2332_3343_5243_5f5f;
+const CRC_PROPERTY_SIZE_BYTES: usize = 20;
 
 const MAX_SAFE_INTEGER: i64 = 9_007_199_254_740_991;
 
@@ -125,8 +128,8 @@ function writeHost(at: usize, host: usize): usize {
 
 /** Fills the last 20 bytes of a record with `__CRC32#` and ten decimal digits of `crc`, least significant first. */
 export function writeCommitlogCrcProperty(record: usize, sizeBytes: usize, crc: u32): void {
-  const at = record + sizeBytes - 20;
-  store<u64>(at, 0x2332_3343_5243_5f5f); // __CRC32#, little-endian
+  const at = record + sizeBytes - CRC_PROPERTY_SIZE_BYTES;
+  store<u64>(at, CRC_PROPERTY_NAME);
   store<u8>(at, <u8>NAME_END, 8);
   let rest = crc & 0x7fffffff;
   for (let digit: usize = 0; digit < 10; digit++) {
@@ -204,7 +207,7 @@ const RESULT_QUEUE_OFFSET: usize = 64;
 const RESULT_BORN_TIMESTAMP: usize = 72;
 const RESULT_STORE_TIMESTAMP: usize = 80;
 
-// Outcomes of parsing; JavaScript has the sentences to them (codec/commitlog-scan.ts).
+// Outcomes of parsing; JavaScript has the sentences to them (commitlog/record-parser.ts).
 const OK = 0;
 const BLANK = 1;
 const TOO_SHORT = 2;
@@ -217,6 +220,7 @@ const BAD_BODY_CRC = 8;
 const BAD_PHYSICAL_OFFSET = 9;
 const BAD_QUEUE = 10;
 const BAD_TIMESTAMP = 11;
+const BAD_PROPERTY_CRC = 12;
 
 /**
  * Checks the record at `address`, which is byte `physicalOffset` of the log and has `available` bytes up to the end of
@@ -257,7 +261,7 @@ export function parseCommitlogMessage(
   const topic = topicLength + topicLengthSize;
   if (topicSize <= 0 || topic + topicSize + 2 > end) return BAD_TOPIC_SIZE;
   const properties = topic + topicSize + 2;
-  const propertiesSize = <i32>(<i16>bswap<u16>(load<u16>(properties - 2)));
+  let propertiesSize = <i32>(<i16>bswap<u16>(load<u16>(properties - 2)));
   if (propertiesSize < 0 || properties + propertiesSize != end) return BAD_PROPERTIES_SIZE;
 
   const bodyCrc = bswap<i32>(load<i32>(address, 8));
@@ -275,6 +279,10 @@ export function parseCommitlogMessage(
     bornTimestamp < -MAX_SAFE_INTEGER
   ) {
     return BAD_TIMESTAMP;
+  }
+  if (propertiesSize >= <i32>CRC_PROPERTY_SIZE_BYTES && isCrcProperty(end - CRC_PROPERTY_SIZE_BYTES)) {
+    if (!isCrcPropertyRight(address, totalSize)) return BAD_PROPERTY_CRC;
+    propertiesSize -= <i32>CRC_PROPERTY_SIZE_BYTES;
   }
 
   store<i32>(result, totalSize, RESULT_SIZE);
@@ -294,8 +302,25 @@ export function parseCommitlogMessage(
   store<u64>(result, 0, RESULT_KEYS);
   store<u32>(result, 0, RESULT_OTHER_PROPERTIES);
   store<i64>(result, 0, RESULT_TAGS_CODE);
-  if (propertiesSize != 0) readProperties(properties, end, result);
+  if (propertiesSize != 0) readProperties(properties, properties + propertiesSize, result);
   return OK;
+}
+
+// @ts-ignore: decorator
+@inline
+function isCrcProperty(at: usize): bool {
+  return load<u64>(at) == CRC_PROPERTY_NAME && load<u8>(at, 8) == <u8>NAME_END;
+}
+
+/** Whether the last 20 bytes hold the CRC of all before them. */
+function isCrcPropertyRight(record: usize, sizeBytes: usize): bool {
+  const at = record + sizeBytes - CRC_PROPERTY_SIZE_BYTES;
+  let rest = crc32(record, sizeBytes - CRC_PROPERTY_SIZE_BYTES, 0) & 0x7fffffff;
+  for (let digit: usize = 0; digit < 10; digit++) {
+    if (load<u8>(at + 9 + digit) != <u8>(0x30 + (rest % 10))) return false;
+    rest /= 10;
+  }
+  return load<u8>(at, 19) == <u8>PAIR_END;
 }
 
 /** Finds the last KEYS value and counts the other pairs, by the rules of RocketMQ's parser. */

@@ -1,0 +1,39 @@
+import { z } from "zod";
+import type { Storage } from "../storage/storage.js";
+import { CLEAN_SHUTDOWN_FILE } from "./names.js";
+
+/**
+ * Where the log and each queue ended at a clean shutdown. RocketMQ has no such file: it believes a consumequeue whenever
+ * `abort` is absent, and then skips messages for ever when one lags. With it a clean reopening checks each queue's end
+ * against the file and reads nothing of the log; without it, or when it does not match (RocketMQ went on with the
+ * directory), the log is scanned.
+ */
+const schema = z.strictObject({
+  formatVersion: z.literal(1),
+  logEndOffset: z.int().nonnegative(),
+  storeTimestampMs: z.int().nonnegative(),
+  /** topic → [queueId, next queue offset][] */
+  queues: z.record(z.string(), z.array(z.tuple([z.int().nonnegative(), z.int().nonnegative()]))),
+});
+
+export type CleanShutdown = z.infer<typeof schema>;
+
+export function readCleanShutdown(storage: Storage, root: string): CleanShutdown | undefined {
+  const path = `${root}/${CLEAN_SHUTDOWN_FILE}`;
+  if (!storage.exists(path)) return undefined;
+  try {
+    return schema.parse(JSON.parse(new TextDecoder().decode(storage.readAll(path))));
+  } catch {
+    return undefined; // torn or not ours: as good as absent
+  }
+}
+
+/** Durable on return. */
+export function writeCleanShutdown(storage: Storage, root: string, state: CleanShutdown): void {
+  storage.replaceAll(`${root}/${CLEAN_SHUTDOWN_FILE}`, new TextEncoder().encode(`${JSON.stringify(state)}\n`));
+}
+
+export function removeCleanShutdown(storage: Storage, root: string): void {
+  const path = `${root}/${CLEAN_SHUTDOWN_FILE}`;
+  if (storage.exists(path)) storage.remove(path);
+}

@@ -1,0 +1,199 @@
+import { BLANK_SIZE_BYTES, encodeBlank } from "../codec/commitlog-message.js";
+import type { EngineListener } from "../engine.js";
+import type { Heap } from "../heap.js";
+import { invariant } from "../invariant.js";
+import type { Storage } from "../storage/storage.js";
+import { MappedFile, type WindowGeometry } from "./mapped-file.js";
+import { offsetFileName } from "./names.js";
+import { WarmUp } from "./warm-up.js";
+
+/** Windows that stay mapped behind the append position, for reput and for readers at the tail. */
+const WINDOWS_KEPT = 2;
+
+export interface CommitLogOptions {
+  readonly storage: Storage;
+  readonly heap: Heap;
+  readonly directory: string;
+  readonly fileSizeBytes: number;
+  readonly geometry: WindowGeometry;
+  readonly preallocate: boolean;
+  readonly listener: EngineListener;
+}
+
+/**
+ * The shared log: fixed-size files, named by the position of their first byte, together one address space. Records are
+ * encoded by the caller into the mapping, at the address that `begin` gives; `advance` then makes them part of the log.
+ *
+ *   files     0               1 GiB             2 GiB
+ *             |records..blank||records ... |0000||0000000|  the next one, made ahead of need
+ *                                 ^flushedOffset ^endOffset
+ */
+export class CommitLog {
+  /** Ascending and adjacent; records are appended to the last. */
+  readonly files: MappedFile[];
+  /** Where the next record goes: what lies below is written. */
+  endOffset: number;
+  /** What lies below is on the device. */
+  flushedOffset: number;
+  /** What lies below has been dispatched, so its windows may go. */
+  dispatchedOffset: number;
+  /** Files begun since opening. */
+  filesRolled = 0;
+
+  /** Made ahead of need, holding nothing yet. */
+  #next: MappedFile | null = null;
+  /** Address of a record = its position + this, in the current window. */
+  #shift = 0;
+  /** A record that ends at or below this position needs neither a new window nor a new file. */
+  #limit = -1;
+  #aheadFailed = false;
+  readonly #options: CommitLogOptions;
+  readonly #warmUp: WarmUp;
+
+  /** @param files what recovery left, the last one with room for records from `endOffset` on, or none */
+  constructor(options: CommitLogOptions, files: MappedFile[], endOffset: number) {
+    this.#options = options;
+    this.files = files;
+    this.endOffset = endOffset;
+    this.flushedOffset = endOffset;
+    this.dispatchedOffset = endOffset;
+    this.#warmUp = new WarmUp(endOffset);
+  }
+
+  get startOffset(): number {
+    return this.files[0]?.baseOffset ?? 0;
+  }
+
+  /** Heap address where a record (or a batch of them) of `sizeBytes` is to be encoded. It may lie in the next file. */
+  begin(sizeBytes: number): number {
+    if (this.endOffset + sizeBytes > this.#limit) this.#makeRoom(sizeBytes);
+    return this.endOffset + this.#shift;
+  }
+
+  /** What was encoded at the last `begin` belongs to the log now. */
+  advance(sizeBytes: number): void {
+    this.endOffset += sizeBytes;
+  }
+
+  #makeRoom(sizeBytes: number): void {
+    invariant(sizeBytes + BLANK_SIZE_BYTES <= this.#options.fileSizeBytes, "a record fits into a file");
+    invariant(sizeBytes <= this.#options.geometry.overlapBytes, "a record that begins in a window ends in it");
+    let file = this.files.at(-1);
+    if (file === undefined || this.endOffset === file.endOffset) {
+      file = this.#roll();
+    } else if (this.endOffset + sizeBytes + BLANK_SIZE_BYTES > file.endOffset) {
+      this.#endFile(file);
+      file = this.#roll();
+    }
+    const window = file.mapWindow(this.endOffset);
+    this.#shift = window.address - file.windowStart(this.endOffset);
+    this.#limit = Math.min(file.windowEnd(this.endOffset), file.endOffset - BLANK_SIZE_BYTES);
+    this.#unmapOld();
+  }
+
+  /** Writes the blank: at least its 8 bytes are left, because every record was placed so. */
+  #endFile(file: MappedFile): void {
+    const left = file.endOffset - this.endOffset;
+    file.mapWindow(this.endOffset);
+    encodeBlank(this.#options.heap.bytes, file.addressOf(this.endOffset), left);
+    this.endOffset = file.endOffset;
+  }
+
+  #roll(): MappedFile {
+    const startedNs = this.#options.listener.event === undefined ? 0n : process.hrtime.bigint();
+    const file = this.#next ?? this.#createFile(this.endOffset);
+    invariant(file.baseOffset === this.endOffset, "a new file begins where the log ends");
+    this.#next = null;
+    this.#aheadFailed = false;
+    this.files.push(file);
+    this.filesRolled++;
+    this.#options.listener.event?.({
+      kind: "segment-roll",
+      startedNs,
+      durationNs: Number(process.hrtime.bigint() - startedNs),
+      detail: file.path,
+    });
+    return file;
+  }
+
+  #createFile(baseOffset: number): MappedFile {
+    const { storage, heap, geometry, directory, fileSizeBytes, preallocate, listener } = this.#options;
+    const startedNs = listener.event === undefined ? 0n : process.hrtime.bigint();
+    const path = `${directory}/${offsetFileName(baseOffset)}`;
+    const file = MappedFile.create(storage, heap, geometry, path, baseOffset, fileSizeBytes, preallocate);
+    storage.syncDirectory(directory);
+    listener.event?.({
+      kind: "file-preallocate",
+      startedNs,
+      durationNs: Number(process.hrtime.bigint() - startedNs),
+      detail: path,
+    });
+    return file;
+  }
+
+  #unmapOld(): void {
+    const keptBytes = WINDOWS_KEPT * this.#options.geometry.windowBytes;
+    const from = Math.min(this.endOffset - keptBytes, this.dispatchedOffset);
+    for (const file of this.files) file.unmapBelow(from);
+  }
+
+  /** One bounded step of what is done ahead of need: the next file, and pages faulted in before they are written. */
+  prepare(nowMs: number): void {
+    const file = this.files.at(-1);
+    if (file === undefined) return;
+    if (
+      this.#next === null &&
+      !this.#aheadFailed &&
+      this.#options.preallocate &&
+      this.endOffset - file.baseOffset >= file.sizeBytes / 2
+    ) {
+      try {
+        this.#next = this.#createFile(file.endOffset);
+      } catch {
+        this.#aheadFailed = true; // tried again when it is needed, and reported then
+      }
+    }
+    this.#warmUp.step(this.endOffset, nowMs, file, this.#next);
+  }
+
+  /** Makes the first file, if there is none, and faults its first pages in. */
+  async warm(nowMs: number): Promise<void> {
+    if (this.files.length === 0 || this.endOffset === this.files.at(-1)!.endOffset) this.#roll();
+    this.prepare(nowMs);
+    await this.#warmUp.settled();
+  }
+
+  /** The file that holds `position`. */
+  fileOf(position: number): MappedFile {
+    const first = this.files[0];
+    invariant(first !== undefined && position >= first.baseOffset, "a position lies in the log");
+    const file = this.files[Math.floor((position - first.baseOffset) / first.sizeBytes)];
+    invariant(file !== undefined, "a position lies in the log");
+    return file;
+  }
+
+  /** Makes durable all that is written now. */
+  async sync(): Promise<void> {
+    const from = this.flushedOffset;
+    const to = this.endOffset;
+    for (const file of this.files) {
+      if (file.endOffset > from && file.baseOffset < to) await file.sync(from, to);
+    }
+    this.flushedOffset = Math.max(this.flushedOffset, to);
+  }
+
+  /** Deletes the files that hold no record and closes the others. What was written must have been synced. */
+  async close(): Promise<void> {
+    await this.#warmUp.settled();
+    const last = this.files.at(-1);
+    let isChanged = this.#next !== null;
+    this.#next?.remove();
+    if (last !== undefined && last.baseOffset === this.endOffset) {
+      this.files.pop();
+      last.remove();
+      isChanged = true;
+    }
+    for (const file of this.files) file.close();
+    if (isChanged) this.#options.storage.syncDirectory(this.#options.directory);
+  }
+}

@@ -1,0 +1,12 @@
+import type { EngineDefinition } from "../engine.js";
+import { openCommitlog } from "./commitlog-engine.js";
+import { settingsSchema } from "./settings.js";
+
+/** RocketMQ's layout: one commitlog of mapped files for all queues, and a consumequeue of fixed units for each. */
+export const commitlog: EngineDefinition = {
+  name: "commitlog",
+  description: "RocketMQ's layout: one shared commitlog of mapped files, and a consumequeue per queue.",
+  settingsSchema,
+  storesMessages: true,
+  open: openCommitlog,
+};

@@ -1,0 +1,288 @@
+import { BLANK_MAGIC, MAGIC_V1, MAGIC_V2 } from "../codec/commitlog-message.js";
+import type { Heap } from "../heap.js";
+import { invariant } from "../invariant.js";
+import type { MappedFile } from "./mapped-file.js";
+import { isTopicName } from "./names.js";
+import type { Queue, QueueTable } from "./queue-table.js";
+import { OUTCOME_TEXTS, ParseOutcome, type RecordParser } from "./record-parser.js";
+import { type Dispatcher, DispatchOutcome } from "./reput.js";
+
+const BUFFER_SIZE_BYTES = 8 << 20;
+/** So many zeros behind a bad record: nothing was ever written there. */
+const ZEROS_THAT_END_THE_SEARCH = 16 << 20;
+
+const BAD_TOPIC = OUTCOME_TEXTS.length;
+const LEFT_BEHIND = OUTCOME_TEXTS.length + 1;
+const REASONS = [
+  ...OUTCOME_TEXTS,
+  "a message of an impossible topic",
+  "a message older than the one before it, left behind by an earlier life of the file",
+];
+/** The dispatched offset of a queue of which a whole scan has seen no record yet: no record's is the next. */
+export const BEFORE_FIRST = -1;
+
+/** A part of the log that holds no sound record, between parts that do. */
+export interface DamagedRange {
+  readonly from: number;
+  readonly to: number;
+  readonly reason: string;
+}
+
+export interface ScanResult {
+  readonly startOffset: number;
+  /** Behind the last sound record (or at a file's end, when it ended with a blank). */
+  readonly endOffset: number;
+  /** Position of what stopped the scan, and why; undefined when only zeros, or nothing, follow. */
+  readonly stoppedBy: string | undefined;
+  /** Behind the last byte that is not zero: what lies from `endOffset` to here is given up. */
+  readonly garbageEnd: number;
+  readonly storeTimestampMs: number;
+  readonly scannedBytes: number;
+  readonly damaged: readonly DamagedRange[];
+}
+
+/** The units before the scanned part do not fit to it: the whole log has to be scanned. */
+export class PrefixError extends Error {
+  override name = "PrefixError";
+}
+
+/**
+ * Reads the log from `from` on, record by record, and dispatches the sound ones. Stops at the first that is not, unless
+ * something behind it is known to have been on the device: then the bytes between are damaged, not torn.
+ *
+ * RocketMQ stops at the first bad record in any case, and so gives up all that follows one flipped bit.
+ */
+export class LogScan {
+  readonly #bufferAddress: number;
+  readonly #bufferSizeBytes: number;
+  readonly #damaged: DamagedRange[] = [];
+  #storeTimestampMs = 0;
+  #scannedBytes = 0;
+
+  constructor(
+    private readonly heap: Heap,
+    private readonly files: readonly MappedFile[],
+    private readonly queues: QueueTable,
+    private readonly parser: RecordParser,
+    private readonly dispatcher: Dispatcher,
+    /** A record stored up to this time was on the device; Infinity after a clean shutdown. */
+    private readonly durableUntilMs: number,
+    /** Whether the scan begins with the log, so that a queue's first record says where the queue begins. */
+    private readonly isWhole: boolean,
+    private readonly hadConsumequeue: boolean,
+    maxRecordBytes: number,
+  ) {
+    this.#bufferSizeBytes = Math.max(BUFFER_SIZE_BYTES, maxRecordBytes + 65_536);
+    this.#bufferAddress = heap.allocate(this.#bufferSizeBytes, 64);
+  }
+
+  /** @throws PrefixError unless the scan is whole */
+  run(from: number): ScanResult {
+    let position = from;
+    while (true) {
+      const file = this.files.find(({ baseOffset, endOffset }) => position >= baseOffset && position < endOffset);
+      if (file === undefined) return this.#result(from, position, undefined, position);
+      const stopped = this.#scanFile(file, position);
+      if (stopped === undefined) {
+        position = file.endOffset;
+        continue;
+      }
+      const found = this.#findNext(stopped.position);
+      if (found.position === undefined) {
+        const isBlankSpace = found.garbageEnd <= stopped.position;
+        return this.#result(from, stopped.position, isBlankSpace ? undefined : stopped.reason, found.garbageEnd);
+      }
+      this.#damaged.push({ from: stopped.position, to: found.position, reason: stopped.reason });
+      position = found.position;
+    }
+  }
+
+  release(): void {
+    this.heap.release(this.#bufferAddress);
+  }
+
+  #result(startOffset: number, endOffset: number, stoppedBy: string | undefined, garbageEnd: number): ScanResult {
+    return {
+      startOffset,
+      endOffset,
+      stoppedBy,
+      garbageEnd: Math.max(garbageEnd, endOffset),
+      storeTimestampMs: this.#storeTimestampMs,
+      scannedBytes: this.#scannedBytes,
+      damaged: this.#damaged,
+    };
+  }
+
+  /** @returns what it stopped at, or undefined at the file's blank */
+  #scanFile(file: MappedFile, from: number): { position: number; reason: string } | undefined {
+    let position = from;
+    while (position < file.endOffset) {
+      const chunkBytes = this.#read(file, position);
+      const isLastChunk = position + chunkBytes === file.endOffset;
+      let at = 0;
+      let outcome: number = ParseOutcome.OK;
+      while (at < chunkBytes) {
+        outcome = this.#check(this.#bufferAddress + at, chunkBytes - at, position + at, file.endOffset);
+        if (outcome !== ParseOutcome.OK) break;
+        if (this.#isLeftBehind(position + at)) {
+          outcome = LEFT_BEHIND;
+          break;
+        }
+        if (this.parser.queueBlock === 0) this.#addQueue();
+        this.#storeTimestampMs = this.parser.storeTimestampMs;
+        at += this.parser.sizeBytes;
+      }
+      const dispatched = this.#dispatch(position, at);
+      if (dispatched.reason !== undefined) return { position: position + dispatched.bytes, reason: dispatched.reason };
+      position += at;
+      if (outcome === ParseOutcome.BLANK) return undefined;
+      // A record that the buffer's end cuts in two is looked at again at the buffer's start.
+      if (outcome !== ParseOutcome.OK && (isLastChunk || at === 0)) {
+        return { position, reason: REASONS[outcome]! };
+      }
+    }
+    return undefined;
+  }
+
+  #read(file: MappedFile, position: number): number {
+    const sizeBytes = Math.min(this.#bufferSizeBytes, file.endOffset - position);
+    const read = file.read(this.heap.bytes, this.#bufferAddress, sizeBytes, position);
+    invariant(read === sizeBytes, "a commitlog file has its full size");
+    this.#scannedBytes += read;
+    return read;
+  }
+
+  /** Parses one record. A topic that no directory may be called is as bad as a wrong checksum. */
+  #check(address: number, availableBytes: number, position: number, fileEnd: number): number {
+    const outcome = this.parser.parse(address, availableBytes, position, this.queues);
+    if (outcome !== ParseOutcome.OK) {
+      return this.#isBlank(address, availableBytes, fileEnd - position) ? ParseOutcome.BLANK : outcome;
+    }
+    return this.parser.queueBlock === 0 && !isTopicName(this.parser.topic()) ? BAD_TOPIC : ParseOutcome.OK;
+  }
+
+  /**
+   * Whether the record just parsed belongs to an earlier life of the file: RocketMQ does not clear what it discards, and
+   * new records may end where an old one begins. It is older than its predecessor then, and no consumequeue has it.
+   */
+  #isLeftBehind(position: number): boolean {
+    if (!this.hadConsumequeue || this.parser.storeTimestampMs >= this.#storeTimestampMs) return false;
+    if (this.parser.queueBlock === 0) return true;
+    const unit = this.queues.atBlock(this.parser.queueBlock).files.unitAt(this.parser.queueOffset);
+    return unit === undefined || unit.physicalOffset !== position;
+  }
+
+  #addQueue(): void {
+    const queue = this.queues.add(this.parser.topic(), this.parser.queueId);
+    if (this.isWhole) queue.dispatchedOffset = BEFORE_FIRST;
+  }
+
+  #isBlank(address: number, availableBytes: number, leftInFile: number): boolean {
+    const { view } = this.heap;
+    return availableBytes >= 8 && view.getInt32(address) === leftInFile && view.getInt32(address + 4) === BLANK_MAGIC;
+  }
+
+  /** Makes units of the `sizeBytes` checked bytes at the buffer's start. */
+  #dispatch(position: number, sizeBytes: number): { bytes: number; reason?: string } {
+    let done = 0;
+    while (done < sizeBytes) {
+      const outcome = this.dispatcher.run(this.#bufferAddress + done, sizeBytes - done, position + done);
+      done += this.dispatcher.consumedBytes;
+      if (outcome === DispatchOutcome.AT_END) break;
+      invariant(outcome === DispatchOutcome.OUT_OF_ORDER, "checked records are dispatched");
+      const reason = this.#mendOrder(this.#bufferAddress + done, sizeBytes - done, position + done);
+      if (reason !== undefined) return { bytes: done, reason };
+    }
+    return { bytes: done };
+  }
+
+  /**
+   * A record whose queue offset is not its queue's next: the queue's first, or one behind damage, or nonsense.
+   * @returns undefined when the record can be dispatched now
+   */
+  #mendOrder(address: number, sizeBytes: number, position: number): string | undefined {
+    this.parser.parse(address, sizeBytes, position, this.queues);
+    const queue = this.queues.atBlock(this.parser.queueBlock);
+    const queueOffset = this.parser.queueOffset;
+    const expected = queue.dispatchedOffset;
+    if (!this.isWhole) {
+      throw new PrefixError(
+        `queue ${queue.queueId} of ${queue.topic} goes on with message ${queueOffset}, its consumequeue with ${expected}`,
+      );
+    }
+    if (expected === BEFORE_FIRST) {
+      queue.files.startAt(queueOffset);
+      queue.dispatchedOffset = queueOffset;
+      return undefined;
+    }
+    const damage = this.#damaged.at(-1);
+    if (queueOffset < expected || damage === undefined) {
+      return `message ${queueOffset} of queue ${queue.queueId} of ${queue.topic} where message ${expected} belongs`;
+    }
+    this.#pointAtDamage(queue, queueOffset, damage);
+    return undefined;
+  }
+
+  /** Units for the messages that the damage swallowed: a fetch of one reports the damage instead of skipping it. */
+  #pointAtDamage(queue: Queue, until: number, damage: DamagedRange): void {
+    while (queue.dispatchedOffset < until) {
+      if (!queue.hasRoom) this.queues.makeUnitRoom(queue);
+      queue.pushUnit({
+        physicalOffset: damage.from,
+        sizeBytes: Math.min(damage.to - damage.from, 0x7fff_fffe),
+        tagsCode: 0,
+      });
+    }
+  }
+
+  /**
+   * The next sound record behind `position` that is known to have been on the device, in its file or at the start of a
+   * later one; and where the bytes that are not zero end.
+   */
+  #findNext(position: number): { position?: number; garbageEnd: number } {
+    let garbageEnd = position;
+    for (const file of this.files) {
+      if (file.endOffset <= position) continue;
+      let from = Math.max(position, file.baseOffset);
+      let zeros = 0;
+      while (from < file.endOffset && zeros < ZEROS_THAT_END_THE_SEARCH) {
+        const chunkBytes = this.#read(file, from);
+        const chunk = this.heap.bytes.subarray(this.#bufferAddress, this.#bufferAddress + chunkBytes);
+        const lastByte = lastNonZero(chunk);
+        if (lastByte >= 0) garbageEnd = from + lastByte + 1;
+        zeros = lastByte >= 0 ? chunkBytes - 1 - lastByte : zeros + chunkBytes;
+        const found = this.#findInChunk(chunkBytes, from, position, file.endOffset);
+        if (found !== undefined) return { position: found, garbageEnd };
+        if (from + chunkBytes >= file.endOffset) break;
+        // A record may straddle the chunk's end.
+        from += Math.max(chunkBytes - (BUFFER_SIZE_BYTES >> 1), 1);
+      }
+    }
+    return { garbageEnd };
+  }
+
+  #findInChunk(chunkBytes: number, chunkPosition: number, behind: number, fileEnd: number): number | undefined {
+    const { view } = this.heap;
+    const end = this.#bufferAddress + chunkBytes;
+    for (let at = this.#bufferAddress; ; at++) {
+      const magicAt = this.heap.bytes.subarray(0, end).indexOf(MAGIC_FIRST_BYTE, at + 4);
+      if (magicAt < 0 || magicAt + 4 > end) return undefined;
+      at = magicAt - 4;
+      const magic = view.getInt32(magicAt);
+      if (magic !== MAGIC_V1 && magic !== MAGIC_V2) continue;
+      const position = chunkPosition + at - this.#bufferAddress;
+      if (position <= behind) continue;
+      if (this.#check(at, end - at, position, fileEnd) !== ParseOutcome.OK) continue;
+      const { storeTimestampMs } = this.parser;
+      // Older than what precedes it: left behind by an earlier life of the file, not part of this log.
+      if (storeTimestampMs <= this.durableUntilMs && storeTimestampMs >= this.#storeTimestampMs) return position;
+    }
+  }
+}
+
+const MAGIC_FIRST_BYTE = 0xda;
+
+function lastNonZero(bytes: Uint8Array): number {
+  for (let at = bytes.length - 1; at >= 0; at--) if (bytes[at] !== 0) return at;
+  return -1;
+}

@@ -1,0 +1,180 @@
+import type { Heap } from "../heap.js";
+import { invariant } from "../invariant.js";
+import type { MappedRegion, Storage, StorageFile } from "../storage/storage.js";
+
+export interface WindowGeometry {
+  /** Where windows begin: each multiple of this within the file. */
+  readonly windowBytes: number;
+  /** How far a window reaches into the next, so that what begins in it ends in it: the largest record, in whole pages. */
+  readonly overlapBytes: number;
+}
+
+/**
+ * One file of the commitlog, of its full size from the start, mapped over windows of the heap as it is needed.
+ *
+ *   file     |0 ............ 64 MiB ............ 128 MiB ...
+ *   window 0 |===================+++|
+ *   window 1                    |===================+++|      + overlap: the same pages, mapped twice
+ *
+ * A record that begins in a window lies in it whole, so nothing is ever split, and the heap holds a few windows instead
+ * of whole files. (RocketMQ maps each file whole.)
+ */
+export class MappedFile {
+  readonly #windows = new Map<number, MappedRegion>();
+
+  private constructor(
+    private readonly storage: Storage,
+    private readonly heap: Heap,
+    private readonly geometry: WindowGeometry,
+    readonly path: string,
+    /** Position in the log of this file's byte 0. */
+    readonly baseOffset: number,
+    readonly sizeBytes: number,
+    private readonly file: StorageFile,
+  ) {}
+
+  /** Creates the file with its full size, its blocks reserved if asked for. Not durable before its directory is synced. */
+  static create(
+    storage: Storage,
+    heap: Heap,
+    geometry: WindowGeometry,
+    path: string,
+    baseOffset: number,
+    sizeBytes: number,
+    reserveBlocks: boolean,
+  ): MappedFile {
+    const file = storage.open(path, "create");
+    try {
+      if (reserveBlocks) file.allocate(sizeBytes);
+      else file.truncate(sizeBytes);
+    } catch (error) {
+      file.close();
+      storage.remove(path);
+      throw error;
+    }
+    return new MappedFile(storage, heap, geometry, path, baseOffset, sizeBytes, file);
+  }
+
+  static open(
+    storage: Storage,
+    heap: Heap,
+    geometry: WindowGeometry,
+    path: string,
+    baseOffset: number,
+    sizeBytes: number,
+  ): MappedFile {
+    return new MappedFile(storage, heap, geometry, path, baseOffset, sizeBytes, storage.open(path, "write"));
+  }
+
+  get endOffset(): number {
+    return this.baseOffset + this.sizeBytes;
+  }
+
+  /** The window in which what begins at `position` of the log lies, mapped now if it was not. */
+  mapWindow(position: number): MappedRegion {
+    invariant(position >= this.baseOffset && position < this.endOffset, "a position belongs to the file that is asked");
+    const { windowBytes, overlapBytes } = this.geometry;
+    const index = Math.floor((position - this.baseOffset) / windowBytes);
+    let window = this.#windows.get(index);
+    if (window === undefined) {
+      const at = index * windowBytes;
+      const sizeBytes = Math.min(windowBytes + overlapBytes, this.sizeBytes - at);
+      const address = this.heap.reserveWindow(sizeBytes);
+      try {
+        window = this.file.map(address, sizeBytes, at);
+      } catch (error) {
+        this.heap.release(address);
+        throw error;
+      }
+      this.#windows.set(index, window);
+    }
+    return window;
+  }
+
+  /** Position in the log of the first byte of the window of `position`. */
+  windowStart(position: number): number {
+    const { windowBytes } = this.geometry;
+    return this.baseOffset + Math.floor((position - this.baseOffset) / windowBytes) * windowBytes;
+  }
+
+  /** From here on a record belongs to the next window, or to the next file. */
+  windowEnd(position: number): number {
+    return Math.min(this.windowStart(position) + this.geometry.windowBytes, this.endOffset);
+  }
+
+  /** Heap address of the log's byte `position` in the window where a record that begins there lies, or -1: not mapped. */
+  addressOf(position: number): number {
+    const index = Math.floor((position - this.baseOffset) / this.geometry.windowBytes);
+    const window = this.#windows.get(index);
+    if (window === undefined) return -1;
+    return window.address + (position - this.baseOffset - index * this.geometry.windowBytes);
+  }
+
+  /** Gives back the windows that end at or below `position` of the log. The file keeps what was stored. */
+  unmapBelow(position: number): void {
+    for (const [index, window] of this.#windows) {
+      if (this.baseOffset + (index + 1) * this.geometry.windowBytes > position) continue;
+      this.#unmap(index, window);
+    }
+  }
+
+  #unmap(index: number, window: MappedRegion): void {
+    this.#windows.delete(index);
+    window.unmap();
+    this.heap.release(window.address);
+  }
+
+  /** Bytes that the file really has. */
+  storedSizeBytes(): number {
+    return this.file.sizeBytes();
+  }
+
+  /** Whether the `sizeBytes` bytes at `position` of the log are zeros. */
+  isZero(position: number, sizeBytes: number): boolean {
+    const bytes = new Uint8Array(sizeBytes);
+    this.read(bytes, 0, sizeBytes, position);
+    return bytes.every((byte) => byte === 0);
+  }
+
+  read(target: Uint8Array, at: number, sizeBytes: number, position: number): number {
+    return this.file.read(target, at, sizeBytes, position - this.baseOffset);
+  }
+
+  /** Makes durable what was stored in the log's bytes `from` to `to`, as far as they are this file's. */
+  async sync(from: number, to: number): Promise<void> {
+    const { windowBytes } = this.geometry;
+    const first = Math.floor((Math.max(from, this.baseOffset) - this.baseOffset) / windowBytes);
+    const last = Math.floor((Math.min(to, this.endOffset) - 1 - this.baseOffset) / windowBytes);
+    const windows: MappedRegion[] = [];
+    for (let index = first; index <= last; index++) {
+      const window = this.#windows.get(index);
+      if (window !== undefined) windows.push(window);
+    }
+    // What was stored through a window that is unmapped by now, or written, is the file's to sync.
+    if (windows.length < last - first + 1) await this.file.sync();
+    for (const window of windows) await window.sync();
+  }
+
+  /** Cuts what lies at and behind `position` of the log, and puts zeros there: nothing of it can come back. */
+  zeroFrom(position: number, reserveBlocks: boolean): void {
+    if (position >= this.endOffset) return;
+    this.file.truncate(position - this.baseOffset);
+    if (reserveBlocks) this.file.allocate(this.sizeBytes);
+    else this.file.truncate(this.sizeBytes);
+  }
+
+  syncNow(): void {
+    this.file.syncNow();
+  }
+
+  close(): void {
+    for (const [index, window] of this.#windows) this.#unmap(index, window);
+    this.file.close();
+  }
+
+  /** Closes and deletes the file. */
+  remove(): void {
+    this.close();
+    this.storage.remove(this.path);
+  }
+}

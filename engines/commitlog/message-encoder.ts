@@ -1,0 +1,255 @@
+import { isUtf8 } from "node:buffer";
+import { crc32 } from "../codec/checksums.js";
+import {
+  CRC_PROPERTY_SIZE_BYTES,
+  KEYS_PROPERTY,
+  MAX_PROPERTIES_SIZE_BYTES,
+  NAME_END,
+  PAIR_END,
+  recordSizeBytes,
+  SysFlag,
+} from "../codec/commitlog-message.js";
+import type { Message } from "../engine.js";
+import { UnrepresentableError } from "../errors.js";
+import type { Heap } from "../heap.js";
+import type { Kernel } from "../kernel/kernel.js";
+import type { Queue } from "./queue-table.js";
+import { KERNEL_CRC_LIMIT_BYTES } from "./record-parser.js";
+import { type CommitlogSettings, parseHost } from "./settings.js";
+
+/** Properties that RocketMQ's store, broker or clients give a meaning; its clients refuse them to users as well. */
+const RESERVED_NAMES: ReadonlySet<string> = new Set([
+  KEYS_PROPERTY,
+  "UNIQ_KEY",
+  "WAIT",
+  "DELAY",
+  "REAL_TOPIC",
+  "REAL_QID",
+  "RETRY_TOPIC",
+  "ORIGIN_MESSAGE_ID",
+  "RECONSUME_TIME",
+  "MAX_RECONSUME_TIMES",
+  "TRAN_MSG",
+  "PGROUP",
+  "__transactionId__",
+  "TRAN_PREPARED_QUEUE_OFFSET",
+  "TIMER_DELIVER_MS",
+  "TIMER_DELAY_SEC",
+  "TIMER_DELAY_MS",
+  "TIMER_OUT_MS",
+  "INNER_NUM",
+  "INNER_BASE",
+  "INNER_MULTI_DISPATCH",
+  "INNER_MULTI_QUEUE_OFFSET",
+  "__SHARDINGKEY",
+  "MSG_REGION",
+  "TRACE_ON",
+  "CLUSTER",
+  "__CRC32#",
+]);
+
+const LONE_SURROGATE = /\p{Surrogate}/u;
+
+const ORIGIN_SIZE_BYTES = 64;
+const HOST_SIZE_V4 = 8;
+const HOST_SIZE_V6 = 20;
+/** Names already seen as bytes; a workload has few. */
+const MAX_CACHED_NAMES = 256;
+
+/**
+ * Turns the contract's messages into records: value → body, key → property KEYS, each header → a property (TAGS included).
+ *
+ * `prepare` measures and checks a message, then `encode` writes it: between the two the caller finds the place for it.
+ */
+export class MessageEncoder {
+  readonly #origin: number;
+  readonly #properties: number;
+  #staging = 0;
+  readonly #v6HostCount: number;
+  readonly #maxBodyBytes: number;
+  readonly #reservedBytes: number;
+  readonly #names = new Map<string, Uint8Array>();
+
+  #propertiesSizeBytes = 0;
+  #bodyAddress = 0;
+
+  constructor(
+    private readonly heap: Heap,
+    private readonly kernel: Kernel,
+    settings: CommitlogSettings,
+  ) {
+    this.#maxBodyBytes = settings.maxMessageSizeBytes;
+    this.#reservedBytes = settings.appendPropertyCrc ? CRC_PROPERTY_SIZE_BYTES : 0;
+    this.#origin = heap.allocate(ORIGIN_SIZE_BYTES, 64);
+    this.#properties = heap.allocate(MAX_PROPERTIES_SIZE_BYTES + 1);
+    const born = this.#writeHost(4, settings.bornHost);
+    const store = this.#writeHost(28, settings.storeHost);
+    this.#v6HostCount = (born === HOST_SIZE_V6 ? 1 : 0) + (store === HOST_SIZE_V6 ? 1 : 0);
+    const sysFlag =
+      (born === HOST_SIZE_V6 ? SysFlag.BORN_HOST_V6 : 0) | (store === HOST_SIZE_V6 ? SysFlag.STORE_HOST_V6 : 0);
+    heap.view.setInt32(this.#origin, sysFlag, true);
+  }
+
+  /** @returns size of the record that `encode` will write. @throws UnrepresentableError */
+  prepare(queue: Queue, message: Message): number {
+    const bodySizeBytes = message.valueSizeBytes;
+    if (bodySizeBytes < 0) {
+      throw new UnrepresentableError(
+        "A commitlog message has a body: a null value cannot be stored. Use an empty one.",
+      );
+    }
+    if (bodySizeBytes > this.#maxBodyBytes) {
+      throw new UnrepresentableError(
+        `A value of ${bodySizeBytes} bytes is larger than maxMessageSizeBytes (${this.#maxBodyBytes}).`,
+      );
+    }
+    this.#bodyAddress = message.valueAddress >= 0 ? message.valueAddress : this.#stage(message.value!);
+    this.#propertiesSizeBytes =
+      message.key === null && message.headers.length === 0 ? 0 : this.#writeProperties(message);
+    return recordSizeBytes(
+      bodySizeBytes,
+      queue.topicSizeBytes,
+      this.#propertiesSizeBytes + this.#reservedBytes,
+      queue.isV2,
+      this.#v6HostCount,
+    );
+  }
+
+  /** Writes the prepared message's record at `target`. */
+  encode(
+    target: number,
+    queue: Queue,
+    message: Message,
+    queueOffset: number,
+    physicalOffset: number,
+    bornTimestampMs: number,
+    storeTimestampMs: number,
+  ): void {
+    const bodySizeBytes = message.valueSizeBytes;
+    const sizeBytes = this.kernel.encodeCommitlogMessage(
+      target,
+      queue.block,
+      this.#origin,
+      this.#bodyAddress,
+      bodySizeBytes,
+      bodySizeBytes > KERNEL_CRC_LIMIT_BYTES ? crc32(this.#bodyAddress, bodySizeBytes) & 0x7fffffff : -1,
+      this.#properties,
+      this.#propertiesSizeBytes,
+      this.#reservedBytes,
+      queueOffset,
+      physicalOffset,
+      bornTimestampMs,
+      storeTimestampMs,
+    );
+    if (this.#reservedBytes !== 0) this.writeCrc(target, sizeBytes);
+  }
+
+  get appendsCrc(): boolean {
+    return this.#reservedBytes !== 0;
+  }
+
+  /** Fills the CRC property of the finished record at `target`. */
+  writeCrc(target: number, sizeBytes: number): void {
+    const crc = crc32(target, sizeBytes - CRC_PROPERTY_SIZE_BYTES);
+    this.kernel.writeCommitlogCrcProperty(target, sizeBytes, crc);
+  }
+
+  release(): void {
+    this.heap.release(this.#origin);
+    this.heap.release(this.#properties);
+    if (this.#staging !== 0) this.heap.release(this.#staging);
+  }
+
+  /** @returns bytes of the host as the record has it, port included */
+  #writeHost(at: number, text: string): number {
+    const { address, port } = parseHost(text);
+    const { view, bytes } = this.heap;
+    view.setUint32(this.#origin + at, address.length === 16 ? HOST_SIZE_V6 : HOST_SIZE_V4, true);
+    bytes.set(address, this.#origin + at + 4);
+    view.setInt32(this.#origin + at + 4 + address.length, port);
+    return address.length + 4;
+  }
+
+  /** Copies a body that lies outside the heap into it. */
+  #stage(value: Uint8Array): number {
+    if (this.#staging === 0) this.#staging = this.heap.allocate(this.#maxBodyBytes);
+    this.heap.bytes.set(value, this.#staging);
+    return this.#staging;
+  }
+
+  #writeProperties(message: Message): number {
+    let sizeBytes = message.key === null ? 0 : this.#writeKey(message, message.key);
+    for (let i = 0; i < message.headers.length; i++) {
+      const { key: name, value } = message.headers[i]!;
+      this.#checkHeader(message, i, name, value);
+      const nameBytes = this.#nameBytes(name);
+      const end = sizeBytes + nameBytes.length + 1 + value!.length + 1;
+      this.#checkPropertiesSize(end);
+      const { bytes } = this.heap;
+      let at = this.#properties + sizeBytes;
+      bytes.set(nameBytes, at);
+      at += nameBytes.length;
+      bytes[at] = NAME_END;
+      bytes.set(value!, at + 1);
+      bytes[this.#properties + end - 1] = PAIR_END;
+      sizeBytes = end;
+    }
+    return sizeBytes;
+  }
+
+  #writeKey(message: Message, key: Uint8Array): number {
+    if (key.length === 0) {
+      throw new UnrepresentableError(
+        "RocketMQ drops a property without a value: an empty key cannot be stored. Use null.",
+      );
+    }
+    const sizeBytes = KEYS_PROPERTY.length + 1 + key.length + 1;
+    this.#checkPropertiesSize(sizeBytes);
+    let { keyAddress } = message;
+    if (keyAddress < 0) {
+      // Straight to where the kernel will find it in its place already.
+      keyAddress = this.#properties + KEYS_PROPERTY.length + 1;
+      this.heap.bytes.set(key, keyAddress);
+    }
+    const written = this.kernel.writeCommitlogKeys(this.#properties, keyAddress, key.length);
+    if (written === -1 || (written === -2 && !isUtf8(key.slice()))) {
+      throw new UnrepresentableError("A key is stored as text: UTF-8 without the characters 0x01 and 0x02.");
+    }
+    return sizeBytes;
+  }
+
+  #checkHeader(message: Message, index: number, name: string, value: Uint8Array | null): void {
+    const fail = (reason: string): never => {
+      throw new UnrepresentableError(`The header ${JSON.stringify(name)} cannot be stored as a property: ${reason}.`);
+    };
+    if (name.length === 0) fail("it has no name");
+    if (RESERVED_NAMES.has(name)) fail("RocketMQ reserves that name");
+    if (name.includes("\u0001") || name.includes("\u0002") || LONE_SURROGATE.test(name)) {
+      fail("a name is text without the characters 0x01 and 0x02");
+    }
+    if (value === null || value.length === 0) fail("RocketMQ drops a property without a value");
+    if (value!.includes(NAME_END) || value!.includes(PAIR_END) || !isUtf8(value!.slice())) {
+      fail("a value is stored as text: UTF-8 without the characters 0x01 and 0x02");
+    }
+    for (let i = 0; i < index; i++) {
+      if (message.headers[i]!.key === name) fail("it comes twice, and RocketMQ keeps one of a name");
+    }
+  }
+
+  #checkPropertiesSize(sizeBytes: number): void {
+    if (sizeBytes + this.#reservedBytes <= MAX_PROPERTIES_SIZE_BYTES) return;
+    throw new UnrepresentableError(
+      `Key and headers take more than the ${MAX_PROPERTIES_SIZE_BYTES} bytes that a message has for its properties.`,
+    );
+  }
+
+  #nameBytes(name: string): Uint8Array {
+    let bytes = this.#names.get(name);
+    if (bytes === undefined) {
+      if (this.#names.size >= MAX_CACHED_NAMES) this.#names.clear();
+      bytes = new TextEncoder().encode(name);
+      this.#names.set(name, bytes);
+    }
+    return bytes;
+  }
+}

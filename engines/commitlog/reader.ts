@@ -1,0 +1,150 @@
+import { KEYS_PROPERTY, parseProperties } from "../codec/commitlog-message.js";
+import type { FetchOutcome, Header, MessageVisitor, StoredMessage } from "../engine.js";
+import { CorruptDataError } from "../errors.js";
+import type { Heap } from "../heap.js";
+import type { CommitLog } from "./commit-log.js";
+import { type ConsumequeueUnit, decodeUnit, isData, UNIT_SIZE_BYTES } from "./consumequeue-unit.js";
+import type { Queue, QueueTable } from "./queue-table.js";
+import { OUTCOME_TEXTS, ParseOutcome, type RecordParser } from "./record-parser.js";
+
+const UNITS_A_READ = 1_024;
+/** Records of a queue that lie so close together are read at once. */
+const READ_AHEAD_BYTES = 256 << 10;
+
+const NO_HEADERS: readonly Header[] = [];
+
+/**
+ * Reads messages by queue offset: the unit says where the record lies; the record is read through its window while that
+ * is mapped, else from the file into a buffer, together with the queue's next ones if they lie near.
+ */
+export class Reader {
+  readonly #units: number;
+  #buffer = 0;
+  #bufferSizeBytes = 0;
+  /** Positions in the log that the buffer holds. */
+  #bufferedFrom = 0;
+  #bufferedTo = 0;
+  readonly #unit: ConsumequeueUnit = { physicalOffset: 0, sizeBytes: 0, tagsCode: 0 };
+  readonly #message: StoredMessage = { offset: 0, timestampMs: 0, key: null, value: null, headers: NO_HEADERS };
+
+  constructor(
+    private readonly heap: Heap,
+    private readonly log: CommitLog,
+    private readonly queues: QueueTable,
+    private readonly parser: RecordParser,
+  ) {
+    this.#units = heap.allocate(UNITS_A_READ * UNIT_SIZE_BYTES, 64);
+  }
+
+  /** Visits the messages of `queue` from `fromOffset` on. @throws CorruptDataError */
+  fetch(queue: Queue, fromOffset: number, maxBytes: number, visit: MessageVisitor): FetchOutcome {
+    const end = queue.dispatchedOffset;
+    let offset = fromOffset;
+    let sizeBytes = 0;
+    while (offset < end && (sizeBytes < maxBytes || offset === fromOffset)) {
+      const unitCount = this.#readUnits(queue, offset, Math.min(UNITS_A_READ, end - offset));
+      for (let i = 0; i < unitCount && (sizeBytes < maxBytes || offset === fromOffset); i++) {
+        sizeBytes += this.#visitOne(queue, offset, i, unitCount, visit);
+        offset++;
+      }
+    }
+    return { nextOffset: offset, messageCount: offset - fromOffset, sizeBytes };
+  }
+
+  release(): void {
+    this.heap.release(this.#units);
+    if (this.#buffer !== 0) this.heap.release(this.#buffer);
+  }
+
+  /** Fills the units buffer from queue offset `offset` on, from the file or from what is gathered for it. */
+  #readUnits(queue: Queue, offset: number, unitCount: number): number {
+    const { writtenUnits } = queue.files;
+    if (offset >= writtenUnits) {
+      const from = queue.unitsAddress + (offset - writtenUnits) * UNIT_SIZE_BYTES;
+      this.heap.bytes.copyWithin(this.#units, from, from + unitCount * UNIT_SIZE_BYTES);
+      return unitCount;
+    }
+    const read = queue.files.read(offset, Math.min(unitCount, writtenUnits - offset), this.heap.bytes, this.#units);
+    if (read === 0)
+      throw new CorruptDataError(`a missing unit ${offset}`, queue.files.directory, offset * UNIT_SIZE_BYTES);
+    return read;
+  }
+
+  #visitOne(queue: Queue, offset: number, index: number, unitCount: number, visit: MessageVisitor): number {
+    const unit = this.#unit;
+    decodeUnit(this.heap.view, this.#units + index * UNIT_SIZE_BYTES, unit);
+    const { physicalOffset, sizeBytes } = unit;
+    if (!isData(unit) || physicalOffset < this.log.startOffset || physicalOffset + sizeBytes > this.log.endOffset) {
+      throw new CorruptDataError(
+        `unit ${offset}, which points outside the commitlog,`,
+        queue.files.directory,
+        offset * UNIT_SIZE_BYTES,
+      );
+    }
+    const file = this.log.fileOf(physicalOffset);
+    let address = file.addressOf(physicalOffset);
+    if (address < 0) address = this.#readRecord(physicalOffset, sizeBytes, index, unitCount);
+    const { parser } = this;
+    const outcome = parser.parse(address, sizeBytes, physicalOffset, this.queues);
+    if (outcome !== ParseOutcome.OK) {
+      throw new CorruptDataError(OUTCOME_TEXTS[outcome]!, file.path, physicalOffset - file.baseOffset);
+    }
+    if (parser.queueBlock !== queue.block || parser.queueOffset !== offset || parser.sizeBytes !== sizeBytes) {
+      throw new CorruptDataError(
+        `another message than number ${offset} of queue ${queue.queueId} of ${queue.topic}`,
+        file.path,
+        physicalOffset - file.baseOffset,
+      );
+    }
+    const message = this.#message;
+    const { bytes } = this.heap;
+    const bodyAddress = parser.bodyAddress;
+    message.offset = offset;
+    message.timestampMs = parser.bornTimestampMs;
+    message.value = bytes.subarray(bodyAddress, bodyAddress + parser.bodySizeBytes);
+    const keysSizeBytes = parser.keysSizeBytes;
+    message.key = keysSizeBytes === 0 ? null : bytes.subarray(parser.keysAddress, parser.keysAddress + keysSizeBytes);
+    message.headers = parser.otherPropertyCount === 0 ? NO_HEADERS : headersOf(parser.properties());
+    visit(message);
+    return sizeBytes;
+  }
+
+  /** Brings a record into the buffer, and the following units' records with it while they lie near. @returns address */
+  #readRecord(position: number, sizeBytes: number, index: number, unitCount: number): number {
+    if (position < this.#bufferedFrom || position + sizeBytes > this.#bufferedTo) {
+      const file = this.log.fileOf(position);
+      let to = position + sizeBytes;
+      let usefulBytes = sizeBytes;
+      const next = { physicalOffset: 0, sizeBytes: 0, tagsCode: 0 };
+      for (let i = index + 1; i < unitCount; i++) {
+        decodeUnit(this.heap.view, this.#units + i * UNIT_SIZE_BYTES, next);
+        const nextTo = next.physicalOffset + next.sizeBytes;
+        if (!isData(next) || next.physicalOffset < to || nextTo > file.endOffset) break;
+        usefulBytes += next.sizeBytes;
+        if (nextTo - position > READ_AHEAD_BYTES || usefulBytes * 2 < nextTo - position) break;
+        to = nextTo;
+      }
+      this.#makeBuffer(to - position);
+      this.#bufferedFrom = 0;
+      this.#bufferedTo = 0;
+      const read = file.read(this.heap.bytes, this.#buffer, to - position, position);
+      this.#bufferedFrom = position;
+      this.#bufferedTo = position + read;
+    }
+    return this.#buffer + (position - this.#bufferedFrom);
+  }
+
+  #makeBuffer(sizeBytes: number): void {
+    if (sizeBytes <= this.#bufferSizeBytes) return;
+    if (this.#buffer !== 0) this.heap.release(this.#buffer);
+    this.#bufferSizeBytes = Math.max(READ_AHEAD_BYTES, sizeBytes);
+    this.#buffer = this.heap.allocate(this.#bufferSizeBytes, 64);
+  }
+}
+
+function headersOf(properties: Uint8Array): Header[] {
+  const encoder = new TextEncoder();
+  return parseProperties(properties)
+    .filter(({ name }) => name !== KEYS_PROPERTY)
+    .map(({ name, value }) => ({ key: name, value: encoder.encode(value) }));
+}

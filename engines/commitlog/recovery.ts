@@ -1,0 +1,422 @@
+import { MAGIC_V1, MAGIC_V2, readInt64, SYS_FLAG_AT, SysFlag } from "../codec/commitlog-message.js";
+import type { RecoveryReport } from "../engine.js";
+import { OpenError } from "../errors.js";
+import type { Heap } from "../heap.js";
+import type { Storage } from "../storage/storage.js";
+import { type Checkpoint, readCheckpoint } from "./checkpoint.js";
+import { type CleanShutdown, readCleanShutdown } from "./clean-shutdown.js";
+import { BEFORE_FIRST, LogScan, PrefixError, type ScanResult } from "./log-scan.js";
+import { MappedFile, type WindowGeometry } from "./mapped-file.js";
+import {
+  ABORT_FILE,
+  COMMITLOG_DIRECTORY,
+  CONSUMEQUEUE_DIRECTORY,
+  parseOffsetFileName,
+  parseQueueDirectoryName,
+} from "./names.js";
+import { type Queue, type QueueTable, syncQueues } from "./queue-table.js";
+import type { RecordParser } from "./record-parser.js";
+import type { Dispatcher } from "./reput.js";
+
+/** What a directory shows before anything of it is read. */
+export interface DirectoryFacts {
+  /** A commitlog file that is not empty. */
+  readonly hasLog: boolean;
+  readonly hasConsumequeue: boolean;
+  /** The process that wrote here did not close. */
+  readonly hasAbort: boolean;
+  /** Says where a clean shutdown left log and queues, and they are there. */
+  readonly cleanShutdown: "matches" | "differs" | "absent";
+  readonly checkpoint: "usable" | "absent";
+}
+
+/** How much of the log has to be read before the directory can be used. */
+export type RecoveryAction =
+  | "drop-queues" // no log: queues are derived from nothing
+  | "trust" // read nothing
+  | "scan-whole" // every record, every unit
+  | "scan-from-checkpoint"; // what may not have reached the device
+
+interface RecoveryCase {
+  readonly name: string;
+  applies(facts: DirectoryFacts): boolean;
+  readonly action: RecoveryAction;
+}
+
+/**
+ * The cases, the first that applies decides.
+ *
+ * Where this is stricter than RocketMQ: it believes any consumequeue when `abort` is absent, and so loses what a lagging
+ * one lacks; and after a crash it starts at the checkpoint even if the queues are gone.
+ */
+export const RECOVERY_CASES: readonly RecoveryCase[] = [
+  { name: "no commitlog", applies: (facts) => !facts.hasLog, action: "drop-queues" },
+  {
+    name: "closed cleanly by this engine",
+    applies: (facts) => !facts.hasAbort && facts.cleanShutdown === "matches",
+    action: "trust",
+  },
+  { name: "closed cleanly by another, or changed since", applies: (facts) => !facts.hasAbort, action: "scan-whole" },
+  { name: "crashed, the queues gone", applies: (facts) => !facts.hasConsumequeue, action: "scan-whole" },
+  { name: "crashed, no checkpoint", applies: (facts) => facts.checkpoint === "absent", action: "scan-whole" },
+  { name: "crashed", applies: () => true, action: "scan-from-checkpoint" },
+];
+
+export function chooseRecovery(facts: DirectoryFacts): RecoveryCase {
+  return RECOVERY_CASES.find((candidate) => candidate.applies(facts))!;
+}
+
+export interface RecoveryOptions {
+  readonly storage: Storage;
+  readonly heap: Heap;
+  readonly root: string;
+  readonly fileSizeBytes: number;
+  readonly geometry: WindowGeometry;
+  readonly preallocate: boolean;
+  readonly maxRecordBytes: number;
+  readonly queues: QueueTable;
+  readonly parser: RecordParser;
+  readonly dispatcher: Dispatcher;
+}
+
+export interface Recovered {
+  /** The log's files, zeros behind `endOffset`. */
+  readonly files: MappedFile[];
+  readonly endOffset: number;
+  readonly storeTimestampMs: number;
+  readonly report: RecoveryReport;
+}
+
+/** RocketMQ starts so long before its checkpoint. */
+const CHECKPOINT_MARGIN_MS = 3_000;
+
+/** Brings a directory into a state that can be appended to and read. The caller holds its lock. @throws OpenError */
+export async function recover(options: RecoveryOptions): Promise<Recovered> {
+  return new Recovery(options).run();
+}
+
+class Recovery {
+  readonly #startedMs = performance.now();
+  readonly #repairs: string[] = [];
+  #truncatedBytes = 0;
+  #droppedFiles = 0;
+  #scannedBytes = 0;
+
+  constructor(private readonly options: RecoveryOptions) {}
+
+  async run(): Promise<Recovered> {
+    const { storage, root } = this.options;
+    storage.makeDirectory(`${root}/${COMMITLOG_DIRECTORY}`);
+    storage.makeDirectory(`${root}/${CONSUMEQUEUE_DIRECTORY}`);
+    const files = this.#openLog();
+    this.#loadQueues();
+    const cleanShutdown = readCleanShutdown(storage, root);
+    const checkpoint = readCheckpoint(storage, root);
+    const hasAbort = storage.exists(`${root}/${ABORT_FILE}`);
+    const { action } = chooseRecovery({
+      hasLog: files.length > 0,
+      hasConsumequeue: this.#hasUnits(),
+      hasAbort,
+      cleanShutdown:
+        cleanShutdown === undefined ? "absent" : this.#matches(cleanShutdown, files) ? "matches" : "differs",
+      checkpoint: checkpoint === undefined ? "absent" : "usable",
+    });
+
+    let scan: ScanResult;
+    switch (action) {
+      case "drop-queues":
+        scan = this.#dropQueues();
+        break;
+      case "trust":
+        scan = this.#trust(cleanShutdown!);
+        break;
+      case "scan-whole":
+        scan = this.#scanWhole(files, hasAbort ? checkpoint : undefined, hasAbort);
+        break;
+      case "scan-from-checkpoint":
+        scan = this.#scanFromCheckpoint(files, checkpoint!);
+        break;
+    }
+    if (files.length === 0 && cleanShutdown !== undefined && cleanShutdown.logEndOffset > 0) {
+      this.#repairs.push(
+        `commitlog: empty, though a clean shutdown left it ending at byte ${cleanShutdown.logEndOffset}; nothing of it can be restored.`,
+      );
+    }
+    if (action !== "trust") await this.#settle(files, scan);
+    const rebuiltIndexes = this.#finishQueues(files[0]?.baseOffset ?? 0);
+    return {
+      files,
+      endOffset: scan.endOffset,
+      storeTimestampMs: scan.storeTimestampMs,
+      report: {
+        wasCleanShutdown: !hasAbort,
+        durationMs: performance.now() - this.#startedMs,
+        scannedBytes: this.#scannedBytes,
+        truncatedBytes: this.#truncatedBytes,
+        rebuiltIndexes,
+        droppedFiles: this.#droppedFiles,
+        repairs: this.#repairs,
+      },
+    };
+  }
+
+  /** Opens the commitlog's files and checks that they are a row of full-size files. */
+  #openLog(): MappedFile[] {
+    const { storage, heap, root, geometry, fileSizeBytes } = this.options;
+    const directory = `${root}/${COMMITLOG_DIRECTORY}`;
+    const files: MappedFile[] = [];
+    try {
+      for (const { name, kind } of storage.list(directory)) {
+        if (kind === "directory") continue;
+        const path = `${directory}/${name}`;
+        const baseOffset = parseOffsetFileName(name);
+        if (baseOffset === undefined) {
+          throw new OpenError(
+            `${path} is no commitlog file, and RocketMQ would refuse the directory too. Move it away.`,
+          );
+        }
+        const file = MappedFile.open(storage, heap, geometry, path, baseOffset, fileSizeBytes);
+        files.push(file);
+        const sizeBytes = file.storedSizeBytes();
+        if (sizeBytes === 0) {
+          files.pop();
+          file.remove();
+          this.#droppedFiles++;
+          this.#repairs.push(`commitlog/${name}: empty, as a crash while it was made leaves it; deleted.`);
+          continue;
+        }
+        if (sizeBytes !== fileSizeBytes) {
+          throw new OpenError(
+            `${path} has ${sizeBytes} bytes, but files of ${fileSizeBytes} are configured. Open the directory with segmentSizeBytes ${sizeBytes}, or restore the file.`,
+          );
+        }
+        const expected = files.length > 1 ? files[files.length - 2]!.endOffset : baseOffset;
+        if (baseOffset !== expected || baseOffset % fileSizeBytes !== 0) {
+          throw new OpenError(
+            `${path} does not follow the file before it: a file that begins at byte ${expected} is missing. Restore it, or move the files behind it away.`,
+          );
+        }
+      }
+    } catch (error) {
+      for (const file of files) file.close();
+      throw error;
+    }
+    return files;
+  }
+
+  #loadQueues(): void {
+    const { storage, root, queues } = this.options;
+    const directory = `${root}/${CONSUMEQUEUE_DIRECTORY}`;
+    for (const topic of storage.list(directory)) {
+      if (topic.kind !== "directory") continue;
+      const queueIds = storage
+        .list(`${directory}/${topic.name}`)
+        .filter(({ kind }) => kind === "directory")
+        .map(({ name }) => parseQueueDirectoryName(name))
+        .filter((queueId) => queueId !== undefined)
+        .sort((a, b) => a - b);
+      for (const queueId of queueIds) this.#loadQueue(queues.add(topic.name, queueId));
+    }
+  }
+
+  #loadQueue(queue: Queue): void {
+    const unusable = queue.files.load();
+    if (unusable.length === 0) return;
+    this.#droppedFiles += queue.files.dropAll();
+    this.#repairs.push(
+      `consumequeue/${queue.topic}/${queue.queueId}: ${unusable.join(", ")} of another kind or size; its files deleted, to be rebuilt.`,
+    );
+  }
+
+  #hasUnits(): boolean {
+    return this.options.queues.queues.some((queue) => queue.files.hasFiles);
+  }
+
+  /** Whether log and queues end where the clean shutdown says, as far as a look at each end shows. */
+  #matches(shutdown: CleanShutdown, files: readonly MappedFile[]): boolean {
+    const { queues } = this.options;
+    const last = files.at(-1);
+    if (last === undefined || shutdown.logEndOffset <= last.baseOffset || shutdown.logEndOffset > last.endOffset) {
+      return false;
+    }
+    if (!last.isZero(shutdown.logEndOffset, Math.min(8, last.endOffset - shutdown.logEndOffset))) return false;
+    let queueCount = 0;
+    for (const [topic, ends] of Object.entries(shutdown.queues)) {
+      for (const [queueId, nextOffset] of ends) {
+        const queue = queues.find(topic, queueId);
+        queueCount++;
+        if (queue === undefined || !endsAt(queue, nextOffset, shutdown.logEndOffset)) return false;
+      }
+    }
+    return queueCount === queues.queues.length;
+  }
+
+  #trust(shutdown: CleanShutdown): ScanResult {
+    for (const [topic, ends] of Object.entries(shutdown.queues)) {
+      for (const [queueId, nextOffset] of ends) {
+        const queue = this.options.queues.find(topic, queueId)!;
+        queue.files.writtenUnits = nextOffset;
+        queue.dispatchedOffset = nextOffset;
+      }
+    }
+    return nothingScanned(shutdown.logEndOffset, shutdown.storeTimestampMs);
+  }
+
+  #dropQueues(): ScanResult {
+    for (const queue of this.options.queues.queues) {
+      const dropped = queue.files.dropAll();
+      if (dropped > 0) {
+        this.#repairs.push(`consumequeue/${queue.topic}/${queue.queueId}: points into a log that is gone; deleted.`);
+      }
+      this.#droppedFiles += dropped;
+      queue.dispatchedOffset = 0;
+    }
+    return nothingScanned(0, 0);
+  }
+
+  #scanFromCheckpoint(files: readonly MappedFile[], checkpoint: Checkpoint): ScanResult {
+    const until = Math.min(checkpoint.physicMsgTimestampMs, checkpoint.logicsMsgTimestampMs) - CHECKPOINT_MARGIN_MS;
+    const start = files.findLast((file) => firstStoreTimestampMs(file) <= until);
+    if (start === undefined || start === files[0]) return this.#scanWhole(files, checkpoint, true);
+    for (const queue of this.options.queues.queues) {
+      const unitCount = queue.files.findFirst((unit) => unit.physicalOffset >= start.baseOffset);
+      queue.files.writtenUnits = unitCount;
+      queue.dispatchedOffset = unitCount;
+    }
+    try {
+      return this.#scan(files, start.baseOffset, checkpoint.physicMsgTimestampMs, false);
+    } catch (error) {
+      if (!(error instanceof PrefixError)) throw error;
+      this.#repairs.push(`consumequeue: ${error.message}; the whole log was scanned instead of its end.`);
+      return this.#scanWhole(files, checkpoint, true);
+    }
+  }
+
+  #scanWhole(files: readonly MappedFile[], checkpoint: Checkpoint | undefined, isCrash: boolean): ScanResult {
+    for (const queue of this.options.queues.queues) {
+      queue.clearUnits();
+      queue.dispatchedOffset = BEFORE_FIRST;
+    }
+    const durableUntilMs = isCrash ? (checkpoint?.physicMsgTimestampMs ?? 0) : Number.POSITIVE_INFINITY;
+    return this.#scan(files, files[0]!.baseOffset, durableUntilMs, true);
+  }
+
+  #scan(files: readonly MappedFile[], from: number, durableUntilMs: number, isWhole: boolean): ScanResult {
+    const { heap, queues, parser, dispatcher, maxRecordBytes } = this.options;
+    const hadConsumequeue = this.#hasUnits();
+    for (const queue of queues.queues) queue.files.comparesFirst = true;
+    const scan = new LogScan(
+      heap,
+      files,
+      queues,
+      parser,
+      dispatcher,
+      durableUntilMs,
+      isWhole,
+      hadConsumequeue,
+      maxRecordBytes,
+    );
+    try {
+      const result = scan.run(from);
+      this.#scannedBytes += result.scannedBytes;
+      return result;
+    } finally {
+      scan.release();
+    }
+  }
+
+  /** Puts zeros behind the log's end, cuts the queues to what the log holds, and makes both durable. */
+  async #settle(files: MappedFile[], scan: ScanResult): Promise<void> {
+    const { storage, root, preallocate, dispatcher, queues } = this.options;
+    for (const { from, to, reason } of scan.damaged) {
+      this.#repairs.push(
+        `commitlog: ${reason} at byte ${from}; the ${to - from} bytes up to the next sound message stay, and reading them is refused.`,
+      );
+    }
+    if (scan.stoppedBy !== undefined) {
+      this.#truncatedBytes = scan.garbageEnd - scan.endOffset;
+      this.#repairs.push(
+        `commitlog: ${scan.stoppedBy} at byte ${scan.endOffset}; ${this.#truncatedBytes} bytes from there on cut.`,
+      );
+    }
+    while (files.length > 0 && files.at(-1)!.baseOffset >= scan.endOffset) {
+      files.pop()!.remove();
+      this.#droppedFiles++;
+    }
+    files.at(-1)?.zeroFrom(scan.endOffset, preallocate);
+    for (const file of files) if (file.endOffset > scan.startOffset) file.syncNow();
+    storage.syncDirectory(`${root}/${COMMITLOG_DIRECTORY}`);
+    for (const queue of queues.queues) this.#cutQueue(queue, files[0]?.baseOffset ?? 0);
+    dispatcher.takeListed();
+    await syncQueues(queues.queues);
+  }
+
+  #cutQueue(queue: Queue, logStart: number): void {
+    queue.drain();
+    if (queue.dispatchedOffset === BEFORE_FIRST) {
+      // No record of this queue is left: it keeps its place if the log's head was deleted, else it has nothing.
+      queue.dispatchedOffset = queue.files.findFirst((unit) => unit.physicalOffset >= logStart);
+    }
+    const end = queue.dispatchedOffset;
+    const { hadUnits, droppedFiles } = queue.files.cutAt(end);
+    this.#droppedFiles += droppedFiles;
+    if (hadUnits) {
+      this.#repairs.push(
+        `consumequeue/${queue.topic}/${queue.queueId}: units from ${end} on point behind the log's end; cut.`,
+      );
+    }
+  }
+
+  /** @returns how many queues were changed */
+  #finishQueues(logStart: number): number {
+    let changed = 0;
+    for (const queue of this.options.queues.queues) {
+      const { files } = queue;
+      if (files.hasChanged) changed++;
+      files.comparesFirst = false;
+      files.hasChanged = false;
+      queue.nextOffset = queue.dispatchedOffset;
+      queue.startOffset = Math.min(
+        files.findFirst((unit) => unit.physicalOffset >= logStart),
+        queue.nextOffset,
+      );
+    }
+    return changed;
+  }
+}
+
+/** Up to the store timestamp behind an IPv6 host. */
+const HEADER_SIZE_BYTES = 56 + 12 + 8;
+
+/** Store time of the record that a file begins with; Infinity if it begins with none. */
+function firstStoreTimestampMs(file: MappedFile): number {
+  const bytes = new Uint8Array(HEADER_SIZE_BYTES);
+  file.read(bytes, 0, HEADER_SIZE_BYTES, file.baseOffset);
+  const view = new DataView(bytes.buffer);
+  const magic = view.getInt32(4);
+  if (magic !== MAGIC_V1 && magic !== MAGIC_V2) return Number.POSITIVE_INFINITY;
+  return readInt64(view, (view.getInt32(SYS_FLAG_AT) & SysFlag.BORN_HOST_V6) !== 0 ? 56 + 12 : 56);
+}
+
+function nothingScanned(endOffset: number, storeTimestampMs: number): ScanResult {
+  return {
+    startOffset: endOffset,
+    endOffset,
+    storeTimestampMs,
+    stoppedBy: undefined,
+    garbageEnd: endOffset,
+    scannedBytes: 0,
+    damaged: [],
+  };
+}
+
+/** Whether the unit before `nextOffset` points into the log and nothing is written from `nextOffset` on. */
+function endsAt(queue: Queue, nextOffset: number, logEndOffset: number): boolean {
+  const { files } = queue;
+  if (nextOffset > files.roomEnd) return false;
+  const next = files.unitAt(nextOffset);
+  if (next !== undefined && (next.sizeBytes !== 0 || next.physicalOffset !== 0)) return false;
+  if (nextOffset === 0) return true;
+  const last = files.unitAt(nextOffset - 1);
+  return last !== undefined && last.sizeBytes > 0 && last.physicalOffset + last.sizeBytes <= logEndOffset;
+}
