@@ -223,7 +223,7 @@ export class RecordBatchReader {
     message.offset = this.baseOffset + offsetDelta;
     message.timestampMs =
       (this.#attributes & LOG_APPEND_TIME_FLAG) !== 0 ? this.maxTimestamp : this.#baseTimestamp + timestampDelta;
-    if (!(offsetDelta >= 0 && message.offset <= this.lastOffset && timestampDelta === timestampDelta)) return false;
+    if (!(offsetDelta >= 0 && message.offset <= this.lastOffset && !Number.isNaN(timestampDelta))) return false;
 
     const key = this.#readBytes(bodyEnd);
     const value = this.#readBytes(bodyEnd);

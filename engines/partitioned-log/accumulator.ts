@@ -46,9 +46,11 @@ interface OpenBatch {
  *                                                    └─ does not: write that batch, open the next, once more
  *   drain  ─ oldest open batch first, while its linger has passed (or the memory is exhausted, or all is flushed)
  *
- * A message is encoded once, into the buffer that is written. Rules as in Kafka's RecordAccumulator: a batch is written
- * when the next record does not fit or it is full; the first record always fits, a larger one in a buffer of its own;
- * when the memory is exhausted nothing is taken, and the next drain writes what is open, whatever its age.
+ * A message is encoded once, into the buffer that is written. Rules as in Kafka's RecordAccumulator: the first record
+ * always fits, a larger one in a buffer of its own; when the memory is exhausted nothing is taken, and the next drain
+ * writes what is open, whatever its age. One differs: a batch counts as full when a record of the last one's size would
+ * not fit any more, and is written at once, while its bytes are still in the processor's caches. Kafka finds that out
+ * from the next record, for which a full batch may wait as long as it lingers.
  */
 export class Accumulator {
   appendedMessages = 0;

@@ -35,7 +35,7 @@ export function openRecordBatch(control: usize, batchAddress: u32, limit: u32): 
 /**
  * Appends a record without headers. A size of -1 stands for null, an address of -1 for bytes outside the heap.
  * @returns 0: does not fit, or no batch is open, or bytes outside the heap (nothing was written); 1: appended;
- * 2: appended, and the batch is full to the last byte
+ * 2: appended, and another record of this size would not fit
  */
 export function appendRecord(
   control: usize,
@@ -119,60 +119,97 @@ function append(
   const timestamp = <i64>timestampMs;
   const delta = recordCount == 0 ? 0 : timestamp - load<i64>(control, BASE_TIMESTAMP);
   const deltaZigzag = <u64>((delta << 1) ^ (delta >> 63));
-  const offsetZigzag = <u32>recordCount << 1;
-  const keyZigzag = <u32>((keySizeBytes << 1) ^ (keySizeBytes >> 31));
-  const valueZigzag = <u32>((valueSizeBytes << 1) ^ (valueSizeBytes >> 31));
+  const offsetZigzag = <u64>recordCount << 1;
   const keyBytes = <usize>max(keySizeBytes, 0);
   const valueBytes = <usize>max(valueSizeBytes, 0);
-  const headersBytes: usize = headersSizeBytes == 0 ? 1 : <usize>headersSizeBytes;
+  const cursor = <usize>load<u32>(control, CURSOR);
+  const limit = <usize>load<u32>(control, LIMIT);
 
+  // A record of ordinary size, well before the limit, is written front to back, its length last: two bytes, known.
+  if (
+    headersSizeBytes == 0 &&
+    keyBytes + valueBytes - ORDINARY_LEAST_BYTES <= ORDINARY_MOST_BYTES - ORDINARY_LEAST_BYTES &&
+    cursor + keyBytes + valueBytes + MOST_FRAMING_BYTES <= limit
+  ) {
+    let at = cursor + 2;
+    store<u8>(at, 0);
+    at = writeVarint(at + 1, deltaZigzag);
+    at = writeVarint(at, offsetZigzag);
+    at = writeBytes(at, keyAddress, keySizeBytes);
+    at = writeBytes(at, valueAddress, valueSizeBytes);
+    store<u8>(at, 0);
+    at++;
+    const bodyZigzag = <u32>(at - cursor - 2) << 1;
+    store<u16>(cursor, <u16>((bodyZigzag & 0x7f) | 0x80 | ((bodyZigzag >> 7) << 8)));
+    note(control, recordCount, timestamp, at);
+    return at + (at - cursor) > limit ? 2 : 1;
+  }
+
+  const headersBytes: usize = headersSizeBytes == 0 ? 1 : <usize>headersSizeBytes;
   const bodySizeBytes: usize =
     1 +
     varintSize(deltaZigzag) +
-    varintSize(<u64>offsetZigzag) +
-    varintSize(<u64>keyZigzag) +
+    varintSize(offsetZigzag) +
+    varintSize(zigzag(keySizeBytes)) +
     keyBytes +
-    varintSize(<u64>valueZigzag) +
+    varintSize(zigzag(valueSizeBytes)) +
     valueBytes +
     headersBytes;
   const bodyZigzag = <u64>bodySizeBytes << 1;
-  let at = <usize>load<u32>(control, CURSOR);
-  const end = <u64>at + varintSize(bodyZigzag) + bodySizeBytes;
-  const limit = <u64>load<u32>(control, LIMIT);
-  if (end > limit) return 0;
+  const end = <u64>cursor + varintSize(bodyZigzag) + bodySizeBytes;
+  if (end > <u64>limit) return 0;
 
-  at = writeVarint(at, bodyZigzag);
+  let at = writeVarint(cursor, bodyZigzag);
   store<u8>(at, 0);
   at = writeVarint(at + 1, deltaZigzag);
-  at = writeVarint(at, <u64>offsetZigzag);
-  at = writeVarint(at, <u64>keyZigzag);
-  if (keyBytes != 0) {
-    copyRun(at, keyAddress, keyBytes);
-    at += keyBytes;
-  }
-  at = writeVarint(at, <u64>valueZigzag);
-  if (valueBytes != 0) {
-    copyRun(at, valueAddress, valueBytes);
-    at += valueBytes;
-  }
+  at = writeVarint(at, offsetZigzag);
+  at = writeBytes(at, keyAddress, keySizeBytes);
+  at = writeBytes(at, valueAddress, valueSizeBytes);
   if (headersSizeBytes == 0) store<u8>(at, 0);
   else copyRun(at, headersAddress, headersBytes);
+  note(control, recordCount, timestamp, <usize>end);
+  return end + (end - <u64>cursor) > <u64>limit ? 2 : 1;
+}
 
+/** Key and value sizes whose record's length, whatever its deltas, is a varint of two bytes: 64 to 8191. */
+const ORDINARY_LEAST_BYTES: usize = 64 - 6;
+const ORDINARY_MOST_BYTES: usize = 8191 - 27;
+/** Length 2, attributes 1, timestamp delta 10, offset delta 5, key length 5, value length 5, header count 1. */
+const MOST_FRAMING_BYTES: usize = 29;
+
+// @ts-ignore: decorator
+@inline
+function note(control: usize, recordCount: i32, timestamp: i64, cursor: usize): void {
+  store<u32>(control, <u32>cursor, CURSOR);
+  store<i32>(control, recordCount + 1, RECORD_COUNT);
   if (recordCount == 0) {
     store<i64>(control, timestamp, BASE_TIMESTAMP);
     store<i64>(control, timestamp, MAX_TIMESTAMP);
   } else if (timestamp > load<i64>(control, MAX_TIMESTAMP)) {
     store<i64>(control, timestamp, MAX_TIMESTAMP);
   }
-  store<i32>(control, recordCount + 1, RECORD_COUNT);
-  store<u32>(control, <u32>end, CURSOR);
-  return end == limit ? 2 : 1;
+}
+
+// @ts-ignore: decorator
+@inline
+function zigzag(value: i32): u64 {
+  return <u64>(<u32>((value << 1) ^ (value >> 31)));
+}
+
+/** Length and bytes; a length of -1 and no bytes stand for null. */
+// @ts-ignore: decorator
+@inline
+function writeBytes(at: usize, address: u32, sizeBytes: i32): usize {
+  at = writeVarint(at, zigzag(sizeBytes));
+  if (sizeBytes <= 0) return at;
+  copyRun(at, address, sizeBytes);
+  return at + <usize>sizeBytes;
 }
 
 // @ts-ignore: decorator
 @inline
 function varintSize(value: u64): usize {
-  return value < 0x80 ? 1 : value < 0x4000 ? 2 : <usize>((70 - clz<u64>(value)) / 7);
+  return <usize>((70 - clz<u64>(value | 1)) / 7);
 }
 
 // @ts-ignore: decorator
