@@ -11,7 +11,6 @@
  */
 
 import type { z } from "zod";
-import type { FlushPolicy } from "./flush-policy.js";
 import type { Heap } from "./heap.js";
 import type { Storage, StorageCounters } from "./storage/storage.js";
 
@@ -175,8 +174,6 @@ export class Message {
 }
 
 const NO_HEADERS: readonly Header[] = [];
-
-export type { FlushPolicy };
 
 /** An engine as the registry knows it; a third party's module exports one of these as its default export. */
 export interface EngineDefinition {
