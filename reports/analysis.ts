@@ -44,6 +44,8 @@ export interface Group {
   trials: readonly Trial[];
   failedCount: number;
   durabilityClasses: readonly DurabilityClass[];
+  /** Stores nothing, as `null` does: it has no durable figure and no share of a disk. */
+  storesNothing: boolean;
   acknowledged: Estimate | null;
   durable: Estimate | null;
   /** Payload bytes a second, medians. */
@@ -311,6 +313,8 @@ function makeGroup(
 ): Group {
   const trials = members.filter((trial) => trial.measured !== null).sort((a, b) => a.repetition - b.repetition);
   const measured = trials.map((trial) => trial.measured!);
+  const storesNothing = trials.length > 0 && trials.every((trial) => trial.verification?.outcome === "not-applicable");
+  const stored = storesNothing ? [] : measured;
   const estimate = (values: number[]) => (values.length === 0 ? null : medianWithInterval(values, seed));
   const middle = (values: (number | null)[]) => {
     const known = values.filter((value) => value !== null);
@@ -325,10 +329,11 @@ function makeGroup(
     trials,
     failedCount: members.length - trials.length,
     durabilityClasses: classesOf(trials),
+    storesNothing,
     acknowledged: estimate(measured.map((one) => one.acknowledged.messagesPerSecond)),
-    durable: estimate(measured.map((one) => one.durable.messagesPerSecond)),
+    durable: estimate(stored.map((one) => one.durable.messagesPerSecond)),
     acknowledgedBytesPerSecond: middle(measured.map((one) => one.acknowledged.payloadBytesPerSecond)),
-    durableBytesPerSecond: middle(measured.map((one) => one.durable.payloadBytesPerSecond)),
+    durableBytesPerSecond: middle(stored.map((one) => one.durable.payloadBytesPerSecond)),
     responseTime: summariseLatency(
       measured.map((one) => one.responseTime),
       true,
@@ -346,8 +351,8 @@ function makeGroup(
     isHarnessBound: false,
     ofDevice: null,
     unsteadyCount: measured.filter((one) => !one.steady).length,
-    finalFlushNs: middle(measured.map((one) => one.finalFlushNs)),
-    dirtyBytesAtEnd: middle(measured.map((one) => one.dirtyBytesAtEnd)),
+    finalFlushNs: middle(stored.map((one) => one.finalFlushNs)),
+    dirtyBytesAtEnd: middle(stored.map((one) => one.dirtyBytesAtEnd)),
     batchMessages: middle(
       measured.map(({ counters }) => (counters.batches === 0 ? null : counters.appendedMessages / counters.batches)),
     ),
@@ -386,7 +391,10 @@ function classesOf(trials: readonly Trial[]): DurabilityClass[] {
 function addShares(groups: readonly Group[], axes: readonly Axis[], device: DeviceLimits): void {
   for (const group of groups) {
     if (group.loadKey !== "closed" || group.acknowledged === null) continue;
-    const raw = group.engine === "raw" ? undefined : nearestReference(groups, axes, group, "raw", isFairRaw);
+    const raw =
+      group.engine === "raw" || group.storesNothing
+        ? undefined
+        : nearestReference(groups, axes, group, "raw", isFairRaw);
     if (raw !== undefined) {
       group.ofRaw = {
         acknowledged: shareOf(group.acknowledged, raw.acknowledged!, raw, group),
@@ -398,7 +406,7 @@ function addShares(groups: readonly Group[], axes: readonly Axis[], device: Devi
       group.ofNull = shareOf(group.acknowledged, nothing.acknowledged!, nothing, group);
       group.isHarnessBound = group.ofNull.share * HARNESS_BOUND_FACTOR >= 1;
     }
-    if (group.engine !== "null") {
+    if (!group.storesNothing) {
       group.ofDevice = {
         acknowledged: ratioTo(group.acknowledgedBytesPerSecond, device.bufferedWrite),
         durable: ratioTo(group.durableBytesPerSecond, device.directWrite),
@@ -583,19 +591,22 @@ function trendsOf(record: ScenarioRecord, facets: readonly Facet[], groups: read
         const start = findGroup(groups, engine, from, loadKey);
         const end = findGroup(groups, engine, to, loadKey);
         if (start === undefined || end === undefined) continue;
-        const percentile = record.figure === "responseTime" ? commonPercentile([start, end]) : null;
-        const paired = pairTrials(end.trials, start.trials, record.figure, percentile);
-        if (paired === null) continue;
-        trends.push({
-          group: end,
-          from,
-          to,
-          loadKey,
-          ratio: pairedRatio(paired.first, paired.second),
-          pairCount: paired.first.length,
-          percentile,
-          crossesClasses: start.durabilityClasses.join() !== end.durabilityClasses.join(),
-        });
+        // Of latencies the typical one and the tail: scenarios speak of either.
+        const percentiles = record.figure === "responseTime" ? new Set([50, commonPercentile([start, end])]) : [null];
+        for (const percentile of percentiles) {
+          const paired = pairTrials(end.trials, start.trials, record.figure, percentile);
+          if (paired === null) continue;
+          trends.push({
+            group: end,
+            from,
+            to,
+            loadKey,
+            ratio: pairedRatio(paired.first, paired.second),
+            pairCount: paired.first.length,
+            percentile,
+            crossesClasses: start.durabilityClasses.join() !== end.durabilityClasses.join(),
+          });
+        }
       }
     }
   }

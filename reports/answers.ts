@@ -3,10 +3,10 @@
  * the reader.
  */
 
-import type { Axis, Comparison, Group, Point, RunAnalysis, ScenarioAnalysis, Trend } from "./analysis.js";
-import { findGroup } from "./analysis.js";
+import type { Axis, Comparison, Facet, Group, Point, RunAnalysis, ScenarioAnalysis, Trend } from "./analysis.js";
 import { formatRate, formatRatio, formatShare, formatTime, percentileName, threeDigits } from "./format.js";
 import {
+  axisName,
   axisValueWords,
   classWords,
   confidenceWords,
@@ -17,11 +17,14 @@ import {
   listWords,
   loadWords,
   pointWords,
+  valueWords,
 } from "./words.js";
 
 export interface Answer {
   /** The question answered in one or two sentences. */
   headline: string;
+  /** Class, load and intervals of the headline; null if it compares nothing. */
+  basis: string | null;
   /** More of the same: other points, shares of the limits, what could not be compared. */
   details: string[];
   /** The figures that the scenario's `refutedIf` speaks of. */
@@ -39,22 +42,35 @@ export function answer(scenario: ScenarioAnalysis): Answer {
     const [first, ...rest] = singleEngineSentences(scenario);
     return {
       headline: first ?? "No trial of this scenario has figures, so the question stays open.",
+      basis: null,
       details: [...rest, ...shares, ...refusedSentences(scenario)],
       measured,
     };
   }
   const isBrief = scenario.facets.length <= FACETS_IN_HEADLINE;
-  const ends = endSentences(scenario, main);
-  const headline = isBrief ? ends : [tallySentence(main), extremesSentence(scenario, main)];
+  const named = isBrief ? scenario.facets.flatMap((facet) => endsOf(inFacet(main, facet)).flat()) : largestLeads(main);
+  const isUniform = areUniform(named);
+  const headline = isBrief
+    ? endSentences(scenario, main, isUniform)
+    : [tallySentence(main), leadsSentence(scenario, named, isUniform)];
   const details = [
-    ...(isBrief ? [] : ends),
+    ...(isBrief ? [] : endSentences(scenario, main, false)),
     ...crossingSentences(scenario, main),
     ...otherLoadSentences(scenario, main),
     ...refusedSentences(scenario),
   ];
   if (scenario.xAxis === null) headline.push(...shares);
   else details.push(...shares);
-  return { headline: headline.join(" "), details, measured: [...measured, ...ratioCourseSentences(scenario, main)] };
+  return {
+    headline: headline.filter((sentence) => sentence !== "").join(" "),
+    basis: named.length === 0 ? null : `${basisWords(named)}.`,
+    details,
+    measured: [...measured, ...ratioCourseSentences(scenario, main)],
+  };
+}
+
+function inFacet(comparisons: readonly Comparison[], { points }: Facet): Comparison[] {
+  return comparisons.filter((comparison) => points.some((point) => point.key === comparison.point.key));
 }
 
 /** One paragraph on the run as a whole. */
@@ -83,45 +99,78 @@ function mainComparisons(scenario: ScenarioAnalysis): Comparison[] {
 }
 
 /** For each facet one sentence: who leads at the first and who at the last value of the x axis. */
-function endSentences(scenario: ScenarioAnalysis, comparisons: readonly Comparison[]): string[] {
+function endSentences(scenario: ScenarioAnalysis, comparisons: readonly Comparison[], isUniform: boolean): string[] {
   return scenario.facets.flatMap(({ values, points }) => {
     const here = comparisons.filter((comparison) => points.some((point) => point.key === comparison.point.key));
     if (here.length === 0) return [];
     const place = facetWords(values);
     const prefix = place === "" ? "" : `${place}: `;
-    const ends = [...new Set([here[0]!.point.key, here.at(-1)!.point.key])];
-    const clauses = ends.map((key) => {
-      const atEnd = here.filter((comparison) => comparison.point.key === key);
+    const clauses = endsOf(here).map((atEnd) => {
       const where = xWords(scenario, atEnd[0]!.point);
-      const clause = atEnd.map((comparison) => comparisonClause(comparison)).join("; ");
+      const clause = atEnd.map((comparison) => comparisonClause(comparison, isUniform)).join("; ");
       return where === "" ? clause : `at ${where}, ${clause}`;
     });
     return [`${capitalise(`${prefix}${clauses.join("; ")}`)}.`];
   });
 }
 
-function xWords(scenario: ScenarioAnalysis, point: Point): string {
-  if (scenario.xAxis === null) return "";
-  const axis = scenario.axes[scenario.xAxis]!;
-  return `${axis.label} ${axisValueWords(axis, point.values[scenario.xAxis]!)}`;
+/** The comparisons at the first and at the last point that has any. */
+function endsOf(comparisons: readonly Comparison[]): Comparison[][] {
+  const ends = new Set([comparisons[0]?.point.key, comparisons.at(-1)?.point.key]);
+  return [...ends].map((key) => comparisons.filter((comparison) => comparison.point.key === key));
 }
 
-function comparisonClause(comparison: Comparison): string {
-  const { leader, other, ratio, pairCount, percentile } = comparison;
+function xWords(scenario: ScenarioAnalysis, point: Point): string {
+  if (scenario.xAxis === null) return "";
+  return valueWords(scenario.axes[scenario.xAxis]!, point.values[scenario.xAxis]!);
+}
+
+/** @param isUniform class and load are said elsewhere, once for all */
+function comparisonClause(comparison: Comparison, isUniform: boolean): string {
+  const { leader, other, ratio, percentile } = comparison;
   const [better, worse] = [figureWords(leader, comparison), figureWords(other, comparison)];
-  const circumstances = `${classWords(leader.durabilityClasses)}, ${loadWords(comparison.load)}`;
-  const figures = `${better} against ${worse}, ${circumstances}`;
+  const circumstances = isUniform ? "" : ` (${circumstancesWords(comparison)})`;
   if (!hasInterval(ratio)) {
-    return `${leader.engine} is ahead of ${other.engine} by ${formatRatio(ratio.point)} in a single pair of trials, which has no interval (${figures})`;
+    return `${leader.engine} is ahead of ${other.engine} by ${formatRatio(ratio.point)} in a single pair of trials, ${better} against ${worse}${circumstances}`;
   }
-  const certainty = `${confidenceWords(ratio.confidence)} interval ${intervalWords(ratio, threeDigits)}, ${countWords(pairCount, "pair")} of trials`;
+  const factor = `${formatRatio(ratio.point)} (${intervalWords(ratio, threeDigits)})`;
   if (!comparison.isDistinct) {
-    return `${leader.engine} and ${other.engine} cannot be told apart (ratio ${formatRatio(ratio.point)}, ${certainty}; ${figures})`;
+    return `${leader.engine} and ${other.engine} cannot be told apart: ${factor}, ${better} against ${worse}${circumstances}`;
   }
   if (percentile !== null) {
-    return `${other.engine} has ${formatRatio(ratio.point)} the ${percentileName(percentile)} response time of ${leader.engine} (${certainty}; ${worse} against ${better}, ${circumstances})`;
+    return `${other.engine} has ${factor} the ${percentileName(percentile)} response time of ${leader.engine}, ${worse} against ${better}${circumstances}`;
   }
-  return `${leader.engine} ${verbOf(comparison)} ${formatRatio(ratio.point)} as many messages a second as ${other.engine} (${certainty}; ${figures})`;
+  return `${leader.engine} ${verbOf(comparison)} ${factor} as many messages a second as ${other.engine}, ${better} against ${worse}${circumstances}`;
+}
+
+function circumstancesWords(comparison: Comparison): string {
+  return `${classWords(comparison.leader.durabilityClasses)}, ${loadWords(comparison.load)}`;
+}
+
+/** Whether all were made in the same class and under the same load. */
+function areUniform(comparisons: readonly Comparison[]): boolean {
+  return new Set(comparisons.map(circumstancesWords)).size < 2;
+}
+
+/** Class, load and the meaning of the brackets, for comparisons that share them. */
+function basisWords(comparisons: readonly Comparison[]): string {
+  const circumstances = areUniform(comparisons) ? [circumstancesWords(comparisons[0]!)] : [];
+  const withInterval = comparisons.filter(({ ratio }) => hasInterval(ratio));
+  const spread = (values: number[], words: (value: number) => string) => {
+    const [least, most] = [Math.min(...values), Math.max(...values)];
+    return least === most ? words(least) : `${words(least)} to ${words(most)}`;
+  };
+  const brackets =
+    withInterval.length === 0
+      ? "one pair of trials has no interval"
+      : `in brackets the ${spread(
+          withInterval.map(({ ratio }) => ratio.confidence),
+          confidenceWords,
+        )} interval of the ratio, from ${spread(
+          withInterval.map(({ pairCount }) => pairCount),
+          String,
+        )} pairs of trials`;
+  return capitaliseFirst([...circumstances, brackets].join("; "));
 }
 
 /** Durable throughput is told from acknowledged by the figures compared, which the caller chose by the scenario. */
@@ -150,7 +199,7 @@ function tallySentence(comparisons: readonly Comparison[]): string {
 }
 
 /** The largest lead of each engine that leads anywhere. */
-function extremesSentence(scenario: ScenarioAnalysis, comparisons: readonly Comparison[]): string {
+function largestLeads(comparisons: readonly Comparison[]): Comparison[] {
   const best = new Map<string, Comparison>();
   for (const comparison of comparisons) {
     if (!comparison.isDistinct) continue;
@@ -159,11 +208,15 @@ function extremesSentence(scenario: ScenarioAnalysis, comparisons: readonly Comp
       best.set(comparison.leader.engine, comparison);
     }
   }
-  if (best.size === 0) return "";
-  const clauses = [...best.values()].map(
-    (comparison) => `at ${pointWords(scenario.axes, comparison.point)}, ${comparisonClause(comparison)}`,
+  return [...best.values()];
+}
+
+function leadsSentence(scenario: ScenarioAnalysis, leads: readonly Comparison[], isUniform: boolean): string {
+  if (leads.length === 0) return "";
+  const clauses = leads.map(
+    (comparison) => `at ${pointWords(scenario.axes, comparison.point)}, ${comparisonClause(comparison, isUniform)}`,
   );
-  return `${best.size === 1 ? "The largest lead" : "The largest lead of each"}: ${clauses.join("; ")}.`;
+  return `${leads.length === 1 ? "The largest lead" : "The largest lead of each"}: ${clauses.join("; ")}.`;
 }
 
 /** Between which neighbours on the x axis the lead changes hands. */
@@ -180,7 +233,7 @@ function crossingSentences(scenario: ScenarioAnalysis, comparisons: readonly Com
       const [from, to] = [before.point.values[xAxis]!, comparison.point.values[xAxis]!];
       const place = facetWords(values);
       return [
-        `The lead passes from ${before.leader.engine} to ${comparison.leader.engine} between ${axis.label} ${axisValueWords(axis, from)} and ${axisValueWords(axis, to)}${place === "" ? "" : ` (${place})`}.`,
+        `The lead passes from ${before.leader.engine} to ${comparison.leader.engine} between ${axisName(axis)}\u00a0=\u00a0${axisValueWords(axis, from)} and ${axisValueWords(axis, to)}${place === "" ? "" : ` (${place})`}.`,
       ];
     });
   });
@@ -193,6 +246,7 @@ function otherLoadSentences(scenario: ScenarioAnalysis, main: readonly Compariso
     endSentences(
       scenario,
       others.filter((comparison) => comparison.loadKey === key),
+      false,
     ),
   );
 }
@@ -207,24 +261,29 @@ function shareSentences(scenario: ScenarioAnalysis): string[] {
       return fastest === null || group.durable.point > fastest.durable!.point ? group : fastest;
     }, null);
     if (best === null) continue;
-    const parts: string[] = [];
-    if (best.ofRaw !== null) {
-      const { acknowledged, durable } = best.ofRaw;
-      parts.push(`${formatShare(acknowledged.share)} of raw acknowledged and ${formatShare(durable.share)} durable`);
-    }
-    if (best.ofDevice?.acknowledged != null) {
-      parts.push(`${formatShare(best.ofDevice.acknowledged)} of the probe's buffered sequential write acknowledged`);
-    }
-    if (best.ofDevice?.durable != null) {
-      parts.push(`${formatShare(best.ofDevice.durable)} of its direct sequential write durable`);
-    }
-    if (parts.length === 0) continue;
+    const { ofRaw, ofDevice } = best;
+    const acknowledged = [
+      ...(ofRaw === null ? [] : [`${formatShare(ofRaw.acknowledged.share)} of raw appends`]),
+      ...(ofDevice?.acknowledged == null
+        ? []
+        : [`${formatShare(ofDevice.acknowledged)} of the disk's buffered writes`]),
+    ];
+    const durable = [
+      ...(ofRaw === null ? [] : [`${formatShare(ofRaw.durable.share)} of raw appends`]),
+      ...(ofDevice?.durable == null ? [] : [`${formatShare(ofDevice.durable)} of the disk's direct writes`]),
+    ];
+    if (acknowledged.length === 0 && durable.length === 0) continue;
     const where = pointWords(scenario.axes, best.point);
-    const bound = best.isHarnessBound ? " It is harness-bound there: within 2× of null." : "";
-    const place = where === "" ? "" : ` where it is fastest (${where})`;
-    sentences.push(
-      `${engine} reaches${place} ${listWords(parts)} (${classWords(best.durabilityClasses)}, ${loadWords(best.load)}).${bound}`,
-    );
+    const place =
+      where === ""
+        ? ""
+        : ` where it is fastest (${where}; ${classWords(best.durabilityClasses)}, ${loadWords(best.load)})`;
+    const bound = best.isHarnessBound ? "; it is harness-bound there, within 2× of null" : "";
+    const shares = [
+      ...(acknowledged.length === 0 ? [] : [`acknowledged ${listWords(acknowledged)}`]),
+      ...(durable.length === 0 ? [] : [`durable ${listWords(durable)}`]),
+    ];
+    sentences.push(`${best.engine} reaches${place} ${shares.join("; ")}${bound}.`);
   }
   return sentences;
 }
@@ -270,19 +329,20 @@ function trendClause(scenario: ScenarioAnalysis, trend: Trend): string {
   const { figure } = scenario.record;
   const axis = scenario.axes[scenario.xAxis!]!;
   const [from, to] = [trend.from, trend.to].map((point) => axisValueWords(axis, point.values[scenario.xAxis!]!));
-  const others = scenario.axes.filter((one) => one !== axis);
-  const place = facetWords(
-    others.map((other) => ({ axis: other, value: trend.to.values[scenario.axes.indexOf(other)]! })),
-  );
+  const others = scenario.axes.map((other, i) => ({ axis: other, value: trend.to.values[i]! }));
+  const place = facetWords(others.filter((other) => other.axis !== axis));
   const what =
     figure === "responseTime" ? `${percentileName(trend.percentile!)} response time` : `${figure} throughput`;
-  const interval = intervalWords(trend.ratio, threeDigits);
+  const { ratio } = trend;
+  const isFlat = hasInterval(ratio) && ratio.lower <= 1 && ratio.upper >= 1;
+  const course = isFlat ? "cannot be told from level at" : ratio.point < 1 ? "falls to" : "rises to";
+  const interval = intervalWords(ratio, threeDigits);
   const certainty =
     interval === null
       ? "single trials, no interval"
-      : `${confidenceWords(trend.ratio.confidence)} interval ${interval}, ${countWords(trend.pairCount, "pair")} of trials`;
+      : `${confidenceWords(ratio.confidence)} interval ${interval}, ${countWords(trend.pairCount, "pair")} of trials`;
   const classes = trend.crossesClasses ? "; the two ends are of different durability classes" : "";
-  return `${place === "" ? "" : `${place}: `}from ${axis.label} ${from} to ${to}, the ${what} of ${trend.group.engine} changes to ${formatRatio(trend.ratio.point)} (${certainty}; ${loadWords(trend.group.load)}${classes})`;
+  return `${place === "" ? "" : `${place}: `}from ${axisName(axis)}\u00a0=\u00a0${from} to ${to}, the ${what} of ${trend.group.engine} ${course} ${formatRatio(ratio.point)} (${certainty}; ${classWords(trend.group.durabilityClasses)}, ${loadWords(trend.group.load)}${classes})`;
 }
 
 /** How the ratio of the first two engines runs along the x axis, where every point has one. */
@@ -292,24 +352,27 @@ function ratioCourseSentences(scenario: ScenarioAnalysis, comparisons: readonly 
   const axis = scenario.axes[scenario.xAxis]!;
   return scenario.facets.flatMap(({ values, points }) => {
     const course = points.flatMap((point) => {
-      const group = findGroup(scenario.groups, first, point, comparisons[0]!.loadKey);
       const comparison = comparisons.find(
-        (one) =>
-          one.point.key === point.key && [one.leader.engine, one.other.engine].includes(second) && group !== undefined,
+        ({ point: { key }, leader, other }) =>
+          key === point.key && [first, second].includes(leader.engine) && [first, second].includes(other.engine),
       );
       if (comparison === undefined) return [];
       // The ratio is stored from the leader's side; here it is first ÷ second of the figure itself.
       const leaderIsFirst = comparison.leader.engine === first;
       const isRate = comparison.figure !== "responseTime";
       const ratio = leaderIsFirst === isRate ? comparison.ratio.point : 1 / comparison.ratio.point;
-      return [`${axisValueWords(axis, point.values[scenario.xAxis!]!)}: ${formatRatio(ratio)}`];
+      return [`${formatRatio(ratio)} at ${axisValueWords(axis, point.values[scenario.xAxis!]!)}`];
     });
     if (course.length === 0) return [];
     const place = facetWords(values);
     return [
-      `${place === "" ? "" : `${capitalise(place)}: `}${first} ÷ ${second} by ${axis.label}: ${course.join(", ")}.`,
+      `${place === "" ? "" : `${capitalise(place)}: `}${first} ÷ ${second} by ${axisName(axis)}: ${course.join(", ")}.`,
     ];
   });
+}
+
+function capitaliseFirst(text: string): string {
+  return text[0]!.toUpperCase() + text.slice(1);
 }
 
 /** A sentence's first letter; names of engines and axes keep theirs. */

@@ -44,7 +44,7 @@ export interface ChartSpec {
     max: number;
     ticks?: { at: number; label: string }[];
   };
-  y: { label: string; unit: Unit; scale: "linear" | "logarithmic"; min: number; max: number };
+  y: { label: string; unit: Unit; scale: "linear" | "logarithmic"; min: number; max: number; step?: number };
   series: ChartSeries[];
   /** Horizontal lines: limits measured in the same run. */
   limits: { label: string; y: number }[];
@@ -139,7 +139,12 @@ export function toChartConfig(
           title: { display: true, text: spec.y.label, color: theme.ink, font: font(13) },
           grid: { color: theme.grid },
           border: { color: theme.muted },
-          ticks: { color: theme.ink, font: font(12), callback: (value) => formatY(Number(value)) },
+          ticks: {
+            color: theme.ink,
+            font: font(12),
+            callback: (value) => formatY(Number(value)),
+            ...(spec.y.step === undefined ? {} : { stepSize: spec.y.step }),
+          },
           afterBuildTicks: (axis) => {
             if (spec.y.scale === "logarithmic") {
               axis.ticks = logarithmicTicks(spec.y.min, spec.y.max).map((value) => ({ value }));
@@ -169,8 +174,8 @@ export function toChartConfig(
           align: "start",
           labels: {
             usePointStyle: true,
-            pointStyleWidth: 26,
-            boxHeight: 7,
+            ...(spec.series.every(({ marker }) => marker === "none") ? { pointStyleWidth: 30 } : {}),
+            boxHeight: 8,
             padding: 12,
             color: theme.ink,
             font: font(12),

@@ -6,12 +6,23 @@
  * every chart of the run.
  */
 
-import type { Axis, Facet, Group, Point, RunAnalysis, ScenarioAnalysis } from "./analysis.js";
+import type { ProbeResult } from "../results/schema.js";
+import type { Axis, DeviceLimits, Facet, Group, Point, RunAnalysis, ScenarioAnalysis } from "./analysis.js";
 import { findGroup } from "./analysis.js";
 import type { ChartSeries, ChartSpec, SeriesPoint, Unit } from "./chart-config.js";
 import { formatShare, percentileName } from "./format.js";
 import { PERCENTILES } from "./histograms.js";
-import { axisValueWords, classWords, facetWords, hasInterval, loadWords, pointWords } from "./words.js";
+import {
+  axisName,
+  axisValueWords,
+  classWords,
+  facetWords,
+  hasInterval,
+  listWords,
+  loadWords,
+  pointWords,
+  valueWords,
+} from "./words.js";
 
 export interface ScenarioCharts {
   /** Shown first, and drawn as PNG. */
@@ -32,6 +43,9 @@ const OPEN_LOOP_LINES = ["solid", "dashed", "dotted"] as const;
 const MAIN_FACETS = 4;
 /** Beyond this spread a linear axis would press the smaller figures flat. */
 const LOGARITHMIC_FROM_RATIO = 12;
+/** Times the fastest engine: a baseline above that is named and not drawn. */
+const HIGHEST_BASELINE = 2;
+const FIGURE_PAIR = ["acknowledged", "durable"] as const;
 /** Fewer samples than this show no course of time. */
 const LEAST_SAMPLES = 4;
 
@@ -47,10 +61,15 @@ export function identities(analysis: RunAnalysis): Map<string, Identity> {
 }
 
 /** @param slug safe in element ids and file names, unique in the run */
-export function chartsOf(scenario: ScenarioAnalysis, slug: string, known: Map<string, Identity>): ScenarioCharts {
+export function chartsOf(
+  scenario: ScenarioAnalysis,
+  slug: string,
+  known: Map<string, Identity>,
+  device: DeviceLimits,
+): ScenarioCharts {
   const isLatency = scenario.record.figure === "responseTime";
   const throughput = scenario.facets.map((facet, i) =>
-    throughputChart(scenario, facet, `${slug}-throughput-${i + 1}`, known),
+    throughputChart(scenario, facet, `${slug}-throughput-${i + 1}`, known, device),
   );
   const overAxis =
     scenario.xAxis === null
@@ -77,42 +96,79 @@ function throughputChart(
   facet: Facet,
   id: string,
   known: Map<string, Identity>,
+  device: DeviceLimits,
 ): ChartSpec | null {
   const groups = groupsOf(scenario, facet).filter((group) => group.loadKey === "closed");
-  const names = namesIn(groups);
-  const place = placement(scenario, facet, names.length * 2);
+  const engineRates = groups.filter((group) => !group.isBaseline).flatMap(ratesOf);
+  if (engineRates.length === 0) return null;
+  const isLogarithmic = areFarApart(engineRates);
+  // A baseline far above the engines would press them flat on a linear axis.
+  const ceiling = isLogarithmic ? Number.POSITIVE_INFINITY : Math.max(...engineRates) * HIGHEST_BASELINE;
+  const isTooHigh = (group: Group) => group.isBaseline && Math.max(0, ...ratesOf(group)) > ceiling;
+  const hidden = namesIn(groups.filter(isTooHigh));
+  const shown = groups.filter((group) => !hidden.includes(group.engine));
+  // A baseline that does not notice the axis was measured at one point: a limit to all.
+  const isLimit = (name: string) =>
+    facet.points.length > 1 &&
+    shown.some((group) => group.isBaseline && group.engine === name) &&
+    shown.filter((group) => group.engine === name).length === 1;
+  const limits = shown.filter((group) => isLimit(group.engine)).flatMap((group) => limitsOf(scenario, group));
+  if (scenario.xAxis === null) limits.push(...deviceLimits(groups, device).filter(({ y }) => y <= ceiling));
+
+  const drawn = shown.filter((group) => !isLimit(group.engine));
+  const names = namesIn(drawn);
+  const place = placement(scenario, facet, names, 2);
   const series = names.flatMap((name, n) => {
-    const own = groups.filter((group) => group.engine === name);
-    // Nothing is stored by `null`: a durable figure of it would be its acknowledged one again.
-    const figures = name === "null" ? (["acknowledged"] as const) : (["acknowledged", "durable"] as const);
-    return figures.map((figure, f): ChartSeries => {
+    const own = drawn.filter((group) => group.engine === name);
+    const figures = own.some((group) => group.durable !== null) ? FIGURE_PAIR : FIGURE_PAIR.slice(0, 1);
+    return figures.map((figure, k): ChartSeries => {
       return {
         name: `${name}, ${figure}`,
         ...known.get(name)!,
         line: place.isOrdered ? (figure === "acknowledged" ? "solid" : "dashed") : "none",
         isHollow: figure === "durable",
-        points: own.flatMap((group) => pointsOf(place.xOf(group.point, n * 2 + f), group[figure])),
+        points: own.flatMap((group) => pointsOf(place.xOf(group.point, n, k), group[figure])),
       };
     });
   });
-  const [shown, hidden] = withinView(
-    series,
-    new Set(scenario.record.engines.map((engine) => `${engine}, acknowledged`)),
-  );
-  if (shown.every(({ points }) => points.length === 0)) return null;
-  const note = hidden.length === 0 ? "" : `; ${hidden.join(" and ")} lies above the chart`;
-  const classes = classWords([
-    ...new Set(groups.filter((group) => !group.isBaseline).flatMap((group) => group.durabilityClasses)),
-  ]);
+  const note = hidden.length === 0 ? "" : `; far above: ${listWords(hidden)}`;
   return {
     id,
     title: titleOf(scenario, "Throughput", facet),
-    subtitle: `Messages a second, closed loop; medians with intervals; acknowledgements ${classes}${note}`,
+    subtitle: `Messages a second, closed loop; medians with intervals; ${classesOf(groups.filter((group) => !group.isBaseline))}${note}`,
     x: place.x,
-    y: verticalAxis("messages a second", "messagesPerSecond", shown, true),
-    series: shown,
-    limits: [],
+    y: verticalAxis("messages a second", "messagesPerSecond", series, limits, isLogarithmic),
+    series,
+    limits,
   };
+}
+
+function ratesOf(group: Group): number[] {
+  return [group.acknowledged, group.durable].flatMap((figure) => (figure === null ? [] : [figure.point]));
+}
+
+function limitsOf(scenario: ScenarioAnalysis, group: Group): ChartSpec["limits"] {
+  const where =
+    scenario.xAxis === null
+      ? ""
+      : ` (at ${valueWords(scenario.axes[scenario.xAxis]!, group.point.values[scenario.xAxis]!)})`;
+  return FIGURE_PAIR.flatMap((figure) => {
+    const estimate = group[figure];
+    return estimate === null ? [] : [{ label: `${group.engine}, ${figure}${where}`, y: estimate.point }];
+  });
+}
+
+/** What the probe wrote a second, in messages of the scenario's one size. */
+function deviceLimits(groups: readonly Group[], device: DeviceLimits): ChartSpec["limits"] {
+  const sizes = new Set(groups.flatMap((group) => group.trials.map((trial) => trial.configuration.messages.sizeBytes)));
+  if (sizes.size !== 1) return [];
+  const [sizeBytes] = sizes as Set<number>;
+  const limit = (label: string, probe: ProbeResult | null) =>
+    probe === null ? [] : [{ label, y: probe.bytesPerSecond / sizeBytes! }];
+  return [
+    ...limit("device, buffered write", device.bufferedWrite),
+    ...limit("device, direct write", device.directWrite),
+  ];
 }
 
 function latencyChart(
@@ -128,14 +184,14 @@ function latencyChart(
   const percentile = commonPercentile(groups);
   const loadKeys = [...new Set(groups.map((group) => group.loadKey))].sort().toReversed();
   const names = namesIn(groups);
-  const place = placement(scenario, facet, names.length * loadKeys.length);
+  const place = placement(scenario, facet, names, loadKeys.length);
   const series = names.flatMap((name, n) =>
     loadKeys.map((loadKey, k): ChartSeries => {
       const own = groups.filter((group) => group.engine === name && group.loadKey === loadKey);
       const points = own.flatMap((group) => {
         const figure = group.responseTime!.percentiles.find((one) => one.percentile === percentile)!;
         if (figure.valueNs === null) return [];
-        const x = place.xOf(group.point, n * loadKeys.length + k);
+        const x = place.xOf(group.point, n, k);
         return [
           {
             x,
@@ -161,7 +217,7 @@ function latencyChart(
     title: titleOf(scenario, `Response time, ${percentileName(percentile)}`, facet),
     subtitle: `${loopSubtitle(groups)}; merged over trials, bars from the lowest to the highest trial; ${classesOf(groups)}`,
     x: place.x,
-    y: verticalAxis("response time", "nanoseconds", series, false),
+    y: verticalAxis("response time", "nanoseconds", series, [], true),
     series,
     limits: [],
   };
@@ -220,14 +276,13 @@ function curveChart(
       max: Math.max(1, last),
       ticks: PERCENTILE_TICKS.filter(({ at }) => at <= last),
     },
-    y: verticalAxis("response time", "nanoseconds", series, false),
+    y: verticalAxis("response time", "nanoseconds", series, [], true),
     series,
     limits: [],
   };
 }
 
 const PERCENTILE_TICKS = [
-  { at: 0, label: "0 %" },
   { at: Math.log10(2), label: "50 %" },
   { at: 1, label: "90 %" },
   { at: 2, label: "99 %" },
@@ -275,7 +330,7 @@ function timeCharts(scenario: ScenarioAnalysis, slug: string, known: Map<string,
         title: `${what} over time${where === "" ? "" : `, ${where}`}`,
         subtitle: "Closed loop; of each engine the trial of median throughput; dotted during the warm-up",
         x: { label: "seconds since the load began", scale: "linear", min: 0, max: Math.max(...xs) },
-        y: verticalAxis(label, unit, series, true),
+        y: verticalAxis(label, unit, series, [], false),
         series,
         limits: [],
       },
@@ -316,7 +371,7 @@ function namesIn(groups: readonly Group[]): string[] {
 
 function titleOf(scenario: ScenarioAnalysis, what: string, facet: Facet): string {
   const place = facetWords(facet.values);
-  const axis = scenario.xAxis === null ? "" : ` by ${scenario.axes[scenario.xAxis]!.label}`;
+  const axis = scenario.xAxis === null ? "" : ` by ${axisName(scenario.axes[scenario.xAxis]!)}`;
   return `${what}${axis}${place === "" ? "" : `, ${place}`}`;
 }
 
@@ -356,17 +411,22 @@ function commonPercentile(groups: readonly Group[]): number {
 
 interface Placement {
   x: ChartSpec["x"];
-  xOf: (point: Point, series: number) => number;
+  /** Of the n-th name's k-th figure. */
+  xOf: (point: Point, n: number, k: number) => number;
   /** Values follow each other, so that a line between them means something. */
   isOrdered: boolean;
 }
 
-/** Positive numbers far apart lie on a logarithmic axis, other numbers and names at equal steps. */
-function placement(scenario: ScenarioAnalysis, facet: Facet, seriesCount: number): Placement {
+/** Positive numbers far apart lie on a logarithmic axis, other numbers and words at equal steps; with no axis the engines do. */
+function placement(scenario: ScenarioAnalysis, facet: Facet, names: readonly string[], figureCount: number): Placement {
   const { xAxis } = scenario;
   if (xAxis === null) {
-    const x = { label: "", scale: "linear", min: -0.5, max: 0.5, ticks: [{ at: 0, label: "" }] } as const;
-    return { x: { ...x, ticks: [...x.ticks] }, xOf: (_, series) => dodge(series, seriesCount), isOrdered: false };
+    const ticks = names.map((label, at) => ({ at, label }));
+    return {
+      x: { label: "", scale: "linear", min: -0.5, max: names.length - 0.5, ticks },
+      xOf: (_, n, k) => n + dodge(k, figureCount, 0.3),
+      isOrdered: false,
+    };
   }
   const axis: Axis = scenario.axes[xAxis]!;
   const values = axis.values.filter((value) => facet.points.some((point) => point.values[xAxis] === value));
@@ -374,7 +434,7 @@ function placement(scenario: ScenarioAnalysis, facet: Facet, seriesCount: number
   if (axis.isNumeric && numbers.every((value) => value > 0) && Math.max(...numbers) / Math.min(...numbers) >= 8) {
     return {
       x: {
-        label: axis.label,
+        label: axisName(axis),
         scale: "logarithmic",
         min: Math.min(...numbers) / 1.25,
         max: Math.max(...numbers) * 1.25,
@@ -385,48 +445,47 @@ function placement(scenario: ScenarioAnalysis, facet: Facet, seriesCount: number
     };
   }
   const ticks = values.map((value, at) => ({ at, label: axisValueWords(axis, value) }));
-  const x = { label: axis.label, scale: "linear" as const, min: -0.5, max: values.length - 0.5, ticks };
+  const x = { label: axisName(axis), scale: "linear" as const, min: -0.5, max: values.length - 0.5, ticks };
   return {
     x,
-    xOf: (point, series) => values.indexOf(point.values[xAxis]!) + (axis.isNumeric ? 0 : dodge(series, seriesCount)),
+    xOf: (point, n, k) =>
+      values.indexOf(point.values[xAxis]!) +
+      (axis.isNumeric ? 0 : dodge(n * figureCount + k, names.length * figureCount, 0.7)),
     isOrdered: axis.isNumeric,
   };
 }
 
-/** Names share a tick: their series stand side by side around it. */
-function dodge(series: number, seriesCount: number): number {
-  return seriesCount < 2 ? 0 : (series / (seriesCount - 1) - 0.5) * 0.7;
+/** Marks that share a tick stand side by side around it. */
+function dodge(index: number, count: number, width: number): number {
+  return count < 2 ? 0 : (index / (count - 1) - 0.5) * width;
 }
 
-/** Drops series that lie so far above the engines that they would press them flat; names those. */
-function withinView(series: ChartSeries[], engineSeries: ReadonlySet<string>): [ChartSeries[], string[]] {
-  const highest = (some: ChartSeries[]) => Math.max(0, ...some.flatMap(({ points }) => points.map(({ y }) => y)));
-  const engines = series.filter(({ name }) => engineSeries.has(name));
-  const top = highest(engines);
-  if (top === 0 || needsLogarithm(engines)) return [series, []];
-  const isTooHigh = (one: ChartSeries) => one.colour < 0 && Math.max(...one.points.map(({ y }) => y)) > top * 2;
-  return [series.filter((one) => !isTooHigh(one)), series.filter(isTooHigh).map(({ name }) => name)];
+function areFarApart(values: readonly number[]): boolean {
+  const positive = values.filter((value) => value > 0);
+  return positive.length > 0 && Math.max(...positive) / Math.min(...positive) > LOGARITHMIC_FROM_RATIO;
 }
 
-function needsLogarithm(series: readonly ChartSeries[]): boolean {
-  const values = series.flatMap(({ points }) => points.map(({ y }) => y)).filter((value) => value > 0);
-  return values.length > 0 && Math.max(...values) / Math.min(...values) > LOGARITHMIC_FROM_RATIO;
-}
-
-/** @param mayBeLinear rates start at zero unless they lie far apart; latencies are always logarithmic */
-function verticalAxis(label: string, unit: Unit, series: readonly ChartSeries[], mayBeLinear: boolean): ChartSpec["y"] {
+/** Wide enough for all series, their intervals and the limits; a linear one starts at zero. */
+function verticalAxis(
+  label: string,
+  unit: Unit,
+  series: readonly ChartSeries[],
+  limits: ChartSpec["limits"],
+  isLogarithmic: boolean,
+): ChartSpec["y"] {
   const points = series.flatMap((one) => one.points);
-  const values = points.flatMap(({ y, lower, upper }) => [y, lower ?? y, upper ?? y]).filter((value) => value > 0);
-  const top = Math.max(...values);
-  if (values.length === 0 || (mayBeLinear && !needsLogarithm(series))) {
-    return { label, unit, scale: "linear", min: 0, max: values.length === 0 ? 1 : niceAbove(top * 1.05) };
+  const values = points.flatMap(({ y, lower, upper }) => [y, lower ?? y, upper ?? y]).concat(limits.map(({ y }) => y));
+  const positive = values.filter((value) => value > 0);
+  const top = positive.length === 0 ? 1 : Math.max(...positive);
+  if (isLogarithmic && positive.length > 0) {
+    return { label, unit, scale: "logarithmic", min: Math.min(...positive) / 1.3, max: top * 1.3 };
   }
-  return { label, unit, scale: "logarithmic", min: Math.min(...values) / 1.3, max: top * 1.3 };
+  const step = niceStep(top / 6);
+  return { label, unit, scale: "linear", min: 0, max: step * Math.ceil((top * 1.03) / step), step };
 }
 
-/** The next 1, 1.5, 2, 2.5, 3, 4, 5, 6 or 8 times a power of ten. */
-function niceAbove(value: number): number {
+/** The next 1, 2, 2.5 or 5 times a power of ten. */
+function niceStep(value: number): number {
   const decade = 10 ** Math.floor(Math.log10(value));
-  const step = [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].find((candidate) => candidate * decade >= value)!;
-  return step * decade;
+  return [1, 2, 2.5, 5, 10].find((candidate) => candidate * decade >= value)! * decade;
 }

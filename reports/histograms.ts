@@ -49,13 +49,18 @@ export interface LatencySummary {
   publishedUpToNines: number;
 }
 
-/** @throws Error if the encoding is damaged, in one sentence */
+/** The run's file was changed or cut by other hands than ours. */
+export class DamagedHistogramError extends Error {
+  override name = "DamagedHistogramError";
+}
+
+/** @throws DamagedHistogramError */
 function decode(encoded: EncodedHistogram): Histogram {
   try {
     // Counts of 8 and 16 bits wrap in silence, and 32 would in a long merge.
     return decodeFromCompressedBase64(encoded.encoded, 64, false);
   } catch (cause) {
-    throw new Error("A stored latency histogram is damaged and cannot be decoded.", { cause });
+    throw new DamagedHistogramError("A latency histogram of the run is damaged and cannot be decoded.", { cause });
   }
 }
 

@@ -13,7 +13,7 @@ export { terminalTable } from "./terminal.js";
 /**
  * Writes `report.html`, `report.md` and `charts/*.png` into `outputDirectory`, which is created if it is missing.
  *
- * @throws Error if a histogram of the run is damaged, or whatever the file system throws
+ * @throws DamagedHistogramError, and whatever the file system throws
  */
 export async function writeReports(run: Run, outputDirectory: string): Promise<void> {
   const model = buildModel(run);

@@ -37,6 +37,7 @@ function scenarioParts(scenario: ScenarioModel): string[] {
     `## ${escapeMarkdown(record.title)}`,
     `*${escapeMarkdown(record.question)}*`,
     escapeMarkdown(scenario.answer.headline),
+    ...(scenario.answer.basis === null ? [] : [escapeMarkdown(scenario.answer.basis)]),
     ...(scenario.classBanner === null ? [] : [`> **Mind the classes:** ${escapeMarkdown(scenario.classBanner)}`]),
     ...(failures.length === 0
       ? []
@@ -61,11 +62,10 @@ function markdownTable(table: Table): string {
   ].join("\n");
 }
 
-/** Names shown as they are: no markup, no HTML, no link, no end of the cell or the line. */
+/** Names (on one line and clean, see `clean.ts`) shown as they are: no markup, no HTML, no link, no end of the cell or the line. */
 export function escapeMarkdown(text: string): string {
   return (
     text
-      .replace(/[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, " ")
       .replace(/[\\`*_{}[\]|#~!]/g, "\\$&")
       .replaceAll("&", "&amp;")
       .replaceAll("<", "&lt;")
@@ -77,7 +77,6 @@ export function escapeMarkdown(text: string): string {
 }
 
 function codeBlock(text: string): string {
-  const plain = text.replace(/[\p{Cc}]/gu, " ");
-  const fence = "`".repeat(Math.max(3, ...[...plain.matchAll(/`+/g)].map(([run]) => run.length + 1)));
-  return `${fence}sh\n${plain}\n${fence}`;
+  const fence = "`".repeat(Math.max(3, ...[...text.matchAll(/`+/g)].map(([run]) => run.length + 1)));
+  return `${fence}sh\n${text}\n${fence}`;
 }

@@ -4,6 +4,7 @@ import type { Run } from "../results/schema.js";
 import { analyse, type RunAnalysis, type ScenarioAnalysis } from "./analysis.js";
 import { type Answer, answer, summary } from "./answers.js";
 import { chartsOf, identities, type ScenarioCharts } from "./charts.js";
+import { cleanRun } from "./clean.js";
 import {
   latencyTable,
   probeTable,
@@ -41,7 +42,8 @@ export interface ReportModel {
   rawTrials: Table;
 }
 
-export function buildModel(run: Run): ReportModel {
+export function buildModel(stored: Run): ReportModel {
+  const run = cleanRun(stored);
   const analysis = analyse(run);
   const known = identities(analysis);
   const taken = new Set<string>();
@@ -50,19 +52,26 @@ export function buildModel(run: Run): ReportModel {
     analysis,
     summary: `${summary(analysis, run.trials.length, run.plannedTrialCount)} ${verificationSentence(run)}`,
     banners: bannersOf(run, analysis),
-    scenarios: analysis.scenarios.map((scenario) => scenarioModel(scenario, slugOf(scenario.record.id, taken), known)),
+    scenarios: analysis.scenarios.map((scenario) =>
+      scenarioModel(scenario, slugOf(scenario.record.id, taken), known, analysis.device),
+    ),
     probe: probeTable(run),
     rawTrials: rawTrialTable(run, analysis),
   };
 }
 
-function scenarioModel(scenario: ScenarioAnalysis, slug: string, known: ReturnType<typeof identities>): ScenarioModel {
+function scenarioModel(
+  scenario: ScenarioAnalysis,
+  slug: string,
+  known: ReturnType<typeof identities>,
+  device: RunAnalysis["device"],
+): ScenarioModel {
   return {
     slug,
     analysis: scenario,
     answer: answer(scenario),
     classBanner: classBanner(scenario),
-    charts: chartsOf(scenario, slug, known),
+    charts: chartsOf(scenario, slug, known, device),
     throughput: throughputTable(scenario, slug),
     latency: latencyTable(scenario, slug),
     work: workTable(scenario, slug),

@@ -16,6 +16,7 @@ import {
 } from "./format.js";
 import { type LatencySummary, PERCENTILES, type PercentileFigure, summariseLatency } from "./histograms.js";
 import {
+  axisName,
   axisValueWords,
   cautionWords,
   classWords,
@@ -23,6 +24,8 @@ import {
   loadWords,
   loadWordsWithRate,
   pointWords,
+  rangeWords,
+  valueWords,
 } from "./words.js";
 
 export interface Cell {
@@ -49,35 +52,32 @@ export function throughputTable(scenario: ScenarioAnalysis, slug: string): Table
   return {
     id: `${slug}-throughput-table`,
     caption:
-      "Throughput, closed loop: median over trials, interval below it. Shares are of medians; raw and the device are given as acknowledged / durable.",
+      "Throughput, closed loop: medians over trials in messages a second, the interval below. Shares are of medians; of raw and of the device acknowledged / durable.",
     columns: [
       ...axisColumns(scenario),
-      text("engine", "Engine"),
+      text("engine", "Engine, class"),
       text("load", "Load"),
-      text("class", "Class"),
-      number("trials", "Trials"),
       number("acknowledged", "Acknowledged"),
       number("durable", "Durable"),
       number("payload", "Durable payload"),
       number("ofRaw", "Of raw"),
       number("ofNull", "Of null"),
       number("ofDevice", "Of device"),
+      number("trials", "Trials"),
       text("notes", "Notes"),
     ],
     rows: groups.map((group) => ({
       isMuted: group.isBaseline,
       cells: [
         ...axisCells(scenario, group),
-        { text: group.engine },
-        { text: loadWords(group.load) },
-        { text: classWords(group.durabilityClasses) },
-        trialsCell(group),
+        ...engineCells(group),
         estimateCell(group.acknowledged, formatRate),
         estimateCell(group.durable, formatRate),
         numberCell(group.durableBytesPerSecond, formatBytesPerSecond),
         pairCell(scenario, group.ofRaw),
         shareCell(scenario, group.ofNull),
         deviceCell(group),
+        trialsCell(group),
         { text: cautionWords(group).join("; ") },
       ],
     })),
@@ -93,15 +93,16 @@ export function latencyTable(scenario: ScenarioAnalysis, slug: string): Table {
       "Response time, all trials merged; below each figure the lowest and highest trial, or after ≈ the 95 % rank interval where only 10 to 99 samples lie beyond. Fewer than 10: not shown.",
     columns: [
       ...axisColumns(scenario),
-      text("engine", "Engine"),
+      text("engine", "Engine, class"),
       text("load", "Load"),
-      text("class", "Class"),
-      number("trials", "Trials"),
-      number("samples", "Samples"),
-      ...PERCENTILES.map((percentile) => number(`p${percentile}`, capitalised(percentileName(percentile)))),
+      ...PERCENTILES.map((percentile) =>
+        number(`p${percentile}`, percentile === 50 ? "Median" : percentileName(percentile)),
+      ),
       number("max", "Maximum"),
       number("service", "Service time p99"),
       number("lag", "Schedule lag p99"),
+      number("samples", "Samples"),
+      number("trials", "Trials"),
     ],
     rows: groups.map((group) => {
       const response = group.responseTime!;
@@ -109,15 +110,13 @@ export function latencyTable(scenario: ScenarioAnalysis, slug: string): Table {
         isMuted: group.isBaseline,
         cells: [
           ...axisCells(scenario, group),
-          { text: group.engine },
-          { text: loadWordsWithRate(group.load) },
-          { text: classWords(group.durabilityClasses) },
-          trialsCell(group),
-          numberCell(response.sampleCount, formatCount),
+          ...engineCells(group),
           ...response.percentiles.map(percentileCell),
           response.overflowCount > 0 ? { text: "above 60 s" } : numberCell(response.maxNs, formatTime),
           p99Cell(group.serviceTime),
           p99Cell(group.scheduleLag),
+          numberCell(response.sampleCount, formatCount),
+          trialsCell(group),
         ],
       };
     }),
@@ -132,7 +131,7 @@ export function workTable(scenario: ScenarioAnalysis, slug: string): Table {
     caption: "What the engines did: medians over trials.",
     columns: [
       ...axisColumns(scenario),
-      text("engine", "Engine"),
+      text("engine", "Engine, class"),
       text("load", "Load"),
       number("batch", "Messages per batch"),
       number("syncs", "Syncs per 1 000 messages"),
@@ -144,8 +143,7 @@ export function workTable(scenario: ScenarioAnalysis, slug: string): Table {
       isMuted: group.isBaseline,
       cells: [
         ...axisCells(scenario, group),
-        { text: group.engine },
-        { text: loadWords(group.load) },
+        ...engineCells(group),
         numberCell(group.batchMessages, threeDigits),
         numberCell(group.syncsPerMessage === null ? null : group.syncsPerMessage * 1000, threeDigits),
         numberCell(group.writtenPerPayloadByte, threeDigits),
@@ -237,9 +235,7 @@ export function rawTrialTable(run: Run, analysis: RunAnalysis): Table {
 function rawTrialCells(trial: Trial, scenario: ScenarioAnalysis | undefined): Cell[] {
   const { measured } = trial;
   const response = measured === null ? null : summariseLatency([measured.responseTime], false);
-  const point = scenario?.axes
-    .map((axis) => `${axis.label} ${axisValueWords(axis, trial.point[axis.path] ?? "")}`)
-    .join(", ");
+  const point = scenario?.axes.map((axis) => valueWords(axis, trial.point[axis.path] ?? "")).join(", ");
   return [
     { text: String(trial.order) },
     { text: trial.scenarioId },
@@ -289,7 +285,7 @@ function number(name: string, label: string) {
 function axisColumns(scenario: ScenarioAnalysis): Table["columns"] {
   return scenario.axes.map((axis, i) => ({
     name: `axis${i}`,
-    label: capitalised(axis.label),
+    label: capitalised(axisName(axis)),
     isNumber: axis.isNumeric,
   }));
 }
@@ -299,6 +295,20 @@ function axisCells(scenario: ScenarioAnalysis, group: Group): Cell[] {
     const value = group.point.values[i]!;
     return { text: axisValueWords(axis, value), ...(typeof value === "number" ? { value } : {}) };
   });
+}
+
+/** The engine with its class, the loop with its load: no figure of the row stands without them. */
+function engineCells(group: Group): Cell[] {
+  const { load } = group;
+  return [
+    { text: group.engine, note: classWords(group.durabilityClasses) },
+    load.model === "closed"
+      ? { text: "closed loop", note: `${groupThousands(load.inFlight)}\u00a0in flight` }
+      : {
+          text: `open loop, ${formatShare(load.capacityFraction)}`,
+          note: `of capacity, ${formatRate(load.ratePerSecond)}, ${load.arrivals === "poisson" ? "Poisson" : "constant"}`,
+        },
+  ];
 }
 
 function trialsCell(group: Group): Cell {
@@ -350,7 +360,7 @@ function percentileCell(figure: PercentileFigure): Cell {
   if (figure.valueNs === null) return NOTHING;
   const text = figure.state === "uncertain" ? `≈\u00a0${formatTime(figure.valueNs)}` : formatTime(figure.valueNs);
   if (figure.lowerNs === null || figure.upperNs === null) return { text, value: figure.valueNs };
-  return { text, value: figure.valueNs, note: `${formatTime(figure.lowerNs)}–${formatTime(figure.upperNs)}` };
+  return { text, value: figure.valueNs, note: rangeWords(figure.lowerNs, figure.upperNs, formatTime) };
 }
 
 function p99Cell(summary: LatencySummary | null): Cell {

@@ -16,6 +16,7 @@ export const CLASS_MEANINGS: Record<DurabilityClass, string> = {
 /** Sizes on an axis are powers of two and read as such: 16 384 is 16 KiB. */
 export function axisValueWords(axis: Axis, value: Scalar): string {
   if (typeof value !== "number") return String(value);
+  if (axis.path.endsWith("Ms")) return `${value}\u00a0ms`;
   if (axis.path.endsWith("Bytes") && value > 0) {
     if (value % 2 ** 20 === 0) return `${value / 2 ** 20}\u00a0MiB`;
     if (value % 2 ** 10 === 0) return `${value / 2 ** 10}\u00a0KiB`;
@@ -24,13 +25,23 @@ export function axisValueWords(axis: Axis, value: Scalar): string {
   return Number.isInteger(value) ? groupThousands(value) : String(value);
 }
 
-/** "partitions 1 000, flush sync"; empty if nothing varies. */
+/** The label without a unit that its values carry themselves: "batch size (bytes)" of 16 KiB is "batch size". */
+export function axisName(axis: Axis): string {
+  return /(Bytes|Ms)$/.test(axis.path) ? axis.label.replace(/\s*\((bytes|ms)\)$/i, "") : axis.label;
+}
+
+/** "partitions = 1 000". */
+export function valueWords(axis: Axis, value: Scalar): string {
+  return `${axisName(axis)}\u00a0=\u00a0${axisValueWords(axis, value)}`;
+}
+
+/** "partitions = 1 000, flush = sync"; empty if nothing varies. */
 export function pointWords(axes: readonly Axis[], point: Point): string {
-  return axes.map((axis, i) => `${axis.label} ${axisValueWords(axis, point.values[i]!)}`).join(", ");
+  return facetWords(axes.map((axis, i) => ({ axis, value: point.values[i]! })));
 }
 
 export function facetWords(values: readonly { axis: Axis; value: Scalar }[]): string {
-  return values.map(({ axis, value }) => `${axis.label} ${axisValueWords(axis, value)}`).join(", ");
+  return values.map(({ axis, value }) => valueWords(axis, value)).join(", ");
 }
 
 /** "closed loop, 1 024 in flight" or "open loop, 70 % of capacity, Poisson". */
@@ -56,8 +67,14 @@ export function classWords(classes: readonly DurabilityClass[]): string {
 
 /** "1.30–1.55"; null if there are too few values for an interval. */
 export function intervalWords(estimate: Estimate, format: (value: number) => string): string | null {
-  if (!hasInterval(estimate)) return null;
-  return `${format(estimate.lower)}–${format(estimate.upper)}`;
+  return hasInterval(estimate) ? rangeWords(estimate.lower, estimate.upper, format) : null;
+}
+
+/** "858–985 k/s", "992 µs–1.12 ms": the unit once where both ends share it. */
+export function rangeWords(lower: number, upper: number, format: (value: number) => string): string {
+  const [from, to] = [format(lower), format(upper)];
+  const unit = /\u00a0\D+$/.exec(to)?.[0];
+  return `${unit !== undefined && from.endsWith(unit) ? from.slice(0, -unit.length) : from}–${to}`;
 }
 
 export function hasInterval(estimate: Estimate): boolean {

@@ -47,14 +47,16 @@ code { font: 0.9em/1.4 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monosp
   border-left: 4px solid var(--caution);
   background: var(--caution-background);
 }
+.banner :last-child { margin-bottom: 0; }
 .banner strong { color: var(--caution); }
 .answers { list-style: none; padding: 0; max-width: none; display: grid; gap: 0.75rem; }
 .answers li { padding: 0.8rem 1rem; background: var(--raised); border-radius: 6px; }
 .answers p { max-width: 62rem; margin: 0.2rem 0 0; }
+.basis { color: var(--muted); font-size: 0.88rem; max-width: 62rem; }
 .answers a { font-weight: 600; }
 section { border-top: 1px solid var(--line); margin-top: 2.5rem; padding-top: 1.75rem; }
 .question { font-size: 1.12rem; color: var(--muted); margin-bottom: 0.5rem; }
-.answer { font-size: 1.12rem; max-width: 62rem; }
+.answer { font-size: 1.12rem; max-width: 62rem; margin-bottom: 0.3rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 33rem), 1fr)); gap: 1.5rem 2rem; margin: 1.25rem 0; }
 figure { margin: 0; min-width: 0; }
 figcaption { margin-bottom: 0.4rem; line-height: 1.35; }
@@ -68,7 +70,8 @@ dl.plain dd p, dl.plain dd ul { margin: 0; max-width: none; }
 dl.plain dd ul { padding-left: 1.1rem; }
 .scroll { overflow-x: auto; margin: 0 0 1.25rem; }
 table { border-collapse: collapse; font-size: 0.88rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding-bottom: 0.4rem; max-width: 62rem; }
+caption { text-align: left; padding-bottom: 0.4rem; }
+caption span { display: block; position: sticky; left: 0; max-width: min(62rem, calc(100vw - 2rem)); }
 th, td { padding: 0.35rem 0.7rem 0.35rem 0; vertical-align: top; text-align: left; overflow-wrap: normal; }
 thead th { border-bottom: 2px solid var(--line); vertical-align: bottom; font-weight: 600; }
 tbody td { border-bottom: 1px solid var(--line); }
@@ -76,11 +79,11 @@ th.number, td.number { text-align: right; padding-left: 0.4rem; }
 td.number, td.number .note { white-space: nowrap; }
 td .note { display: block; font-size: 0.85em; }
 tr.muted td { color: var(--muted); }
-td.name { max-width: 16rem; overflow-wrap: anywhere; }
-td.words { min-width: 10rem; max-width: 22rem; overflow-wrap: anywhere; }
+td.name { white-space: nowrap; }
+td.words { min-width: 11rem; max-width: 24rem; overflow-wrap: anywhere; }
 details { margin: 0.9rem 0; }
 summary { cursor: pointer; color: var(--link); padding: 0.2rem 0; }
-.failures li { margin-bottom: 0.4rem; }
+.failures { margin-top: 0.2rem; }
 @media (max-width: 40rem) {
   main { padding: 1.25rem 0.9rem 3rem; }
   h1 { font-size: 1.55rem; }

@@ -25,7 +25,8 @@ export const TEMPLATE = `<!doctype html>
 <ol class="answers">
 <% for (const scenario of it.model.scenarios) { %>
 <li><a href="#<%= scenario.slug %>"><%= scenario.analysis.record.title %></a>
-<p><%= scenario.answer.headline %></p></li>
+<p><%= scenario.answer.headline %></p>
+<% if (scenario.answer.basis !== null) { %><p class="basis"><%= scenario.answer.basis %></p><% } %></li>
 <% } %>
 </ol>
 <p class="muted">Figures hold for the machine and the disk below. Acknowledgements mean: <%= it.classMeanings %>. <a href="#method">How they were made</a>, <a href="#environment">where</a>, <a href="#raw-trials">every trial</a>.</p>
@@ -36,6 +37,7 @@ export const TEMPLATE = `<!doctype html>
 <h2><%= record.title %></h2>
 <p class="question"><%= record.question %></p>
 <p class="answer"><%= scenario.answer.headline %></p>
+<% if (scenario.answer.basis !== null) { %><p class="basis"><%= scenario.answer.basis %></p><% } %>
 <% if (scenario.classBanner !== null) { %>
 <p class="banner" role="note"><strong>Mind the classes:</strong> <%= scenario.classBanner %></p>
 <% } %>
@@ -116,7 +118,7 @@ export const CHARTS_TEMPLATE = `<div class="charts">
 </div>`;
 
 export const TABLE_TEMPLATE = `<div class="scroll" tabindex="0" role="region" aria-label="<%= it.table.caption %>"><table id="<%= it.table.id %>">
-<caption><%= it.table.caption %></caption>
+<caption><span><%= it.table.caption %></span></caption>
 <thead><tr><% for (const column of it.table.columns) { %><th scope="col"<% if (column.isNumber) { %> class="number"<% } %>><%= column.label %></th><% } %></tr></thead>
 <tbody>
 <% for (const row of it.table.rows) { %>
