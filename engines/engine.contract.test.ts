@@ -11,7 +11,7 @@ const TRAITS: Readonly<Record<string, ConformanceTraits>> = {
   commitlog: {
     smallFiles: { segmentSizeBytes: 8_192, consumequeueFileSizeBytes: 400 },
     rollsFiles: true,
-    refusesWhenFull: false,
+    refusesWhenFull: true,
     hasChecksums: true,
   },
   raw: {

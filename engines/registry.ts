@@ -12,6 +12,7 @@ export { DiskStorage } from "./storage/disk-storage.js";
 /** Loaded when asked for, so that a trial loads one engine only. */
 const ENGINES: Readonly<Record<string, () => Promise<EngineDefinition>>> = {
   "partitioned-log": async () => (await import("./partitioned-log/index.js")).partitionedLog,
+  commitlog: async () => (await import("./commitlog/index.js")).commitlog,
   null: async () => (await import("./baseline/null.js")).nullEngine,
   raw: async () => (await import("./baseline/raw.js")).rawEngine,
 };
