@@ -72,8 +72,8 @@ const counterSchema = z.strictObject({
   reference: z.array(z.number()),
   candidate: z.array(z.number()),
   messageCount: z.int().positive(),
-  /** `not-repeatable`: the reference itself does not repeat, so nothing is said. */
-  verdict: z.enum(["equal", "regression", "improvement", "inconclusive", "not-repeatable"]),
+  /** `not-repeatable`: repetitions of one side differ among themselves, so nothing is said. */
+  verdict: z.enum(["equal", "regression", "improvement", "not-repeatable"]),
   reason: z.string(),
 });
 

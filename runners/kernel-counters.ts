@@ -21,12 +21,16 @@ export function parseMemory(text: string): { dirtyBytes: number; writebackBytes:
   return { dirtyBytes: memoryField(text, "Dirty"), writebackBytes: memoryField(text, "Writeback") };
 }
 
-/** Of /proc/stat: all time of all processors so far, and the part that the hypervisor gave to others. */
-export function parseCpuStat(text: string): { totalTicks: number; stealTicks: number } {
+/** Of /proc/stat: all time of all processors so far, the part in which they idled, and what the hypervisor gave to others. */
+export function parseCpuStat(text: string): { totalTicks: number; idleTicks: number; stealTicks: number } {
   const fields = text.slice(0, text.indexOf("\n")).trim().split(/\s+/).slice(1).map(Number);
   // user nice system idle iowait irq softirq steal; guest time, after these, is in user already.
   const counted = fields.slice(0, 8);
-  return { totalTicks: counted.reduce((sum, ticks) => sum + ticks, 0), stealTicks: counted[7] ?? 0 };
+  return {
+    totalTicks: counted.reduce((sum, ticks) => sum + ticks, 0),
+    idleTicks: (counted[3] ?? 0) + (counted[4] ?? 0),
+    stealTicks: counted[7] ?? 0,
+  };
 }
 
 /** Of /sys/dev/block/M:m/stat: bytes written, and milliseconds in which the device was busy. */

@@ -1,0 +1,84 @@
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { execa } from "execa";
+import { UsageError } from "../catalogue.js";
+import type { Arm } from "./blocks.js";
+
+/** The project's directory: `dist/runners/gate/` lies three below it. */
+const PROJECT = fileURLToPath(new URL("../../../", import.meta.url));
+
+/** Directories that hold a compiled project each: `dist/`, `package.json` and its packages. */
+export interface Builds extends Readonly<Record<Arm, string>> {
+  /** Forgets the worktree; the directory itself is the caller's to remove. */
+  release(): Promise<void>;
+}
+
+/** The working tree on every side: what differs are engines or settings. */
+export const SAME_BUILD: Builds = { candidate: PROJECT, reference: PROJECT, guard: PROJECT, release: async () => {} };
+
+/**
+ * Lays out three builds side by side in `directory`: the candidate is the working tree as compiled now, the reference is
+ * `commit` built in a worktree of its own, the guard is a second copy of the reference. All are copies, so that none is
+ * nearer or newer, and none is compiled again while the gate runs.
+ * @throws UsageError when `commit` does not build
+ */
+export async function layOutBuilds(directory: string, commit: string, signal: AbortSignal): Promise<Builds> {
+  const worktree = join(directory, "worktree");
+  const release = async () => {
+    if (existsSync(worktree)) await execa("git", ["worktree", "remove", "--force", worktree], { cwd: PROJECT });
+  };
+  const copy = (from: string, arm: Arm): string => {
+    const to = join(directory, arm);
+    mkdirSync(to);
+    for (const name of ["dist", "package.json"]) cpSync(join(from, name), join(to, name), { recursive: true });
+    symlinkSync(join(from, "node_modules"), join(to, "node_modules"));
+    return to;
+  };
+  const candidate = copy(PROJECT, "candidate");
+  try {
+    await build(worktree, commit, signal);
+    return { candidate, reference: copy(worktree, "reference"), guard: copy(worktree, "guard"), release };
+  } catch (error) {
+    await release();
+    throw error;
+  }
+}
+
+async function build(worktree: string, commit: string, signal: AbortSignal): Promise<void> {
+  const run = (file: string, command: string[], cwd: string) =>
+    execa(file, command, { cwd, cancelSignal: signal, all: true });
+  try {
+    await run("git", ["worktree", "add", "--detach", "--force", worktree, commit], PROJECT);
+    const packages = join(PROJECT, "node_modules");
+    if (lockOf(worktree) === lockOf(PROJECT)) symlinkSync(packages, join(worktree, "node_modules"));
+    else await run("npm", ["ci", "--ignore-scripts"], worktree);
+    await run("npm", ["run", "build"], worktree);
+  } catch (cause) {
+    if (signal.aborted) throw cause;
+    const lastLine = (cause as { all?: string }).all?.trim().split("\n").at(-1) ?? String(cause);
+    throw new UsageError(`${commit} does not build (${lastLine}); compare with a commit that does.`, { cause });
+  }
+}
+
+function lockOf(directory: string): string | null {
+  const path = join(directory, "package-lock.json");
+  return existsSync(path) ? readFileSync(path, "utf8") : null;
+}
+
+/** The commit that `ref` names. @throws UsageError */
+export async function resolveCommit(ref: string): Promise<string> {
+  const command = ["rev-parse", "--verify", "--quiet", "--end-of-options", `${ref}^{commit}`];
+  const found = await execa("git", command, { cwd: PROJECT, reject: false });
+  if (!found.failed) return found.stdout.trim();
+  throw new UsageError(
+    `${JSON.stringify(ref)} names no commit of this repository; fetch it first (a shallow clone has the last commit only).`,
+  );
+}
+
+/** Modules of the scenarios' folder by name, `many-topics` and so on: a build that has fewer measures less. */
+export function scenariosOf(build: string): string[] {
+  return readdirSync(join(build, "dist/scenarios"))
+    .filter((name) => name.endsWith(".js") && !name.endsWith(".test.js"))
+    .map((name) => name.slice(0, -".js".length));
+}

@@ -1,0 +1,82 @@
+import type { GateCounter } from "../../results/gate.js";
+import { compareCounter } from "./decide.js";
+import { type Bench, count, type Subject } from "./measure.js";
+import type { CountedWorkload } from "./workloads.js";
+
+const TITLES: Readonly<Record<string, string>> = {
+  batches: "batches",
+  logBytes: "log bytes",
+  indexEntries: "index entries",
+  indexBytes: "index bytes",
+  filesRolled: "files rolled",
+  writeCalls: "write calls",
+  writtenBytes: "bytes written",
+  readCalls: "read calls",
+  readBytes: "bytes read",
+  syncCalls: "sync calls",
+  filesOpened: "files opened",
+  filesCreated: "files created",
+  filesDeleted: "files deleted",
+  copyCalls: "copies in JavaScript",
+  copiedBytes: "bytes copied in JavaScript",
+  kernelCalls: "kernel calls",
+  allocatedBytes: "bytes allocated",
+};
+
+/**
+ * For each message, how much of a difference is none. The engine's own counters are exact; the tallies are of the whole
+ * process, whose start-up copies and allocates a little that varies: a copy for each batch shows, one for each file not.
+ */
+const RESOLUTIONS: Readonly<Record<string, number>> = {
+  copyCalls: 0.005,
+  copiedBytes: 0.5,
+  kernelCalls: 0.001,
+  allocatedBytes: 24,
+};
+
+/**
+ * Runs a counted workload twice on each side and compares; where anything differs, twice more, so that a chance
+ * difference shows as one. @throws TrialFailedError
+ */
+export async function compareCounters(
+  bench: Bench,
+  subject: Subject,
+  workload: CountedWorkload,
+  seed: number,
+): Promise<GateCounter[]> {
+  const reference: Record<string, number>[] = [];
+  const candidate: Record<string, number>[] = [];
+  const repeat = async () => {
+    for (const arm of ["reference", "candidate", "candidate", "reference"] as const) {
+      const totals = await count(bench, workload, { subject, arm, seed });
+      (arm === "reference" ? reference : candidate).push(totals);
+    }
+    return compareTotals(`${subject.name}/${workload.id}`, messageCountOf(workload), reference, candidate);
+  };
+  const compared = await repeat();
+  return compared.every(({ verdict }) => verdict === "equal") ? compared : repeat();
+}
+
+function messageCountOf({ warmupMessages, measuredMessages }: CountedWorkload): number {
+  return warmupMessages + measuredMessages;
+}
+
+/** Compares the counters that every repetition has. Pure. */
+export function compareTotals(
+  cell: string,
+  messageCount: number,
+  reference: readonly Record<string, number>[],
+  candidate: readonly Record<string, number>[],
+): GateCounter[] {
+  const names = Object.keys(TITLES).filter((name) => [...reference, ...candidate].every((totals) => name in totals));
+  return names.map((name) =>
+    compareCounter({
+      id: `${cell}/${name}`,
+      title: TITLES[name]!,
+      messageCount,
+      reference: reference.map((totals) => totals[name]!),
+      candidate: candidate.map((totals) => totals[name]!),
+      resolution: (RESOLUTIONS[name] ?? 0) * messageCount,
+    }),
+  );
+}

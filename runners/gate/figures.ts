@@ -1,0 +1,102 @@
+import { decodeFromCompressedBase64 } from "hdr-histogram-js";
+import type { EncodedHistogram, Measured } from "../../results/schema.js";
+import type { FigureDefinition } from "./decide.js";
+import type { TimedWorkload } from "./workloads.js";
+
+/** What a response time counts as when the engine could not keep up with the rate: the end of the recorded range. */
+const RATE_NOT_MET_NS = 60e9;
+
+type FigureKind = Omit<FigureDefinition, "id">;
+
+/**
+ * What is read off the trials of each kind of workload. Few figures are gated, because each one more costs power: Holm's
+ * correction is over all of them. The rest is watched.
+ */
+export const FIGURES: Readonly<Record<TimedWorkload["kind"], Readonly<Record<string, FigureKind>>>> = {
+  closed: {
+    durableThroughput: {
+      title: "durable throughput",
+      unit: "messages/s",
+      better: "higher",
+      margin: 0.05,
+      equivalenceMargin: 0.15,
+      gated: true,
+    },
+    cpuPerMessage: {
+      title: "CPU per message",
+      unit: "ns",
+      better: "lower",
+      margin: 0.03,
+      equivalenceMargin: 0.1,
+      gated: true,
+    },
+    acknowledgedThroughput: {
+      title: "acknowledged throughput",
+      unit: "messages/s",
+      better: "higher",
+      margin: 0.05,
+      equivalenceMargin: 0.15,
+      gated: false,
+    },
+    residentBytes: {
+      title: "resident memory at most",
+      unit: "bytes",
+      better: "lower",
+      margin: 0.05,
+      equivalenceMargin: 0.15,
+      gated: false,
+    },
+  },
+  open: {
+    responseP99: {
+      title: "response time p99 at 70 % load",
+      unit: "ns",
+      better: "lower",
+      margin: 0.1,
+      equivalenceMargin: 0.5,
+      gated: true,
+    },
+    responseP50: {
+      title: "response time p50 at 70 % load",
+      unit: "ns",
+      better: "lower",
+      margin: 0.1,
+      equivalenceMargin: 0.5,
+      gated: false,
+    },
+  },
+  recovery: {
+    recoveryTime: {
+      title: "recovery time",
+      unit: "ns",
+      better: "lower",
+      margin: 0.05,
+      equivalenceMargin: 0.2,
+      gated: true,
+    },
+  },
+};
+
+/** The figures of one closed or open trial, by name. */
+export function readFigures(kind: "closed" | "open", measured: Measured): Record<string, number> {
+  const cpuPerMessage = (measured.cpuUserNs + measured.cpuSystemNs) / measured.acknowledgedCount;
+  return kind === "closed"
+    ? {
+        durableThroughput: measured.durable.messagesPerSecond,
+        acknowledgedThroughput: measured.acknowledged.messagesPerSecond,
+        cpuPerMessage,
+        residentBytes: measured.maxResidentBytes,
+      }
+    : {
+        responseP99: percentile(measured.responseTime, 99),
+        responseP50: percentile(measured.responseTime, 50),
+      };
+}
+
+/** An open trial whose rate was not met has no response times; for the ranks it is slower than any that has. */
+export const FIGURES_OF_UNMET_RATE = { responseP99: RATE_NOT_MET_NS, responseP50: RATE_NOT_MET_NS };
+
+function percentile({ encoded, overflowCount }: EncodedHistogram, percent: number): number {
+  if (overflowCount > 0) return RATE_NOT_MET_NS;
+  return decodeFromCompressedBase64(encoded, 64, false).getValueAtPercentile(percent);
+}

@@ -1,0 +1,195 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { Configuration } from "../../results/schema.js";
+import { ChildFailedError, type ChildOptions, runChild } from "../child-process.js";
+import type { DataDirectory } from "../data-directory.js";
+import { settle } from "../settle.js";
+import { type TrialInput, type TrialOutcome, trialOutcomeSchema } from "../trial-protocol.js";
+import type { Arm } from "./blocks.js";
+import { FIGURES_OF_UNMET_RATE, readFigures } from "./figures.js";
+import { type RecoveryInput, recoveryOutcomeSchema } from "./recovery-protocol.js";
+import { type CountedWorkload, MESSAGES, type TimedWorkload, TOPOLOGY, type Workload } from "./workloads.js";
+
+/** An engine under the gate: on each arm it is what `loadEngine` takes there. */
+export interface Subject {
+  readonly name: string;
+  readonly sources: Readonly<Record<Arm, string>>;
+}
+
+/** What all trials of a gate share. */
+export interface Bench {
+  readonly builds: Readonly<Record<Arm, string>>;
+  /** Over the workload's own settings. */
+  readonly settings: Readonly<Record<Arm, Readonly<Record<string, unknown>>>>;
+  /** On the disk measured; emptied after every trial. */
+  readonly dataDirectory: DataDirectory;
+  /** For small files between processes. */
+  readonly scratchDirectory: string;
+  readonly signal: AbortSignal;
+}
+
+/** An engine fell over, or its data were wrong: there is nothing to compare. */
+export class TrialFailedError extends Error {
+  override name = "TrialFailedError";
+}
+
+export interface Trial {
+  readonly subject: Subject;
+  readonly arm: Arm;
+  /** Of payloads and arrivals: equal for all arms of a block. */
+  readonly seed: number;
+}
+
+const SETTLE_MS = 2_000;
+const TIME_LIMIT_MS = 60_000;
+/** Longer than any trial: the message counts end it. */
+const FOREVER_NS = 1e15;
+const CAPACITY_MESSAGES = 200_000;
+const YOUNG_GENERATION_MB = 256;
+const RECOVERY_MODULE = new URL("./recovery.js", import.meta.url);
+const TALLY_MODULE = new URL("./tally.js", import.meta.url);
+const TALLY_FILE = "tally.json";
+
+/**
+ * Runs one timed trial in fresh processes and a fresh directory.
+ * @param ratePerSecond of an open workload
+ * @returns its figures by name
+ * @throws TrialFailedError
+ */
+export async function measure(
+  bench: Bench,
+  workload: TimedWorkload,
+  trial: Trial,
+  ratePerSecond: number,
+): Promise<Record<string, number>> {
+  await settle(SETTLE_MS, bench.signal);
+  if (workload.kind === "recovery") return { recoveryTime: await recover(bench, workload, trial) };
+  const load: Configuration["load"] =
+    workload.kind === "closed"
+      ? { model: "closed", inFlight: workload.inFlight }
+      : {
+          model: "open",
+          ratePerSecond,
+          capacityFraction: workload.capacityFraction,
+          arrivals: "poisson",
+          inFlight: 65_536,
+        };
+  const outcome = await runTrial(bench, workload, trial, load, {});
+  if (outcome.status === "ok") return readFigures(workload.kind, outcome.measured);
+  if (outcome.kind === "rate") return FIGURES_OF_UNMET_RATE;
+  throw failed(bench, trial, workload, outcome.failures.join(" "));
+}
+
+/**
+ * Runs one counted trial.
+ * @returns totals by name; what could not be counted is missing
+ * @throws TrialFailedError
+ */
+export async function count(bench: Bench, workload: CountedWorkload, trial: Trial): Promise<Record<string, number>> {
+  const tallyFile = join(bench.scratchDirectory, TALLY_FILE);
+  const outcome = await runTrial(
+    bench,
+    workload,
+    trial,
+    { model: "closed", inFlight: workload.inFlight },
+    {
+      nodeOptions: [
+        `--min-semi-space-size=${YOUNG_GENERATION_MB}`,
+        `--max-semi-space-size=${YOUNG_GENERATION_MB}`,
+        `--import=${TALLY_MODULE.href}`,
+      ],
+      environment: { LOGDUEL_TALLY: tallyFile },
+    },
+  );
+  if (outcome.status === "failed") throw failed(bench, trial, workload, outcome.failures.join(" "));
+  const { collections, allocatedBytes, ...tally } = JSON.parse(readFileSync(tallyFile, "utf8"));
+  const { appendedMessages: _a, acknowledgedMessages: _b, ...counters } = outcome.measured.counters;
+  return { ...counters, ...tally, ...(collections === 0 ? { allocatedBytes } : {}) };
+}
+
+/** Acknowledged throughput of the closed workload: what the rates of open loads are shares of. @throws TrialFailedError */
+export async function capacity(bench: Bench, workload: TimedWorkload, trial: Trial): Promise<number> {
+  const closed = { ...workload, kind: "closed", measuredMessages: CAPACITY_MESSAGES } as const;
+  const figures = await measure(bench, closed, trial, 0);
+  return figures.acknowledgedThroughput!;
+}
+
+async function runTrial(
+  bench: Bench,
+  workload: Workload,
+  { subject, arm, seed }: Trial,
+  load: Configuration["load"],
+  options: Partial<ChildOptions>,
+): Promise<TrialOutcome> {
+  const module = pathToFileURL(join(bench.builds[arm], "dist/runners/trial.js"));
+  const isOpen = workload.kind === "open";
+  const input: TrialInput = {
+    engine: subject.sources[arm],
+    directory: bench.dataDirectory.makeTrialDirectory(),
+    configuration: {
+      topology: TOPOLOGY,
+      messages: MESSAGES,
+      load,
+      settings: { ...workload.settings, ...bench.settings[arm] } as Configuration["settings"],
+    },
+    seed,
+    limits: {
+      warmup: {
+        minimumNs: FOREVER_NS,
+        maximumNs: isOpen ? (workload.measureMs * 1e6) / 2 : FOREVER_NS,
+        maximumMessages: workload.warmupMessages,
+        binNs: 20e6,
+        windowBins: 4,
+      },
+      measure: {
+        durationNs: isOpen ? workload.measureMs * 1e6 : FOREVER_NS,
+        maximumMessages: workload.measuredMessages,
+      },
+    },
+    sampleIntervalMs: 1_000,
+    deviceStatPath: null,
+  };
+  const limits = { timeLimitMs: TIME_LIMIT_MS, signal: bench.signal };
+  try {
+    return await runChild(module, input, trialOutcomeSchema, { ...limits, ...options });
+  } catch (error) {
+    if (!(error instanceof ChildFailedError)) throw error;
+    return { status: "failed", kind: "engine", failures: [error.message], verification: null, warnings: [] };
+  } finally {
+    bench.dataDirectory.clear();
+  }
+}
+
+/** A process fills a directory and is killed; another opens it. @returns how long that took, in nanoseconds */
+async function recover(bench: Bench, workload: TimedWorkload, trial: Trial): Promise<number> {
+  const { subject, arm } = trial;
+  const input: Omit<RecoveryInput, "task"> = {
+    build: bench.builds[arm],
+    engine: subject.sources[arm],
+    directory: bench.dataDirectory.makeTrialDirectory(),
+    settings: { ...workload.settings, ...bench.settings[arm] },
+    partitionCount: TOPOLOGY.partitionsPerTopic,
+    messageCount: workload.measuredMessages,
+    messageSizeBytes: MESSAGES.sizeBytes,
+  };
+  const limits = { timeLimitMs: TIME_LIMIT_MS, signal: bench.signal };
+  try {
+    const written = await runChild(RECOVERY_MODULE, { task: "write", ...input }, recoveryOutcomeSchema, limits);
+    const opened = await runChild(RECOVERY_MODULE, { task: "open", ...input }, recoveryOutcomeSchema, limits);
+    if (opened.messageCount >= written.messageCount) return opened.durationNs;
+    const found = `${written.messageCount} messages were acknowledged, ${opened.messageCount} were there after recovery.`;
+    throw failed(bench, trial, workload, found);
+  } catch (error) {
+    if (error instanceof ChildFailedError) throw failed(bench, trial, workload, error.message);
+    throw error;
+  } finally {
+    bench.dataDirectory.clear();
+  }
+}
+
+function failed(bench: Bench, { subject, arm }: Trial, workload: Workload, what: string): Error {
+  if (bench.signal.aborted) return bench.signal.reason;
+  const side = arm === "candidate" ? "candidate" : "reference";
+  return new TrialFailedError(`${subject.name}/${workload.id}, ${side}: ${what}`);
+}

@@ -1,0 +1,46 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { openCounterFile, parseBlockStat, parseCpuStat } from "../kernel-counters.js";
+
+/** What others do with the machine while nothing of the gate runs. */
+export interface Moment {
+  /** Share of all processors that is busy, or that the hypervisor withholds. */
+  readonly busyFraction: number;
+  readonly writtenBytesPerSecond: number;
+}
+
+const LISTEN_MS = 150;
+const BUSY_LIMIT = 0.4;
+const WRITING_LIMIT = 20e6;
+
+/** Listens for a moment; null where the platform does not tell. */
+export async function listen(deviceStatPath: string | null): Promise<Moment | null> {
+  const processors = openCounterFile("/proc/stat");
+  if (processors === null) return null;
+  const device = deviceStatPath === null ? null : openCounterFile(deviceStatPath);
+  const read = () => ({
+    cpu: parseCpuStat(processors()),
+    writtenBytes: device === null ? 0 : parseBlockStat(device()).writtenBytes,
+  });
+  const before = read();
+  await sleep(LISTEN_MS);
+  const after = read();
+  const ticks = Math.max(1, after.cpu.totalTicks - before.cpu.totalTicks);
+  return {
+    busyFraction: Math.max(0, 1 - (after.cpu.idleTicks - before.cpu.idleTicks) / ticks),
+    writtenBytesPerSecond: ((after.writtenBytes - before.writtenBytes) * 1000) / LISTEN_MS,
+  };
+}
+
+/** Why these moments make the machine unfit to time anything on: one sentence each. Pure. */
+export function disturbances(moments: readonly Moment[]): string[] {
+  const most = (isDisturbed: (moment: Moment) => boolean) =>
+    moments.length > 0 && moments.filter(isDisturbed).length > moments.length / 2;
+  return [
+    ...(most(({ busyFraction }) => busyFraction > BUSY_LIMIT)
+      ? ["The machine is busy with something else: its processors are in use while nothing of the gate runs."]
+      : []),
+    ...(most(({ writtenBytesPerSecond }) => writtenBytesPerSecond > WRITING_LIMIT)
+      ? ["Something else writes to the device while nothing of the gate runs."]
+      : []),
+  ];
+}

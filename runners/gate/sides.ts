@@ -1,0 +1,91 @@
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { engineNames, loadEngine } from "../../engines/registry.js";
+import type { GateSide } from "../../results/gate.js";
+import { UsageError } from "../catalogue.js";
+import { describeCode } from "../environment.js";
+import { resolveCommit, scenariosOf } from "./builds.js";
+import type { Subject } from "./measure.js";
+
+/** What the command line says of one side. */
+export interface SideOptions {
+  /** A commit of this repository; null: the working tree. */
+  readonly ref: string | null;
+  /** Name or module path; null: all engines that are no baseline. */
+  readonly engine: string | null;
+  readonly settings: Readonly<Record<string, unknown>>;
+}
+
+/** They are the harness's own limits, not engines to gate. */
+const BASELINES = ["null", "raw"];
+
+/** @throws UsageError */
+export async function describeSide({ ref, engine, settings }: SideOptions): Promise<GateSide> {
+  const code = await describeCode();
+  const commit = ref === null ? code.commit : await resolveCommit(ref);
+  const build = ref === null ? "working tree" : `${ref} (${commit!.slice(0, 7)})`;
+  const words = [build, ...(engine === null ? [] : [engine]), ...Object.entries(settings).map(setting)];
+  return { label: words.join(", "), commit, engine, settings: settings as GateSide["settings"] };
+}
+
+function setting([name, value]: [string, unknown]): string {
+  return `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`;
+}
+
+/**
+ * The engines to compare: the one that each side names, or those of the project.
+ * @param reference directory of the reference's build
+ * @throws UsageError, EngineLoadError
+ */
+export async function chooseSubjects(
+  sides: { reference: SideOptions; candidate: SideOptions },
+  reference: string,
+): Promise<Subject[]> {
+  const named = sides.candidate.engine;
+  if (named !== null) {
+    const [candidate, other] = [sourceOf(named), sourceOf(sides.reference.engine ?? named)];
+    const definition = await loadEngine(candidate);
+    await loadEngine(other);
+    return [{ name: definition.name, sources: { reference: other, guard: other, candidate } }];
+  }
+  const before = await engineNamesOf(reference);
+  return engineNames()
+    .filter((name) => before.includes(name) && !BASELINES.includes(name))
+    .map((name) => ({ name, sources: { reference: name, guard: name, candidate: name } }));
+}
+
+/** Refuses settings that an engine does not know. @throws UsageError */
+export async function checkSettings(
+  sources: readonly string[],
+  settings: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  for (const source of sources) {
+    const { name, settingsSchema } = await loadEngine(source);
+    const checked = settingsSchema.safeParse(settings);
+    if (checked.success) continue;
+    const { path, message } = checked.error.issues[0]!;
+    throw new UsageError(`The engine ${name} does not take these settings (${[...path, message].join(": ")}).`);
+  }
+}
+
+/** What the reference's build has and the candidate's lacks: one sentence each. */
+export async function whatIsMissing(builds: { reference: string; candidate: string }): Promise<string[]> {
+  const missing = (kind: string, before: readonly string[], now: readonly string[]) =>
+    before
+      .filter((name) => !now.includes(name))
+      .map((name) => `The ${kind} ${name} was there before and is missing now.`);
+  return [
+    ...missing("scenario", scenariosOf(builds.reference), scenariosOf(builds.candidate)),
+    ...missing("engine", await engineNamesOf(builds.reference), engineNames()),
+  ];
+}
+
+async function engineNamesOf(build: string): Promise<readonly string[]> {
+  const registry = await import(pathToFileURL(join(build, "dist/engines/registry.js")).href);
+  return registry.engineNames();
+}
+
+/** A module's path from the working directory; a name as it is. */
+function sourceOf(engine: string): string {
+  return /^\.{0,2}\//.test(engine) || engine.endsWith(".js") ? resolve(engine) : engine;
+}

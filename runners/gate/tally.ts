@@ -1,0 +1,111 @@
+/**
+ * Loaded before a counted trial (`node --import`): tallies what the process copies, which kernel calls it makes and what
+ * it allocates, and writes the totals to the file named by LOGDUEL_TALLY when it exits. Nothing here is timed: the clock
+ * goes on by a microsecond each time it is read, so that nothing counted depends on how fast the machine is.
+ *
+ * A copy is a call of what JavaScript copies bytes with (`set`, `slice`, `copyWithin` and `fill` of typed arrays,
+ * `Buffer.from`, `Buffer.concat`, `Buffer.copy`); a kernel call is one into a WebAssembly module over the engines' shared
+ * heap, whose job is to move bytes. A byte-by-byte loop is neither, and shows in the CPU time instead.
+ */
+import { writeFileSync } from "node:fs";
+import { PerformanceObserver } from "node:perf_hooks";
+import { isMainThread } from "node:worker_threads";
+
+const TICK_NS = 1_000n;
+const tally = { copyCalls: 0, copiedBytes: 0, kernelCalls: 0, allocatedBytes: 0, collections: 0 };
+
+if (isMainThread) {
+  fixClock();
+  watchCopies();
+  watchKernels();
+  watchMemory();
+}
+
+function fixClock(): void {
+  let nowNs = 1_700_000_000_000_000_000n;
+  const tick = () => {
+    nowNs += TICK_NS;
+    return nowNs;
+  };
+  process.hrtime.bigint = tick;
+  Date.now = () => Number(tick() / 1_000_000n);
+  performance.now = () => Number(tick() % 1_000_000_000_000_000n) / 1e6;
+}
+
+type Callable = (this: unknown, ...parameters: unknown[]) => unknown;
+type SizeOf = (result: unknown, parameters: readonly unknown[]) => number;
+
+function watchCopies(): void {
+  const ofResult: SizeOf = (result) => byteLength(result);
+  const ofFirst: SizeOf = (_, parameters) => byteLength(parameters[0]);
+  const typedArray = Object.getPrototypeOf(Uint8Array.prototype) as object;
+  watch(typedArray, "set", ofFirst);
+  watch(typedArray, "slice", ofResult);
+  watch(typedArray, "copyWithin", () => 0);
+  watch(typedArray, "fill", () => 0);
+  watch(Buffer, "from", ofResult);
+  watch(Buffer, "concat", ofResult);
+  watch(Buffer.prototype, "copy", (result) => Number(result));
+}
+
+function watch(holder: object, name: string, sizeOf: SizeOf): void {
+  const original = Reflect.get(holder, name) as Callable;
+  const watched: Callable = function (...parameters) {
+    const result = original.apply(this, parameters);
+    tally.copyCalls++;
+    tally.copiedBytes += sizeOf(result, parameters);
+    return result;
+  };
+  Reflect.set(holder, name, watched);
+}
+
+function byteLength(value: unknown): number {
+  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return value.byteLength;
+  return Array.isArray(value) || typeof value === "string" ? value.length : 0;
+}
+
+/** Kernels are told from other modules (HdrHistogram's) by the shared memory that they import. */
+function watchKernels(): void {
+  const { Instance } = WebAssembly;
+  WebAssembly.Instance = class extends Instance {
+    constructor(module: WebAssembly.Module, imports: WebAssembly.Imports = {}) {
+      super(module, imports);
+      if (!importsSharedMemory(imports)) return;
+      const watched = Object.entries(this.exports).map(([name, value]) => [
+        name,
+        typeof value === "function" ? counting(value as Callable) : value,
+      ]);
+      Object.defineProperty(this, "exports", { value: Object.fromEntries(watched) });
+    }
+  };
+}
+
+function importsSharedMemory(imports: WebAssembly.Imports): boolean {
+  return Object.values(imports)
+    .flatMap((module) => Object.values(module))
+    .some((value) => value instanceof WebAssembly.Memory && value.buffer instanceof SharedArrayBuffer);
+}
+
+function counting(call: Callable): Callable {
+  return (...parameters) => {
+    tally.kernelCalls++;
+    return call(...parameters);
+  };
+}
+
+/** Exact only without garbage collections, so the trial runs with a young generation that holds all of it. */
+function watchMemory(): void {
+  const before = memoryInUse();
+  new PerformanceObserver((list) => {
+    tally.collections += list.getEntries().length;
+  }).observe({ entryTypes: ["gc"] });
+  process.on("exit", () => {
+    tally.allocatedBytes = memoryInUse() - before;
+    writeFileSync(process.env.LOGDUEL_TALLY!, JSON.stringify(tally));
+  });
+}
+
+function memoryInUse(): number {
+  const { heapUsed, arrayBuffers } = process.memoryUsage();
+  return heapUsed + arrayBuffers;
+}

@@ -1,0 +1,84 @@
+/**
+ * What the gate runs on each engine. Fixed message counts, not times: the same work on every machine and in every build,
+ * so that counters can be compared exactly.
+ */
+const MIB = 1024 * 1024;
+
+interface Common {
+  readonly id: string;
+  readonly settings: Readonly<Record<string, unknown>>;
+  readonly inFlight: number;
+  readonly warmupMessages: number;
+  readonly measuredMessages: number;
+}
+
+/** Not timed: counters only, every copy tallied, few repetitions. */
+export type CountedWorkload = Common & { readonly kind: "counted" };
+
+export type TimedWorkload = Common &
+  (
+    | { readonly kind: "closed" }
+    /** At a share of the reference's capacity, which the gate measures first. */
+    | { readonly kind: "open"; readonly capacityFraction: number; readonly measureMs: number }
+    /** Opening what a killed process left. */
+    | { readonly kind: "recovery" }
+  );
+
+export type Workload = CountedWorkload | TimedWorkload;
+
+export interface GateProfile {
+  readonly description: string;
+  readonly budgetMs: number;
+  readonly workloads: readonly Workload[];
+}
+
+export const TOPOLOGY = { topicCount: 1, partitionsPerTopic: 8 } as const;
+export const MESSAGES = { sizeBytes: 256, compressibleFraction: 0.5 } as const;
+
+const buffered = { settings: { flush: "async", segmentSizeBytes: 16 * MIB }, inFlight: 512 } as const;
+const synced = { settings: { flush: "sync", segmentSizeBytes: 16 * MIB }, inFlight: 1 } as const;
+
+const appending = {
+  id: "appending",
+  kind: "counted",
+  ...buffered,
+  warmupMessages: 20_000,
+  measuredMessages: 80_000,
+} as const;
+const syncing = { id: "syncing", kind: "counted", ...synced, warmupMessages: 20, measuredMessages: 200 } as const;
+const closed = {
+  id: "closed",
+  kind: "closed",
+  ...buffered,
+  warmupMessages: 60_000,
+  measuredMessages: 200_000,
+} as const;
+const open = {
+  id: "open",
+  kind: "open",
+  ...buffered,
+  warmupMessages: 60_000,
+  measuredMessages: 2_000_000,
+  capacityFraction: 0.7,
+  measureMs: 500,
+} as const;
+const recovery = {
+  id: "recovery",
+  kind: "recovery",
+  ...buffered,
+  warmupMessages: 0,
+  measuredMessages: 200_000,
+} as const;
+
+export const PROFILES: Readonly<Record<string, GateProfile>> = {
+  gate: {
+    description: "counters, throughput, CPU, response time and recovery of each engine",
+    budgetMs: 8 * 60_000,
+    workloads: [appending, syncing, closed, open, recovery],
+  },
+  short: {
+    description: "counters, throughput and CPU of each engine",
+    budgetMs: 2 * 60_000,
+    workloads: [appending, syncing, closed],
+  },
+};
