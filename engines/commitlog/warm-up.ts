@@ -27,7 +27,7 @@ export class WarmUp {
     this.#adapt(nowMs, endOffset);
     const from = Math.max(this.#warmedTo, endOffset);
     const target = from < file.endOffset ? file : next;
-    if (target === null) return;
+    if (target === null || from >= target.endOffset) return; // with small files all there is may be warm already
     const window = target.mapWindow(from);
     const at = from - target.windowStart(from);
     const to = Math.min(endOffset + this.#aheadBytes, target.windowEnd(from));
