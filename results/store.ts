@@ -42,8 +42,10 @@ export class RunStore {
     return this.#run;
   }
 
-  setProbe(probe: Run["probe"]): void {
-    this.#run = { ...this.#run, probe };
+  /** Adds what the device probe measured, and what is to be noted of it. */
+  setProbe(probe: Run["probe"], notes: readonly string[]): void {
+    const { environment } = this.#run;
+    this.#run = { ...this.#run, probe, environment: { ...environment, notes: [...environment.notes, ...notes] } };
     this.#write();
   }
 

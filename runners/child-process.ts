@@ -8,20 +8,28 @@ export class ChildFailedError extends Error {
   override name = "ChildFailedError";
 }
 
+export interface ChildOptions {
+  readonly timeLimitMs: number;
+  readonly signal: AbortSignal;
+  /** After the fixed ones, and stronger. */
+  readonly nodeOptions?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
 /**
- * Runs a module of this folder in a fresh process, under the fixed flags: one message in, one validated message out. The
- * process is killed, with nothing left running, at the time limit or when `signal` aborts.
+ * Runs a module of this folder, or of another build, in a fresh process, under the fixed flags: one message in, one
+ * validated message out. The process is killed, with nothing left running, at the time limit or when `signal` aborts.
  * @throws ChildFailedError
  */
 export async function runChild<Answer>(
-  module: "trial.js" | "probe.js",
+  module: "trial.js" | "probe-process.js" | URL,
   input: object,
   answerSchema: z.ZodType<Answer>,
-  limits: { timeLimitMs: number; signal: AbortSignal },
+  { timeLimitMs, signal, nodeOptions = [], environment = {} }: ChildOptions,
 ): Promise<Answer> {
   const result = await execaNode(fileURLToPath(new URL(module, import.meta.url)), {
-    nodeOptions: TRIAL_NODE_OPTIONS,
-    env: TRIAL_ENVIRONMENT,
+    nodeOptions: [...TRIAL_NODE_OPTIONS, ...nodeOptions],
+    env: { ...TRIAL_ENVIRONMENT, ...environment },
     ipc: true,
     ipcInput: input as never,
     serialization: "json",
@@ -30,14 +38,12 @@ export async function runChild<Answer>(
     stdout: "ignore",
     stderr: "pipe",
     reject: false,
-    timeout: limits.timeLimitMs,
-    cancelSignal: limits.signal,
+    timeout: timeLimitMs,
+    cancelSignal: signal,
     killSignal: "SIGKILL",
   });
   if (result.timedOut) {
-    throw new ChildFailedError(
-      `It did not end within its time limit of ${limits.timeLimitMs / 1000} s and was killed.`,
-    );
+    throw new ChildFailedError(`It did not end within its time limit of ${timeLimitMs / 1000} s and was killed.`);
   }
   const answer = result.ipcOutput[0];
   if (answer === undefined) {

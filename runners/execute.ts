@@ -6,7 +6,7 @@ import { ChildFailedError, runChild } from "./child-process.js";
 import type { DataDirectory } from "./data-directory.js";
 import { probeWithFio } from "./fio.js";
 import type { PlannedTrial } from "./plan.js";
-import type { ProbeInput } from "./probe.js";
+import type { ProbeInput } from "./probe-protocol.js";
 import type { Progress } from "./progress.js";
 import type { Profile } from "./scenario.js";
 import { settle } from "./settle.js";
@@ -27,16 +27,21 @@ export interface Execution {
   readonly signal: AbortSignal;
 }
 
-/** Measures the device before anything else does, and once more with fio where that is installed. */
-export async function probeDevice(execution: Execution, seed: number): Promise<ProbeResult[]> {
+/** Measures the device before anything else does, and once more with fio; `notes` say so where that is not installed. */
+export async function probeDevice(
+  execution: Execution,
+  seed: number,
+): Promise<{ results: ProbeResult[]; notes: string[] }> {
   const { profile, dataDirectory, signal } = execution;
   const directory = dataDirectory.makeTrialDirectory();
   const input: ProbeInput = { directory, seed, ...profile.probe };
   const limits = { timeLimitMs: PROBE_LIMIT_MS + 10 * profile.probe.durationMs, signal };
-  const own = await runChild("probe.js", input, z.array(probeResultSchema), limits);
+  const own = await runChild("probe-process.js", input, z.array(probeResultSchema), limits);
   const crossCheck = await probeWithFio(input, signal);
   dataDirectory.clear();
-  return crossCheck === null ? own : [...own, ...crossCheck];
+  return crossCheck === null
+    ? { results: own, notes: ["fio is not installed: the device probe was not cross-checked."] }
+    : { results: [...own, ...crossCheck], notes: [] };
 }
 
 /**

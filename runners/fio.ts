@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { z } from "zod";
 import type { ProbeResult } from "../results/schema.js";
-import { BATCH_SIZE_BYTES, LARGE_SIZE_BYTES, PAGE_SIZE_BYTES, type ProbeInput } from "./probe.js";
+import { BATCH_SIZE_BYTES, LARGE_SIZE_BYTES, PAGE_SIZE_BYTES, type ProbeInput } from "./probe-protocol.js";
 
 /** fio's options for each of the probe's measurements; all through psync, as Node's synchronous calls are. */
 const PATTERNS: { id: ProbeResult["id"]; blockSizeBytes: number; options: string[] }[] = [

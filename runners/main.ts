@@ -5,7 +5,6 @@ import { existsSync, readdirSync } from "node:fs";
 import { relative, resolve } from "node:path";
 import { Command, CommanderError } from "commander";
 import { EngineLoadError, engineNames, loadEngine } from "../engines/registry.js";
-import { terminalTable, writeReports } from "../reports/index.js";
 import { FORMAT_VERSION } from "../results/schema.js";
 import { RunStore } from "../results/store.js";
 import { chooseScenarios, loadContestants, loadProfiles, loadScenarios, UsageError } from "./catalogue.js";
@@ -132,7 +131,9 @@ async function run(context: {
   let skippedCount = 0;
   try {
     progress.note("Probing the device …");
-    store.setProbe(await probeDevice(execution, options.seed));
+    const { results, notes } = await probeDevice(execution, options.seed);
+    store.setProbe(results, notes);
+    for (const note of notes) progress.note(note);
     ({ engineFailed, skippedCount } = await executeTrials(plan.trials, execution));
   } catch (error) {
     if (!interruption.signal.aborted) throw error;
@@ -141,6 +142,8 @@ async function run(context: {
     dataDirectory.remove();
   }
   const finished = store.finish({ interrupted: interruption.signal.aborted });
+  // Loaded only now: charts are slow to load, and no trial needs them.
+  const { terminalTable, writeReports } = await import("../reports/index.js");
   await writeReports(finished, outputDirectory);
   console.log(terminalTable(finished));
   if (skippedCount > 0) {

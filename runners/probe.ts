@@ -1,41 +1,18 @@
 /**
  * What the device itself can do, measured before the trials in the directory that they will use, through the same
- * synchronous calls that the engines use. The process of its own: `node probe.js` with its input as one IPC message.
+ * synchronous calls that the engines use.
  */
 import { closeSync, constants, fdatasyncSync, openSync, readSync, unlinkSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { z } from "zod";
 import { seededRandom } from "../results/random.js";
 import type { ProbeResult } from "../results/schema.js";
 import { clockFrom } from "./clock.js";
 import { LatencyRecorder } from "./latency-recorder.js";
-
-export const probeInputSchema = z.strictObject({
-  directory: z.string(),
-  /** For each of the measurements. */
-  durationMs: z.number().positive(),
-  /** Bound on what a sequential measurement writes; the file that the reads use. */
-  fileSizeBytes: z.int().positive(),
-  seed: z.int(),
-});
-export type ProbeInput = z.infer<typeof probeInputSchema>;
-
-/** The engines' default batch, a page, and a block large enough for the device's full bandwidth. */
-export const BATCH_SIZE_BYTES = 16 * 1024;
-export const PAGE_SIZE_BYTES = 4096;
-export const LARGE_SIZE_BYTES = 1024 * 1024;
+import { BATCH_SIZE_BYTES, LARGE_SIZE_BYTES, PAGE_SIZE_BYTES, type ProbeInput } from "./probe-protocol.js";
 
 const clock = clockFrom(process.hrtime.bigint());
 /** Direct input and output need page-aligned memory, which a WebAssembly memory always is. */
 const block = new Uint8Array(new WebAssembly.Memory({ initial: LARGE_SIZE_BYTES / 65_536 }).buffer);
-
-if (process.send !== undefined) {
-  process.on("SIGINT", () => {});
-  process.on("disconnect", () => process.exit(1));
-  process.once("message", (message) => {
-    process.send!(probeDevice(probeInputSchema.parse(message)), () => process.exit(0));
-  });
-}
 
 /** Runs all measurements, one after the other, and removes its files. */
 export function probeDevice(input: ProbeInput): ProbeResult[] {

@@ -11,16 +11,14 @@ import { Sampler } from "./sampler.js";
 import { type TrialInput, type TrialOutcome, trialInputSchema } from "./trial-protocol.js";
 import { verify } from "./verification.js";
 
-if (process.send !== undefined) {
-  // The terminal sends Ctrl-C to this process too; the command decides what becomes of it.
-  process.on("SIGINT", () => {});
-  process.on("disconnect", () => process.exit(1));
-  process.on("uncaughtException", (error) => answer(failure(error)));
-  process.once("message", (message) => {
-    const input = trialInputSchema.parse(message);
-    runTrial(input).then(answer, (error) => answer(failure(error)));
-  });
-}
+// The terminal sends Ctrl-C to this process too; the command decides what becomes of it.
+process.on("SIGINT", () => {});
+process.on("disconnect", () => process.exit(1));
+process.on("uncaughtException", (error) => answer(failure(error)));
+process.once("message", (message) => {
+  const input = trialInputSchema.parse(message);
+  runTrial(input).then(answer, (error) => answer(failure(error)));
+});
 
 function answer(outcome: TrialOutcome): void {
   process.send!(outcome, () => process.exit(0));

@@ -1,0 +1,146 @@
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { FORMAT_VERSION, type Run, type Trial } from "./schema.js";
+import { loadRun, RunStore, UnreadableRunError } from "./store.js";
+
+const begun: Omit<Run, "status" | "finishedAt" | "trials"> = {
+  formatVersion: FORMAT_VERSION,
+  runId: "test",
+  startedAt: "2025-01-01T00:00:00Z",
+  command: ["--profile", "smoke"],
+  profile: "smoke",
+  seed: 1,
+  code: { version: "0", commit: null, dirty: null },
+  packages: {},
+  environment: {
+    fingerprint: "f",
+    platform: "linux x64",
+    kernel: "6",
+    distribution: "d",
+    cpu: { model: "m", logicalCores: 1, governor: null },
+    memoryBytes: 1,
+    memoryLimitBytes: null,
+    node: { version: "20", v8: "11", uv: "1", threadPoolSize: 16, flags: [] },
+    device: {
+      name: null,
+      model: null,
+      rotational: null,
+      scheduler: null,
+      writeCache: null,
+      fua: null,
+      queueDepth: null,
+    },
+    filesystem: { type: "ext4", mountPoint: "/", mountOptions: "rw", sizeBytes: 1, freeBytes: 1 },
+    dirtySettings: {},
+    loadAverage: [0, 0, 0],
+    checksumProviders: {},
+    notes: [],
+  },
+  probe: [],
+  scenarios: [],
+  plannedTrialCount: 2,
+};
+const trial = (order: number): Trial => ({
+  trialId: `t${order}`,
+  scenarioId: "s",
+  engine: "raw",
+  point: { "settings.flush": "sync" },
+  repetition: 0,
+  order,
+  seed: 1,
+  configuration: {
+    topology: { topicCount: 1, partitionsPerTopic: 1 },
+    messages: { sizeBytes: 1, compressibleFraction: 0 },
+    load: { model: "closed", inFlight: 1 },
+    settings: {},
+  },
+  startedAt: "2025-01-01T00:00:01Z",
+  durationNs: 1,
+  status: "failed",
+  failures: ["It broke."],
+  warnings: [],
+  verification: null,
+  measured: null,
+});
+
+let parent: string;
+let directory: string;
+
+beforeEach(() => {
+  parent = mkdtempSync(join(tmpdir(), "logduel-test-"));
+  directory = join(parent, "run");
+});
+afterEach(() => rmSync(parent, { recursive: true, force: true }));
+
+describe("RunStore", () => {
+  it("has every finished trial on disk at once, before the run ends", () => {
+    const store = new RunStore(directory, begun);
+    expect(loadRun(directory)).toMatchObject({ status: "partial", finishedAt: null, trials: [] });
+    store.appendTrial(trial(0));
+    expect(loadRun(directory).trials).toEqual([trial(0)]);
+    store.setProbe([], ["A note."]);
+    store.appendTrial(trial(1));
+    expect(loadRun(directory).trials).toEqual([trial(0), trial(1)]);
+    expect(loadRun(directory).environment.notes).toEqual(["A note."]);
+  });
+
+  it("reads a run that was killed in the middle of a line", () => {
+    const store = new RunStore(directory, begun);
+    store.appendTrial(trial(0));
+    appendFileSync(join(directory, "trials.jsonl"), JSON.stringify(trial(1)).slice(0, 100));
+    expect(loadRun(directory).trials).toEqual([trial(0)]);
+  });
+
+  it("is complete only with all planned trials and without an interruption", () => {
+    const finish = (count: number, interrupted: boolean) => {
+      const store = new RunStore(join(parent, `${count}${interrupted}`), begun);
+      for (let order = 0; order < count; order++) store.appendTrial(trial(order));
+      return store.finish({ interrupted }).status;
+    };
+    expect([finish(2, false), finish(1, false), finish(2, true)]).toEqual(["complete", "partial", "partial"]);
+  });
+
+  it("ends as one file that loads from its path too", () => {
+    const store = new RunStore(directory, begun);
+    store.appendTrial(trial(0));
+    const finished = store.finish({ interrupted: false });
+    expect(existsSync(join(directory, "trials.jsonl"))).toBe(false);
+    expect(loadRun(directory)).toEqual(finished);
+    expect(loadRun(join(directory, "run.json"))).toEqual(finished);
+  });
+
+  it("never mixes with a run that is there", () => {
+    new RunStore(directory, begun);
+    expect(() => new RunStore(directory, begun)).toThrow(/EEXIST/);
+  });
+
+  it("refuses to write what the schema forbids", () => {
+    const store = new RunStore(directory, begun);
+    expect(() => store.appendTrial({ ...trial(0), surprise: 1 } as Trial)).toThrow(/surprise/);
+    expect(() => store.appendTrial({ ...trial(0), status: "ok" })).toThrow(/figures/);
+    expect(loadRun(directory).trials).toEqual([]);
+  });
+});
+
+describe("loadRun", () => {
+  it.each([
+    ["an unknown key", (run: Run) => ({ ...run, surprise: 1 }), /surprise/],
+    ["another version", (run: Run) => ({ ...run, formatVersion: 99 }), /formatVersion/],
+    ["a missing part", ({ environment: _, ...run }: Run) => run, /environment/],
+  ])("refuses %s, naming file and place", (_, change, place) => {
+    new RunStore(directory, begun).finish({ interrupted: true });
+    const path = join(directory, "run.json");
+    writeFileSync(path, JSON.stringify(change(JSON.parse(readFileSync(path, "utf8")))));
+    expect(() => loadRun(directory)).toThrow(UnreadableRunError);
+    expect(() => loadRun(directory)).toThrow(place);
+    expect(() => loadRun(directory)).toThrow(path);
+  });
+
+  it("refuses what is not there, and what is no JSON", () => {
+    expect(() => loadRun(join(parent, "nothing"))).toThrow(/There is no run at .*nothing/);
+    writeFileSync(join(parent, "run.json"), "not JSON");
+    expect(() => loadRun(parent)).toThrow(/is not a run of this version/);
+  });
+});

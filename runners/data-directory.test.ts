@@ -1,0 +1,80 @@
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { DataDirectory, otherDataDirectories, requireFitTarget, whyNoDisk } from "./data-directory.js";
+
+let parent: string;
+
+beforeEach(() => {
+  parent = mkdtempSync(join(tmpdir(), "logduel-test-"));
+});
+afterEach(() => rmSync(parent, { recursive: true, force: true }));
+
+describe("requireFitTarget", () => {
+  it("refuses too little space, saying how much there is and what to do", async () => {
+    await expect(requireFitTarget(parent, { freeBytes: 1e18, anyFilesystem: true })).rejects.toThrow(
+      /has \d+\.\d GB free and the run needs 1000000000\.0 GB\. Free some, give another --dir, or choose a smaller --profile\.$/,
+    );
+    expect(readdirSync(parent)).toEqual([]);
+  });
+
+  it.runIf(existsSync("/dev/shm"))("refuses memory, unless told otherwise", async () => {
+    await expect(requireFitTarget("/dev/shm", { freeBytes: 0, anyFilesystem: false })).rejects.toThrow(
+      /^\/dev\/shm lies on tmpfs, which is memory and not a disk\. Give a directory on a real disk as --dir/,
+    );
+    expect((await requireFitTarget("/dev/shm", { freeBytes: 0, anyFilesystem: true })).type).toBe("tmpfs");
+  });
+
+  it.runIf(process.getuid?.() !== 0)("refuses what is not writable", async () => {
+    await expect(requireFitTarget("/", { freeBytes: 0, anyFilesystem: true })).rejects.toThrow(/is not writable/);
+  });
+
+  it("knows disks from what is none", () => {
+    const disks = ["ext4", "xfs", "btrfs", "zfs", "apfs", "f2fs", "ntfs3"];
+    const others = ["tmpfs", "overlay", "nfs4", "nfs", "cifs", "9p", "virtiofs", "fuse.sshfs", "squashfs", "proc"];
+    expect(disks.filter((type) => whyNoDisk(type) !== null)).toEqual([]);
+    expect(others.filter((type) => whyNoDisk(type) === null)).toEqual([]);
+  });
+});
+
+describe("DataDirectory", () => {
+  it("removes what it made and nothing else, not even through links", () => {
+    mkdirSync(join(parent, "precious"));
+    writeFileSync(join(parent, "precious", "file"), "");
+    const data = new DataDirectory(parent);
+    const trial = data.makeTrialDirectory();
+    writeFileSync(join(trial, "log"), "x");
+    symlinkSync(join(parent, "precious"), join(trial, "link"));
+    symlinkSync(join(parent, "precious"), join(data.path, "link"));
+    data.remove();
+    expect(readdirSync(parent)).toEqual(["precious"]);
+    expect(readdirSync(join(parent, "precious"))).toEqual(["file"]);
+  });
+
+  it("leaves a directory alone that does not carry its marker", () => {
+    const data = new DataDirectory(parent);
+    rmSync(data.path, { recursive: true });
+    mkdirSync(data.path);
+    writeFileSync(join(data.path, "someone-elses"), "");
+    expect(() => data.remove()).toThrow(/does not carry this run's marker/);
+    expect(() => data.clear()).toThrow(/does not carry this run's marker/);
+    expect(readdirSync(data.path)).toEqual(["someone-elses"]);
+  });
+
+  it("leaves another run's directory alone", () => {
+    const [first, second] = [new DataDirectory(parent), new DataDirectory(parent)];
+    expect(first.path).not.toBe(second.path);
+    writeFileSync(join(first.path, ".made-by-logduel"), `${"0".repeat(16)}\n`);
+    expect(() => first.remove()).toThrow(/marker/);
+    second.remove();
+    expect(otherDataDirectories(parent)).toEqual([first.path]);
+  });
+
+  it("can be removed twice", () => {
+    const data = new DataDirectory(parent);
+    data.remove();
+    data.remove();
+    expect(existsSync(data.path)).toBe(false);
+  });
+});

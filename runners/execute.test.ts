@@ -1,0 +1,233 @@
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { FORMAT_VERSION, type Trial } from "../results/schema.js";
+import { RunStore } from "../results/store.js";
+import { loadContestants } from "./catalogue.js";
+import { DataDirectory } from "./data-directory.js";
+import { describeEnvironment } from "./environment.js";
+import { executeTrials, probeDevice } from "./execute.js";
+import { findMount } from "./mount.js";
+import { planRun } from "./plan.js";
+import type { Progress } from "./progress.js";
+import { defineScenario, type Profile } from "./scenario.js";
+
+const MIB = 1024 * 1024;
+const profile: Profile = {
+  description: "tiny",
+  repetitions: 1,
+  warmup: { minimumMs: 10, maximumMs: 30, binMs: 5, windowBins: 3, maximumBytes: MIB },
+  measureMs: 40,
+  maximumBytes: 2 * MIB,
+  sampleIntervalMs: 10,
+  settleMs: 20,
+  trialLimitMs: 10_000,
+  budgetMs: null,
+  probe: { durationMs: 10, fileSizeBytes: 2 * MIB },
+  settings: {},
+};
+const scenario = defineScenario({
+  id: "tiny",
+  title: "Tiny",
+  question: "Does it work?",
+  expectation: "Yes.",
+  refutedIf: "It does not.",
+  figure: "acknowledged",
+  engines: ["null"],
+  baselines: [],
+  topology: { topicCount: 2, partitionsPerTopic: 2 },
+  messages: { sizeBytes: 100, compressibleFraction: 0.5 },
+  settings: {},
+  load: { inFlight: 64 },
+  vary: [],
+});
+const silent: Progress = { begin: () => {}, note: () => {}, end: () => {} };
+const testEngine = (fault: string) => `${new URL("./test-engine.js", import.meta.url).href}?fault=${fault}`;
+
+let parent: string;
+let dataDirectory: DataDirectory;
+
+beforeEach(() => {
+  parent = mkdtempSync(join(tmpdir(), "logduel-test-"));
+  dataDirectory = new DataDirectory(parent);
+});
+afterEach(() => rmSync(parent, { recursive: true, force: true }));
+
+async function execute(
+  engines: string[],
+  overrides: { profile?: Partial<Profile>; scenario?: typeof scenario; signal?: AbortSignal } = {},
+) {
+  const used = { ...profile, ...overrides.profile };
+  const plan = planRun({
+    scenarios: [overrides.scenario ?? scenario],
+    contestants: await loadContestants(engines),
+    profileName: "smoke",
+    profile: used,
+    seed: 1,
+  });
+  const mount = await findMount(parent);
+  const environment = await describeEnvironment(mount, used.maximumBytes);
+  const store = new RunStore(join(parent, "out"), {
+    formatVersion: FORMAT_VERSION,
+    runId: "test",
+    startedAt: new Date().toISOString(),
+    command: [],
+    profile: "smoke",
+    seed: 1,
+    code: { version: "0", commit: null, dirty: null },
+    packages: {},
+    environment,
+    probe: [],
+    scenarios: [...plan.scenarios],
+    plannedTrialCount: plan.trials.length,
+  });
+  const execution = {
+    store,
+    dataDirectory,
+    profile: used,
+    progress: silent,
+    deviceStatPath: mount.statPath,
+    environment,
+    signal: overrides.signal ?? new AbortController().signal,
+  };
+  const result = await executeTrials(plan.trials, execution);
+  return { ...result, execution, trials: store.run.trials, run: store.finish({ interrupted: false }) };
+}
+
+const byEngine = (trials: readonly Trial[], name: string) => trials.find(({ engine }) => engine === name)!;
+
+describe("executeTrials", () => {
+  it("measures, verifies and stores a trial, and leaves nothing behind", async () => {
+    const { trials, engineFailed, run } = await execute([testEngine("none")]);
+    const { status, measured, verification, failures } = trials[0]!;
+    expect({ status, failures, engineFailed, runStatus: run.status }).toEqual({
+      status: "ok",
+      failures: [],
+      engineFailed: false,
+      runStatus: "complete",
+    });
+    expect(verification!.outcome).toBe("passed");
+    expect(verification!.readMessages).toBe(measured!.counters.acknowledgedMessages);
+    expect(verification!.checkedBytes).toBe(100 * verification!.expectedMessages);
+    expect(measured!.durabilityClass).toBe("D1");
+    expect(measured!.acknowledgedCount).toBeGreaterThan(100);
+    expect(measured!.serviceTime.sampleCount).toBe(measured!.sentCount);
+    expect(measured!.durable.durationNs).toBeGreaterThan(measured!.acknowledged.durationNs);
+    expect(measured!.durable.messagesPerSecond).toBeLessThan(measured!.acknowledged.messagesPerSecond);
+    expect(measured!.samples.length).toBeGreaterThan(2);
+    const sampled = measured!.samples.reduce((sum, { acknowledgedMessages }) => sum + acknowledgedMessages, 0);
+    expect(sampled).toBe(measured!.counters.acknowledgedMessages);
+    expect(readdirSync(dataDirectory.path)).toEqual([".made-by-logduel"]);
+  });
+
+  it.each([
+    ["drops", /ends at offset \d+, but \d+ messages were acknowledged/],
+    ["duplicates", /ends at offset \d+, but \d+ messages were acknowledged/],
+    ["reorders", /holds other bytes at offset \d+ than were sent/],
+    ["corrupts", /holds other bytes at offset \d+ than were sent/],
+  ])("gives no figures to an engine that %s", async (fault, problem) => {
+    const { trials, engineFailed } = await execute([testEngine(fault)]);
+    const { status, measured, verification, failures } = trials[0]!;
+    expect({ status, measured, outcome: verification!.outcome, engineFailed }).toEqual({
+      status: "failed",
+      measured: null,
+      outcome: "failed",
+      engineFailed: true,
+    });
+    expect(failures[0]).toMatch(problem);
+    expect(failures[0]).toMatch(/^Partition topic-\d\/\d /);
+  });
+
+  it.each([
+    ["throws", /the append failed on purpose/],
+    ["crashes", /ended with signal SIGABRT/],
+    ["hangs", /time limit of 3 s/],
+    ["never-flushes", /time limit of 3 s/],
+  ])("goes on to the other engines after one that %s", async (fault, cause) => {
+    const { trials, engineFailed } = await execute([testEngine(fault), "null"], { profile: { trialLimitMs: 3_000 } });
+    expect(trials.length).toBe(2);
+    expect(engineFailed).toBe(true);
+    expect(byEngine(trials, "test-engine")).toMatchObject({ status: "failed", measured: null });
+    expect(byEngine(trials, "test-engine").failures[0]).toMatch(cause);
+    expect(byEngine(trials, "null").status).toBe("ok");
+    expect(byEngine(trials, "null").verification!.outcome).toBe("not-applicable");
+  });
+
+  it("lowers the durability class of an engine that claims syncs which never happened", async () => {
+    const { trials } = await execute([testEngine("lies")]);
+    expect(trials[0]!.measured!.durabilityClass).toBe("D1");
+    expect(trials[0]!.warnings.join()).toMatch(/claims D2, but acknowledged \d+ messages with no sync/);
+  });
+
+  it("runs open loops at a fraction of the capacity that it measured before", async () => {
+    const withOpen = defineScenario({
+      ...scenario,
+      load: { inFlight: 64, open: { capacityFractions: [0.2], arrivals: "constant" } },
+    });
+    const { trials } = await execute(["null"], { scenario: withOpen });
+    const [closedTrial, openTrial] = trials;
+    expect(openTrial!.status).toBe("ok");
+    const capacity = closedTrial!.measured!.acknowledged.messagesPerSecond;
+    const { load } = openTrial!.configuration;
+    expect(load).toMatchObject({ model: "open", ratePerSecond: capacity * 0.2, capacityFraction: 0.2 });
+    expect(openTrial!.measured!.scheduleLag!.sampleCount).toBe(openTrial!.measured!.responseTime.sampleCount);
+  });
+
+  it("says why an open loop has no rate when its engine never succeeded", async () => {
+    const withOpen = defineScenario({
+      ...scenario,
+      load: { inFlight: 64, open: { capacityFractions: [0.5], arrivals: "constant" } },
+    });
+    const { trials } = await execute([testEngine("throws")], { scenario: withOpen });
+    expect(trials[1]!.failures[0]).toMatch(/no closed-loop trial of this engine and point succeeded/);
+  });
+
+  it("begins no trial after its budget", async () => {
+    const { trials, skippedCount, run } = await execute(["null", "raw"], {
+      profile: { budgetMs: 1 },
+      scenario: defineScenario({ ...scenario, engines: ["null", "raw"] }),
+    });
+    expect({ done: trials.length, skippedCount, status: run.status }).toEqual({
+      done: 1,
+      skippedCount: 1,
+      status: "partial",
+    });
+  });
+
+  it("kills the trial under way when it is interrupted, and does not keep it", async () => {
+    const interruption = new AbortController();
+    setTimeout(() => interruption.abort(), 700);
+    const startedMs = Date.now();
+    const { trials } = await execute([testEngine("hangs"), "null"], { signal: interruption.signal });
+    expect(Date.now() - startedMs).toBeLessThan(8_000);
+    expect(trials.filter(({ engine }) => engine === "test-engine")).toEqual([]);
+  });
+});
+
+describe("probeDevice", () => {
+  it("measures every pattern with latencies and removes its files", async () => {
+    const { execution } = await execute(["null"]);
+    const { results } = await probeDevice(execution, 1);
+    const own = results.filter(({ tool }) => tool === "logduel");
+    expect(own.map(({ id }) => id).sort()).toEqual([
+      "buffered-write",
+      "direct-write",
+      "random-read",
+      "random-read",
+      "sequential-read",
+      "sync-append",
+      "sync-overwrite",
+    ]);
+    for (const result of own.filter(({ unavailable }) => unavailable === null)) {
+      expect(result.operations).toBeGreaterThan(0);
+      expect(result.latency!.sampleCount).toBe(result.operations);
+      expect(result.bytesPerSecond).toBeCloseTo(result.operationsPerSecond * result.blockSizeBytes, 0);
+    }
+    for (const result of own.filter(({ unavailable }) => unavailable !== null)) {
+      expect(result.unavailable).toMatch(/refused|platform/);
+    }
+    expect(existsSync(dataDirectory.path)).toBe(true);
+    expect(readdirSync(dataDirectory.path)).toEqual([".made-by-logduel"]);
+  });
+});

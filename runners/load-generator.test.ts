@@ -1,0 +1,314 @@
+import { decodeFromCompressedBase64 } from "hdr-histogram-js";
+import { describe, expect, it } from "vitest";
+import type { EngineListener, PartitionHandle, StorageEngine } from "../engines/engine.js";
+import type { EncodedHistogram, Load } from "../results/schema.js";
+import { LoadGenerator } from "./load-generator.js";
+import { createPayloadPool, payloadIndex } from "./payload-pool.js";
+
+const { messages } = createPayloadPool({ sizeBytes: 16, compressibleFraction: 0, seed: 1 });
+const PARTITIONS = 3;
+const MILLISECOND = 1e6;
+
+/** Every reading takes 100 ns; an engine may let more time pass. */
+class FakeClock {
+  now = 0;
+  nowNs(): number {
+    this.now += 100;
+    return this.now;
+  }
+}
+
+/** Acknowledges at poll what was appended before; each behaviour can be replaced. */
+class FakeEngine {
+  readonly appended: { partition: number; message: unknown; timestampMs: number }[] = [];
+  readonly counters = { syncCalls: 0 };
+  readonly waiting = new Map<PartitionHandle, number>();
+  readonly nextOffset = new Map<PartitionHandle, number>();
+  longestQueue = 0;
+  beforeAppend: () => boolean = () => true;
+  beforePoll: () => boolean = () => true;
+
+  constructor(readonly listener: EngineListener) {}
+
+  append(partition: PartitionHandle, message: unknown, timestampMs: number): boolean {
+    if (!this.beforeAppend()) return false;
+    this.appended.push({ partition, message, timestampMs });
+    this.waiting.set(partition, (this.waiting.get(partition) ?? 0) + 1);
+    const queued = [...this.waiting.values()].reduce((sum, count) => sum + count, 0);
+    this.longestQueue = Math.max(this.longestQueue, queued);
+    return true;
+  }
+
+  poll(): void {
+    if (this.beforePoll()) this.acknowledgeAll();
+  }
+
+  async flush(): Promise<void> {
+    this.acknowledgeAll();
+  }
+
+  acknowledgeAll(): void {
+    for (const [partition, count] of this.waiting) {
+      const offset = this.nextOffset.get(partition) ?? 0;
+      this.waiting.delete(partition);
+      this.nextOffset.set(partition, offset + count);
+      this.listener.acknowledged(partition, offset, count);
+    }
+  }
+}
+
+function setUp(load: Load) {
+  const clock = new FakeClock();
+  const counters = { syncCalls: 0 };
+  const generator = new LoadGenerator({
+    clock,
+    epochMs: 1_700_000_000_000,
+    load,
+    seed: 1,
+    messages,
+    progress: new Float64Array(3),
+    storageCounters: counters,
+  });
+  const engine = new FakeEngine(generator);
+  generator.attach(
+    engine as unknown as StorageEngine,
+    Array.from({ length: PARTITIONS }, (_, handle) => handle),
+  );
+  return { clock, counters, generator, engine };
+}
+
+const closed = (inFlight: number): Load => ({ model: "closed", inFlight });
+const open = (ratePerSecond: number, inFlight = 10_000): Load => ({
+  model: "open",
+  ratePerSecond,
+  capacityFraction: 0.5,
+  arrivals: "constant",
+  inFlight,
+});
+const limits = (milliseconds: number) => ({
+  durationNs: milliseconds * MILLISECOND,
+  maximumMessages: Number.MAX_SAFE_INTEGER,
+});
+const percentile = (histogram: EncodedHistogram, share: number) =>
+  decodeFromCompressedBase64(histogram.encoded).getValueAtPercentile(share);
+
+describe("closed loop", () => {
+  it("never has more in flight than it may, and fills the window before it polls", async () => {
+    const { generator, engine } = setUp(closed(7));
+    await generator.measure(limits(2));
+    await generator.flush();
+    expect(engine.longestQueue).toBe(7);
+    expect(engine.appended.length).toBeGreaterThan(1_000);
+  });
+
+  it("records one latency for every message sent, and sends payloads by the rule that the verifier knows", async () => {
+    const { generator, engine } = setUp(closed(5));
+    const measured = await generator.measure(limits(2));
+    await generator.flush();
+    expect(measured.sentCount).toBe(engine.appended.length);
+    expect(generator.latencies!.serviceTime.sampleCount).toBe(measured.sentCount);
+    expect(generator.latencies!.responseTime).toEqual(generator.latencies!.serviceTime);
+    expect(generator.acknowledgedByPartition().reduce((sum, count) => sum + count, 0)).toBe(measured.sentCount);
+    for (let partition = 0; partition < PARTITIONS; partition++) {
+      const sent = engine.appended.filter((append) => append.partition === partition);
+      for (const [offset, { message }] of sent.entries()) {
+        expect(message).toBe(messages[payloadIndex(partition, offset, messages.length)]);
+      }
+    }
+    expect(engine.appended[0]!.timestampMs).toBe(1_700_000_000_000);
+  });
+
+  it("leaves the warm-up out of the record, and ends it when the throughput is steady", async () => {
+    const { generator, engine } = setUp(closed(5));
+    const binNs = MILLISECOND;
+    const warmup = await generator.warmUp({
+      minimumNs: 0,
+      maximumNs: 100 * MILLISECOND,
+      maximumMessages: Number.MAX_SAFE_INTEGER,
+      binNs,
+      windowBins: 4,
+    });
+    expect(warmup.steady).toBe(true);
+    expect(warmup.durationNs).toBeLessThan(20 * MILLISECOND);
+    const sentBefore = engine.appended.length;
+    const measured = await generator.measure(limits(2));
+    await generator.flush();
+    expect(sentBefore).toBeGreaterThan(0);
+    expect(generator.latencies!.serviceTime.sampleCount).toBe(measured.sentCount);
+    expect(engine.appended.length).toBe(sentBefore + measured.sentCount);
+  });
+
+  it("says so when the throughput never gets steady", async () => {
+    const { clock, generator, engine } = setUp(closed(5));
+    engine.beforePoll = () => {
+      // Three milliseconds of work, then three of hesitation at every poll.
+      if (Math.floor(clock.now / (3 * MILLISECOND)) % 2 === 0) clock.now += 100_000;
+      return true;
+    };
+    const warmup = await generator.warmUp({
+      minimumNs: 0,
+      maximumNs: 60 * MILLISECOND,
+      maximumMessages: Number.MAX_SAFE_INTEGER,
+      binNs: 2 * MILLISECOND,
+      windowBins: 5,
+    });
+    expect(warmup.steady).toBe(false);
+    expect(warmup.durationNs).toBeGreaterThanOrEqual(60 * MILLISECOND);
+  });
+
+  it("ends early when it has sent as much as it may", async () => {
+    const { generator } = setUp(closed(4));
+    const measured = await generator.measure({ durationNs: 1e12, maximumMessages: 1_000 });
+    expect(measured.sentCount).toBe(1_000);
+  });
+
+  it("sends again what the engine had no room for, in order and once", async () => {
+    const { generator, engine } = setUp(closed(50));
+    let attempt = 0;
+    engine.beforeAppend = () => {
+      attempt++;
+      if (attempt % 5 !== 0) return true;
+      // A full buffer is often drained within the refusing append.
+      if (attempt % 2 === 0) engine.acknowledgeAll();
+      return false;
+    };
+    const measured = await generator.measure(limits(2));
+    await generator.flush();
+    expect(measured.sentCount).toBe(engine.appended.length);
+    expect(generator.latencies!.serviceTime.sampleCount).toBe(measured.sentCount);
+    for (const { partition } of engine.appended.slice(0, 100)) expect(partition).toBeLessThan(PARTITIONS);
+    expect(engine.appended.map(({ partition }) => partition)).toEqual(engine.appended.map((_, i) => i % PARTITIONS));
+  });
+});
+
+describe("open loop", () => {
+  it("sends each message when it is due, however the engine polls", async () => {
+    const { generator, engine } = setUp(open(100_000));
+    const measured = await generator.measure(limits(10));
+    await generator.flush();
+    expect(engine.appended.length).toBe(1_000);
+    expect(measured.backlogAtEnd).toBe(0);
+    const { scheduleLag, responseTime } = generator.latencies!;
+    expect(scheduleLag!.sampleCount).toBe(1_000);
+    expect(responseTime.sampleCount).toBe(1_000);
+    expect(percentile(scheduleLag!, 100)).toBeLessThan(2_000);
+  });
+
+  it("shows one stall in the tail of the response times, not in the median of the service times", async () => {
+    const { clock, generator, engine } = setUp(open(10_000));
+    let hasStalled = false;
+    engine.beforePoll = () => {
+      if (!hasStalled && clock.now > 400 * MILLISECOND) {
+        hasStalled = true;
+        clock.now += 200 * MILLISECOND;
+      }
+      return true;
+    };
+    await generator.measure(limits(1_000));
+    await generator.flush();
+    const { responseTime, serviceTime, scheduleLag } = generator.latencies!;
+    // 200 ms of 1 s were lost: a fifth of the messages were due in the stall and waited 100 ms on average.
+    expect(percentile(responseTime, 99)).toBeGreaterThan(180 * MILLISECOND);
+    expect(percentile(responseTime, 90)).toBeGreaterThan(90 * MILLISECOND);
+    expect(percentile(scheduleLag!, 99)).toBeGreaterThan(180 * MILLISECOND);
+    expect(percentile(serviceTime, 50)).toBeLessThan(MILLISECOND);
+    expect(responseTime.sampleCount).toBe(10_000);
+  });
+
+  it("hides the same stall in a closed loop, which is why closed loops are for capacity only", async () => {
+    const { clock, generator, engine } = setUp(closed(1));
+    let hasStalled = false;
+    engine.beforePoll = () => {
+      if (!hasStalled && clock.now > 4 * MILLISECOND) {
+        hasStalled = true;
+        clock.now += 200 * MILLISECOND;
+      }
+      return true;
+    };
+    await generator.measure(limits(220));
+    await generator.flush();
+    expect(percentile(generator.latencies!.responseTime, 99)).toBeLessThan(MILLISECOND);
+  });
+
+  it("fails when the rate is out of reach, with the backlog", async () => {
+    const { clock, generator, engine } = setUp(open(1_000_000, 64));
+    engine.beforePoll = () => {
+      clock.now += 100_000;
+      return true;
+    };
+    const attempt = generator.measure(limits(500));
+    await expect(attempt).rejects.toThrow(
+      /^The rate of 1000000 messages\/s was not met: \d{5,} messages were due and not sent when the measured interval ended\.$/,
+    );
+  });
+
+  it("records the latency of messages that are acknowledged after the end", async () => {
+    const { clock, generator, engine } = setUp(open(10_000));
+    engine.beforePoll = () => clock.now > 150 * MILLISECOND;
+    const measured = await generator.measure(limits(100));
+    await generator.flush();
+    expect(measured.acknowledgedCount).toBe(0);
+    expect(generator.latencies!.responseTime.sampleCount).toBe(1_000);
+    expect(percentile(generator.latencies!.responseTime, 50)).toBeGreaterThan(50 * MILLISECOND);
+  });
+});
+
+describe("an engine that breaks the contract", () => {
+  it.each([
+    [
+      "acknowledges an offset out of turn",
+      (listener: EngineListener) => listener.acknowledged(0, 5, 1),
+      /offset 5 .* where \d+ was next/,
+    ],
+    [
+      "acknowledges more than was sent",
+      (listener: EngineListener) => listener.acknowledged(2, 0, 999),
+      /more messages/,
+    ],
+    [
+      "acknowledges an unknown partition",
+      (listener: EngineListener) => listener.acknowledged(77, 0, 1),
+      /never gave out/,
+    ],
+    ["fails messages", (listener: EngineListener) => listener.failed(1, 3, new Error("disk on fire")), /disk on fire/],
+  ])("is caught when it %s", async (_, misbehave, message) => {
+    const { generator, engine } = setUp(closed(4));
+    engine.beforePoll = () => {
+      misbehave(generator);
+      return true;
+    };
+    await expect(generator.measure(limits(5))).rejects.toThrow(message);
+  });
+
+  it("is caught when flush leaves messages unacknowledged", async () => {
+    const { clock, generator, engine } = setUp(closed(4));
+    engine.beforePoll = () => {
+      clock.now += 10 * MILLISECOND;
+      return false;
+    };
+    engine.flush = async () => {};
+    await generator.measure(limits(5));
+    await expect(generator.flush()).rejects.toThrow("flush() resolved with 4 messages unacknowledged.");
+  });
+
+  it("passes on what append throws", async () => {
+    const { generator, engine } = setUp(closed(4));
+    engine.beforeAppend = () => {
+      throw new RangeError("boom");
+    };
+    await expect(generator.measure(limits(5))).rejects.toThrow("boom");
+  });
+
+  it("is told apart by its syncs: an acknowledgement without one since the append is counted", async () => {
+    const honest = setUp(closed(4));
+    honest.engine.beforePoll = () => {
+      honest.counters.syncCalls++;
+      return true;
+    };
+    await honest.generator.measure(limits(2));
+    expect(honest.generator.unsyncedCount).toBe(0);
+    const lying = setUp(closed(4));
+    const { acknowledgedCount } = await lying.generator.measure(limits(2));
+    expect(lying.generator.unsyncedCount).toBeGreaterThanOrEqual(acknowledgedCount);
+  });
+});

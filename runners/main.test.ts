@@ -1,0 +1,176 @@
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { execaNode } from "execa";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { loadRun } from "../results/store.js";
+
+const MAIN = fileURLToPath(new URL("./main.js", import.meta.url));
+const TEST_ENGINE = new URL("./test-engine.js", import.meta.url).href;
+/** /tmp may lie in memory, where the tests may run all the same. */
+const SMOKE = ["--profile", "smoke", "--any-filesystem"];
+
+let directory: string;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "logduel-test-"));
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+function start(args: string[], timeout = 55_000) {
+  return execaNode(MAIN, args, { cwd: directory, reject: false, timeout, killSignal: "SIGKILL" });
+}
+
+/** The names of everything below the directory, the results' left out. */
+function leftovers(): string[] {
+  return readdirSync(directory).filter((name) => name !== "out" && name !== "results");
+}
+
+describe("bad input", () => {
+  it.each([
+    ["an unknown option", ["--colour"], /^Unknown option '--colour'; there are --profile <name>, .*--help\.$/],
+    ["an argument too many", ["many-partitions"], /^"many-partitions" is no option; there are --profile <name>, /],
+    [
+      "an unknown profile",
+      ["--profile", "slow"],
+      /^There is no profile called "slow"; there are smoke, quick, full\.$/,
+    ],
+    ["a profile of Object", ["--profile", "constructor"], /^There is no profile called "constructor"/],
+    [
+      "an unknown scenario",
+      ["--scenario", "linger,x"],
+      /^There is no scenario called "x"; there are batch-size, .*\.$/,
+    ],
+    ["an unknown engine", ["--engine", "mysql"], /^There is no engine called "mysql"\. There are .*null, raw.*\.$/],
+    ["an engine module that is not there", ["--engine", "./nothing.js"], /nothing\.js could not be loaded/],
+    ["a seed that is no number", ["--seed", "soon"], /^The seed "soon" is not a whole number/],
+    ["a missing directory", ["--dir", "./absent"], /absent does not exist\. Create it, or give another --dir\.$/],
+  ])("%s is refused in one sentence, with exit code 2", async (_, args, sentence) => {
+    const { exitCode, stderr, stdout } = await start(args);
+    expect({ exitCode, stdout, lines: stderr.split("\n").length }).toEqual({ exitCode: 2, stdout: "", lines: 1 });
+    expect(stderr).toMatch(sentence);
+    expect(readdirSync(directory)).toEqual([]);
+  });
+
+  it("refuses a file as --dir, and an output directory in use", async () => {
+    writeFileSync(join(directory, "file"), "");
+    const file = await start(["--dir", "file"]);
+    expect(file.exitCode).toBe(2);
+    expect(file.stderr).toMatch(/is not a directory/);
+    mkdirSync(join(directory, "out"));
+    writeFileSync(join(directory, "out", "precious"), "");
+    const out = await start([...SMOKE, "--out", "out"]);
+    expect(out.exitCode).toBe(2);
+    expect(out.stderr).toMatch(/out is not empty; give a new directory as --out\.$/);
+    expect(leftovers()).toEqual(["file"]);
+  });
+
+  it("does not let an option's text command the terminal", async () => {
+    const { stderr } = await start(["--engine", "\u001b[2J\u202e"]);
+    expect([...stderr].filter((character) => character === "\u001b" || character === "\u202e")).toEqual([]);
+  });
+});
+
+describe("looking without running", () => {
+  it("lists scenarios, engines and profiles", async () => {
+    const { exitCode, stdout } = await start(["--list"]);
+    expect(exitCode).toBe(0);
+    for (const name of ["device-ceiling", "flush-policy", "null", "raw", "smoke", "quick", "full"]) {
+      expect(stdout).toMatch(new RegExp(`^  ${name} +\\S`, "m"));
+    }
+  });
+
+  it("prints the plan of a dry run, the same for the same seed, and creates nothing", async () => {
+    const args = ["--dry-run", "--profile", "smoke", "--scenario", "flush-policy"];
+    const first = await start([...args, "--seed", "5"]);
+    const second = await start([...args, "--seed", "5"]);
+    const third = await start([...args, "--seed", "6"]);
+    expect(first.exitCode).toBe(0);
+    expect(first.stdout).toBe(second.stdout);
+    expect(first.stdout).not.toBe(third.stdout);
+    expect(first.stdout).toMatch(/^ +1 {2}flush-policy\//m);
+    expect(first.stdout).toMatch(/\d+ trials with seed 5, about \d+ s in all\. Nothing was written\.$/);
+    expect(readdirSync(directory)).toEqual([]);
+  });
+
+  it("explains itself", async () => {
+    const { exitCode, stdout } = await start(["--help"]);
+    expect(exitCode).toBe(0);
+    expect(stdout).toContain("--dry-run");
+    expect(stdout).toContain("Exit codes: 0 done, 2 usage");
+  });
+});
+
+describe("a run", () => {
+  it("ends with a stored run, its reports and a table, and removes its data", async () => {
+    const engines = `null,raw,${TEST_ENGINE}`;
+    const args = [...SMOKE, "--scenario", "device-ceiling", "--engine", engines, "--out", "out", "--seed", "3"];
+    const { exitCode, stdout, stderr } = await start(args);
+    expect({ exitCode, stderr: exitCode === 0 ? "" : stderr }).toEqual({ exitCode: 0, stderr: "" });
+    const run = loadRun(join(directory, "out"));
+    expect(run).toMatchObject({ status: "complete", profile: "smoke", seed: 3, command: args });
+    expect(run.trials.map(({ engine }) => engine).sort()).toEqual(["null", "raw", "test-engine", "test-engine"]);
+    expect(run.trials.length).toBe(run.plannedTrialCount);
+    expect(run.trials.every(({ status }) => status === "ok")).toBe(true);
+    expect(run.probe.length).toBeGreaterThan(5);
+    expect(run.packages["hdr-histogram-js"]).toMatch(/^\d+\./);
+    expect(run.environment.node.threadPoolSize).toBe(16);
+    for (const file of ["report.html", "report.md"])
+      expect(statSync(join(directory, "out", file)).size).toBeGreaterThan(0);
+    expect(stdout).toMatch(/Report: out\/report\.html$/);
+    expect(stderr).toMatch(/^trial 4 of 4, .* left: device-ceiling\//m);
+    expect(leftovers()).toEqual([]);
+  });
+
+  it("reports an engine that fails, runs the others, and ends with exit code 4", async () => {
+    const engines = `${TEST_ENGINE}?fault=corrupts,null`;
+    const { exitCode, stderr } = await start([
+      ...SMOKE,
+      "--scenario",
+      "batch-size,device-ceiling",
+      "--engine",
+      engines,
+      "--out",
+      "out",
+    ]);
+    expect(exitCode).toBe(4);
+    const { trials, status } = loadRun(join(directory, "out"));
+    expect(status).toBe("complete");
+    const faulty = trials.filter(({ engine }) => engine === "test-engine");
+    expect(faulty.length).toBe(4);
+    expect(faulty.every((trial) => trial.status === "failed" && trial.measured === null)).toBe(true);
+    expect(trials.find(({ engine }) => engine === "null")!.status).toBe("ok");
+    expect(stderr).toMatch(/^Failed: .*: Partition topic-0\/\d holds other bytes at offset \d+ than were sent\.$/m);
+    expect(leftovers()).toEqual([]);
+  });
+
+  it.each(["SIGINT", "SIGTERM"] as const)(
+    "interrupted by %s, keeps what is finished and removes its data",
+    async (signal) => {
+      const running = start([...SMOKE, "--scenario", "batch-size", "--engine", TEST_ENGINE, "--out", "out"]);
+      running.stderr.on("data", (chunk: Buffer) => {
+        if (chunk.toString().includes("trial 2 of")) running.kill(signal);
+      });
+      const { exitCode, stdout } = await running;
+      expect(exitCode).toBe(130);
+      const run = loadRun(join(directory, "out"));
+      expect({ status: run.status, trials: run.trials.length, planned: run.plannedTrialCount }).toEqual({
+        status: "partial",
+        trials: 1,
+        planned: 2,
+      });
+      expect(stdout).toMatch(/Interrupted: the report is partial\./);
+      expect(readFileSync(join(directory, "out", "report.html"), "utf8")).toMatch(/partial/i);
+      expect(leftovers()).toEqual([]);
+    },
+  );
+
+  it("does not collide with another run in the same directory", async () => {
+    const args = [...SMOKE, "--scenario", "device-ceiling", "--engine", "null"];
+    const outcomes = await Promise.all([start(args), start(args)]);
+    expect(outcomes.map(({ exitCode }) => exitCode)).toEqual([0, 0]);
+    expect(readdirSync(join(directory, "results", "runs")).length).toBe(2);
+    expect(leftovers()).toEqual([]);
+  });
+});

@@ -1,0 +1,149 @@
+import { describe, expect, it } from "vitest";
+import { z } from "zod";
+import type { EngineDefinition } from "../engines/engine.js";
+import { type Contestant, PlanError, type PlannedTrial, planRun } from "./plan.js";
+import { defineScenario, type Profile } from "./scenario.js";
+
+const profile: Profile = {
+  description: "",
+  repetitions: 3,
+  warmup: { minimumMs: 1, maximumMs: 1, binMs: 1, windowBins: 3, maximumBytes: 1 },
+  measureMs: 1,
+  maximumBytes: 1,
+  sampleIntervalMs: 1,
+  settleMs: 1,
+  trialLimitMs: 1,
+  budgetMs: null,
+  probe: { durationMs: 1, fileSizeBytes: 1 },
+  settings: { segmentSizeBytes: 64, lingerMs: 9 },
+};
+const settingsSchema = z.strictObject({
+  flush: z.json().default("async"),
+  lingerMs: z.number().default(0),
+  batchSizeBytes: z.number().default(16_384),
+  segmentSizeBytes: z.number().default(1_024),
+});
+const contestant = (name: string, isThirdParty = false): Contestant => ({
+  definition: {
+    name,
+    description: "",
+    settingsSchema,
+    storesMessages: name !== "null",
+    open: () => Promise.reject(),
+  } as unknown as EngineDefinition,
+  source: name,
+  isThirdParty,
+});
+const scenario = defineScenario({
+  id: "sample",
+  title: "",
+  question: "",
+  expectation: "",
+  refutedIf: "",
+  figure: "acknowledged",
+  engines: ["a", "b"],
+  baselines: ["null", "raw"],
+  topology: { topicCount: 1, partitionsPerTopic: 1 },
+  messages: { sizeBytes: 100, compressibleFraction: 0 },
+  settings: { lingerMs: 5 },
+  engineSettings: { b: { batchSizeBytes: 0 } },
+  load: { inFlight: 8, open: { capacityFractions: [0.5, 0.9], arrivals: "poisson" } },
+  vary: [
+    {
+      path: "settings.flush",
+      label: "flush",
+      values: { smoke: ["async"], quick: ["async", { every: { messages: 1_000, ms: 5 } }, "sync"], full: ["async"] },
+    },
+    { path: "topology.partitionsPerTopic", label: "partitions", values: { smoke: [1], quick: [4, 64], full: [1] } },
+  ],
+});
+const everyone = ["a", "b", "null", "raw"].map((name) => contestant(name));
+const plan = (seed = 1, contestants = everyone) =>
+  planRun({ scenarios: [scenario], contestants, profileName: "quick", profile, seed });
+const key = ({ engine, point, load }: PlannedTrial) => JSON.stringify([engine, point, load]);
+
+describe("planRun", () => {
+  it("runs engines at every point, and baselines where they would notice the difference", () => {
+    const closed = plan().trials.filter(({ load, repetition }) => load.model === "closed" && repetition === 0);
+    const count = (name: string) => closed.filter(({ engine }) => engine === name).length;
+    expect([count("a"), count("b"), count("raw"), count("null")]).toEqual([6, 6, 3, 1]);
+    const raw = closed.filter(({ engine }) => engine === "raw").map(({ point }) => point);
+    expect(raw.every((point) => point["topology.partitionsPerTopic"] === 4)).toBe(true);
+    expect(new Set(raw.map((point) => point["settings.flush"]))).toEqual(
+      new Set(["async", "every 1000 messages, 5 ms", "sync"]),
+    );
+  });
+
+  it("puts all closed loops before the open ones, which baselines have none of", () => {
+    const models = plan().trials.map(({ load }) => load.model);
+    expect(models.lastIndexOf("closed")).toBeLessThan(models.indexOf("open"));
+    const open = plan().trials.filter(({ load }) => load.model === "open");
+    expect(new Set(open.map(({ engine }) => engine))).toEqual(new Set(["a", "b"]));
+    expect(open.length).toBe(2 * 6 * 2 * 3);
+  });
+
+  it("makes every repetition a block that holds everything once, in an order of its own", () => {
+    const closed = plan().trials.filter(({ load }) => load.model === "closed");
+    const blocks = [0, 1, 2].map((repetition) => closed.slice(repetition * 16, (repetition + 1) * 16));
+    for (const [repetition, block] of blocks.entries()) {
+      expect(block.every((trial) => trial.repetition === repetition)).toBe(true);
+      expect(new Set(block.map(key)).size).toBe(16);
+    }
+    expect(blocks[0]!.map(key)).not.toEqual(blocks[1]!.map(key));
+    expect(plan().trials.map(({ order }) => order)).toEqual(plan().trials.map((_, index) => index));
+    expect(new Set(plan().trials.map(({ trialId }) => trialId)).size).toBe(plan().trials.length);
+  });
+
+  it("is the same for the same seed, and shuffled for another", () => {
+    expect(plan(4)).toEqual(plan(4));
+    expect(plan(4).trials.map(key)).not.toEqual(plan(5).trials.map(key));
+  });
+
+  it("gives all engines of a block the same seed at a point, and each block another", () => {
+    const at = (engine: string, repetition: number) =>
+      plan().trials.find(
+        (trial) =>
+          trial.engine === engine &&
+          trial.repetition === repetition &&
+          trial.point["settings.flush"] === "sync" &&
+          trial.point["topology.partitionsPerTopic"] === 4 &&
+          trial.load.model === "closed",
+      )!.seed;
+    expect(at("a", 0)).toBe(at("b", 0));
+    expect(at("a", 0)).not.toBe(at("a", 1));
+  });
+
+  it("completes settings: profile, scenario, engine, axis, each over the one before, and defaults below all", () => {
+    const find = (engine: string, flush: string) =>
+      plan().trials.find((trial) => trial.engine === engine && trial.point["settings.flush"] === flush)!.configuration;
+    expect(find("a", "sync").settings).toEqual({
+      flush: "sync",
+      lingerMs: 5,
+      batchSizeBytes: 16_384,
+      segmentSizeBytes: 64,
+    });
+    expect(find("b", "every 1000 messages, 5 ms").settings).toMatchObject({
+      flush: { every: { messages: 1_000, ms: 5 } },
+      batchSizeBytes: 0,
+    });
+    expect(find("a", "sync").topology.partitionsPerTopic).toBeOneOf([4, 64]);
+  });
+
+  it("runs a third party's engine everywhere, and only the engines chosen", () => {
+    const { trials, scenarios } = plan(1, [contestant("mine", true), contestant("raw")]);
+    expect(new Set(trials.map(({ engine }) => engine))).toEqual(new Set(["mine", "raw"]));
+    expect(scenarios[0]).toMatchObject({ engines: ["mine"], baselines: ["raw"] });
+    expect(plan(1, [contestant("unrelated")])).toEqual({ trials: [], scenarios: [] });
+  });
+
+  it("names scenario, engine and setting that do not fit", () => {
+    const wrong = { ...scenario, settings: { lingerMs: "long" } };
+    expect(() =>
+      planRun({ scenarios: [wrong], contestants: everyone, profileName: "quick", profile, seed: 1 }),
+    ).toThrow(
+      new PlanError(
+        "Scenario sample does not fit engine a at lingerMs: Invalid input: expected number, received string.",
+      ),
+    );
+  });
+});
