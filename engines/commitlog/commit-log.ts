@@ -121,6 +121,7 @@ export class CommitLog {
     const startedNs = listener.event === undefined ? 0n : process.hrtime.bigint();
     const path = `${directory}/${offsetFileName(baseOffset)}`;
     const file = MappedFile.create(storage, heap, geometry, path, baseOffset, fileSizeBytes, preallocate);
+    file.syncNow(); // its size, too: a file of another size would be refused after a crash
     storage.syncDirectory(directory);
     listener.event?.({
       kind: "file-preallocate",
@@ -186,14 +187,17 @@ export class CommitLog {
   async close(): Promise<void> {
     await this.#warmUp.settled();
     const last = this.files.at(-1);
-    let isChanged = this.#next !== null;
-    this.#next?.remove();
+    if (this.#next !== null) this.#removeFile(this.#next);
     if (last !== undefined && last.baseOffset === this.endOffset) {
       this.files.pop();
-      last.remove();
-      isChanged = true;
+      this.#removeFile(last);
     }
     for (const file of this.files) file.close();
-    if (isChanged) this.#options.storage.syncDirectory(this.#options.directory);
+  }
+
+  /** Durable before the next is removed, so that a crash leaves no gap in the row. */
+  #removeFile(file: MappedFile): void {
+    file.remove();
+    this.#options.storage.syncDirectory(this.#options.directory);
   }
 }

@@ -12,7 +12,7 @@ import type {
   RecoveryReport,
   StorageEngine,
 } from "../engine.js";
-import { ClosedError, OffsetOutOfRangeError, OpenError, UnrepresentableError } from "../errors.js";
+import { ClosedError, LogFailedError, OffsetOutOfRangeError, OpenError, UnrepresentableError } from "../errors.js";
 import { GroupCommit } from "../group-commit.js";
 import type { Heap } from "../heap.js";
 import { invariant } from "../invariant.js";
@@ -21,7 +21,7 @@ import { countersSince } from "../storage/counters.js";
 import type { Storage, StorageCounters, StorageLock } from "../storage/storage.js";
 import { Batches, type OpenBatch } from "./batches.js";
 import { CheckpointFile } from "./checkpoint.js";
-import { removeCleanShutdown, writeCleanShutdown } from "./clean-shutdown.js";
+import { writeCleanShutdown } from "./clean-shutdown.js";
 import { CommitLog } from "./commit-log.js";
 import { Consumequeue } from "./consumequeue.js";
 import { MessageEncoder } from "./message-encoder.js";
@@ -104,6 +104,7 @@ class CommitlogEngine implements StorageEngine {
   readonly #countersAtOpen: StorageCounters;
 
   #isClosed = false;
+  #closing: Promise<void> | null = null;
   #appendedMessages = 0;
   #batchCount = 0;
   #logBytes = 0;
@@ -182,7 +183,6 @@ class CommitlogEngine implements StorageEngine {
         recovered.files,
         recovered.endOffset,
       );
-      writeAbort(storage, root);
       await log.warm(Date.now());
       return new CommitlogEngine(options, parts, log, recovered);
     } catch (error) {
@@ -358,21 +358,25 @@ class CommitlogEngine implements StorageEngine {
     };
   }
 
-  async close(): Promise<void> {
-    if (this.#isClosed) return;
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#isClosed = true;
     let failure: unknown;
     try {
       await this.#flush();
       await this.#queueFlush;
       this.#drainAll();
       await syncQueues(this.#queues.queues);
-      this.#logicsTimestampMs = this.#dispatcher.storeTimestampMs;
+      this.#logicsTimestampMs = this.#storeTimestampMs;
       this.#writeCheckpoint();
       this.#checkpoint.syncNow();
     } catch (error) {
-      failure = error; // the next opening recovers: abort stays
+      failure = error; // abort stays, so the next opening recovers
     }
-    this.#isClosed = true;
     await this.#queueFlush;
     await this.#log.close();
     this.#checkpoint.close();
@@ -380,7 +384,8 @@ class CommitlogEngine implements StorageEngine {
     if (failure === undefined) this.#markClean();
     this.#lock.release();
     this.#releaseMemory();
-    if (failure !== undefined) throw failure;
+    // A failed log has told its listener already.
+    if (failure !== undefined && !(failure instanceof LogFailedError)) throw failure;
   }
 
   #queueOf(partition: PartitionHandle): Queue {
@@ -626,13 +631,6 @@ class CommitlogEngine implements StorageEngine {
     this.#dispatcher.release();
     this.#queues.release();
   }
-}
-
-/** From here on the directory counts as not closed. Durable on return. */
-function writeAbort(storage: Storage, root: string): void {
-  storage.replaceAll(`${root}/${ABORT_FILE}`, new TextEncoder().encode(String(process.pid)));
-  removeCleanShutdown(storage, root);
-  storage.syncDirectory(root);
 }
 
 function infoOf(queue: Queue): PartitionInfo {

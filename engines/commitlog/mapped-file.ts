@@ -9,6 +9,8 @@ export interface WindowGeometry {
   readonly overlapBytes: number;
 }
 
+const CHUNK_BYTES = 1 << 20;
+
 /**
  * One file of the commitlog, of its full size from the start, mapped over windows of the heap as it is needed.
  *
@@ -131,9 +133,12 @@ export class MappedFile {
 
   /** Whether the `sizeBytes` bytes at `position` of the log are zeros. */
   isZero(position: number, sizeBytes: number): boolean {
-    const bytes = new Uint8Array(sizeBytes);
-    this.read(bytes, 0, sizeBytes, position);
-    return bytes.every((byte) => byte === 0);
+    const chunk = new Uint8Array(Math.min(sizeBytes, CHUNK_BYTES));
+    for (let done = 0; done < sizeBytes; done += chunk.length) {
+      const read = this.read(chunk, 0, Math.min(chunk.length, sizeBytes - done), position + done);
+      for (let i = 0; i < read; i++) if (chunk[i] !== 0) return false;
+    }
+    return true;
   }
 
   read(target: Uint8Array, at: number, sizeBytes: number, position: number): number {

@@ -4,7 +4,7 @@ import { OpenError } from "../errors.js";
 import type { Heap } from "../heap.js";
 import type { Storage } from "../storage/storage.js";
 import { type Checkpoint, readCheckpoint } from "./checkpoint.js";
-import { type CleanShutdown, readCleanShutdown } from "./clean-shutdown.js";
+import { type CleanShutdown, readCleanShutdown, removeCleanShutdown } from "./clean-shutdown.js";
 import { BEFORE_FIRST, LogScan, PrefixError, type ScanResult } from "./log-scan.js";
 import { MappedFile, type WindowGeometry } from "./mapped-file.js";
 import {
@@ -108,11 +108,11 @@ class Recovery {
     const { storage, root } = this.options;
     storage.makeDirectory(`${root}/${COMMITLOG_DIRECTORY}`);
     storage.makeDirectory(`${root}/${CONSUMEQUEUE_DIRECTORY}`);
-    const files = this.#openLog();
+    const hasAbort = storage.exists(`${root}/${ABORT_FILE}`);
+    const files = this.#openLog(hasAbort);
     this.#loadQueues();
     const cleanShutdown = readCleanShutdown(storage, root);
     const checkpoint = readCheckpoint(storage, root);
-    const hasAbort = storage.exists(`${root}/${ABORT_FILE}`);
     const { action } = chooseRecovery({
       hasLog: files.length > 0,
       hasConsumequeue: this.#hasUnits(),
@@ -122,6 +122,7 @@ class Recovery {
       checkpoint: checkpoint === undefined ? "absent" : "usable",
     });
 
+    writeAbort(storage, root);
     let scan: ScanResult;
     switch (action) {
       case "drop-queues":
@@ -160,14 +161,14 @@ class Recovery {
     };
   }
 
-  /** Opens the commitlog's files and checks that they are a row of full-size files. */
-  #openLog(): MappedFile[] {
+  /** Opens the commitlog's files: a row of full-size files, but for what a crash does to the last. */
+  #openLog(hasAbort: boolean): MappedFile[] {
     const { storage, heap, root, geometry, fileSizeBytes } = this.options;
     const directory = `${root}/${COMMITLOG_DIRECTORY}`;
+    const entries = storage.list(directory).filter(({ kind }) => kind !== "directory");
     const files: MappedFile[] = [];
     try {
-      for (const { name, kind } of storage.list(directory)) {
-        if (kind === "directory") continue;
+      for (const { name } of entries) {
         const path = `${directory}/${name}`;
         const baseOffset = parseOffsetFileName(name);
         if (baseOffset === undefined) {
@@ -177,31 +178,28 @@ class Recovery {
         }
         const file = MappedFile.open(storage, heap, geometry, path, baseOffset, fileSizeBytes);
         files.push(file);
-        const sizeBytes = file.storedSizeBytes();
-        if (sizeBytes === 0) {
-          files.pop();
-          file.remove();
-          this.#droppedFiles++;
-          this.#repairs.push(`commitlog/${name}: empty, as a crash while it was made leaves it; deleted.`);
-          continue;
-        }
-        if (sizeBytes !== fileSizeBytes) {
-          throw new OpenError(
-            `${path} has ${sizeBytes} bytes, but files of ${fileSizeBytes} are configured. Open the directory with segmentSizeBytes ${sizeBytes}, or restore the file.`,
-          );
-        }
-        const expected = files.length > 1 ? files[files.length - 2]!.endOffset : baseOffset;
-        if (baseOffset !== expected || baseOffset % fileSizeBytes !== 0) {
-          throw new OpenError(
-            `${path} does not follow the file before it: a file that begins at byte ${expected} is missing. Restore it, or move the files behind it away.`,
-          );
-        }
+        if (name === entries.at(-1)!.name && !this.#mendLastFile(file, hasAbort)) files.pop();
       }
+      for (const [index, file] of files.entries()) checkFile(file, files[index - 1]);
     } catch (error) {
       for (const file of files) file.close();
       throw error;
     }
     return files;
+  }
+
+  /** Gives a last file that a crash left short its full size. @returns false if it held nothing, and was deleted */
+  #mendLastFile(file: MappedFile, hasAbort: boolean): boolean {
+    const sizeBytes = file.storedSizeBytes();
+    if (sizeBytes >= file.sizeBytes) return true;
+    if (file.isZero(file.baseOffset, sizeBytes)) {
+      this.#removeFile(file);
+      this.#repairs.push(`${file.path}: ${sizeBytes} zero bytes, as a crash while it was made leaves it; deleted.`);
+      return false;
+    }
+    // Recovery cuts the last file and extends it again: a crash in between leaves it cut.
+    if (hasAbort) file.zeroFrom(file.baseOffset + sizeBytes, this.options.preallocate);
+    return true;
   }
 
   #loadQueues(): void {
@@ -327,7 +325,7 @@ class Recovery {
 
   /** Puts zeros behind the log's end, cuts the queues to what the log holds, and makes both durable. */
   async #settle(files: MappedFile[], scan: ScanResult): Promise<void> {
-    const { storage, root, preallocate, dispatcher, queues } = this.options;
+    const { preallocate, dispatcher, queues } = this.options;
     for (const { from, to, reason } of scan.damaged) {
       this.#repairs.push(
         `commitlog: ${reason} at byte ${from}; the ${to - from} bytes up to the next sound message stay, and reading them is refused.`,
@@ -340,15 +338,20 @@ class Recovery {
       );
     }
     while (files.length > 0 && files.at(-1)!.baseOffset >= scan.endOffset) {
-      files.pop()!.remove();
-      this.#droppedFiles++;
+      this.#removeFile(files.pop()!);
     }
     files.at(-1)?.zeroFrom(scan.endOffset, preallocate);
     for (const file of files) if (file.endOffset > scan.startOffset) file.syncNow();
-    storage.syncDirectory(`${root}/${COMMITLOG_DIRECTORY}`);
     for (const queue of queues.queues) this.#cutQueue(queue, files[0]?.baseOffset ?? 0);
     dispatcher.takeListed();
     await syncQueues(queues.queues);
+  }
+
+  /** Durable before the next is removed, so that a crash leaves no gap in the row. */
+  #removeFile(file: MappedFile): void {
+    file.remove();
+    this.options.storage.syncDirectory(`${this.options.root}/${COMMITLOG_DIRECTORY}`);
+    this.#droppedFiles++;
   }
 
   #cutQueue(queue: Queue, logStart: number): void {
@@ -382,6 +385,22 @@ class Recovery {
       );
     }
     return changed;
+  }
+}
+
+/** @throws OpenError unless the file has its size and follows the one before it */
+function checkFile(file: MappedFile, before: MappedFile | undefined): void {
+  const storedBytes = file.storedSizeBytes();
+  if (storedBytes !== file.sizeBytes) {
+    throw new OpenError(
+      `${file.path} has ${storedBytes} bytes, but files of ${file.sizeBytes} are configured. Open the directory with segmentSizeBytes ${storedBytes}, or restore the file.`,
+    );
+  }
+  const expected = before?.endOffset ?? Math.floor(file.baseOffset / file.sizeBytes) * file.sizeBytes;
+  if (file.baseOffset !== expected) {
+    throw new OpenError(
+      `${file.path} does not follow the file before it: one that begins at byte ${expected} is missing. Restore it, or move the files behind it away.`,
+    );
   }
 }
 
@@ -419,4 +438,11 @@ function endsAt(queue: Queue, nextOffset: number, logEndOffset: number): boolean
   if (nextOffset === 0) return true;
   const last = files.unitAt(nextOffset - 1);
   return last !== undefined && last.sizeBytes > 0 && last.physicalOffset + last.sizeBytes <= logEndOffset;
+}
+
+/** From here on the directory counts as not closed. Durable on return. */
+function writeAbort(storage: Storage, root: string): void {
+  storage.replaceAll(`${root}/${ABORT_FILE}`, new TextEncoder().encode(String(process.pid)));
+  removeCleanShutdown(storage, root);
+  storage.syncDirectory(root);
 }
