@@ -145,8 +145,8 @@ export class RecordBatchReader {
     const view = this.#view;
     const sizeBytes = view.getInt32(address + LENGTH_AT) + BATCH_PREFIX_SIZE_BYTES;
     if (sizeBytes < BATCH_HEADER_SIZE_BYTES) return "a record batch of impossible length";
-    if (this.#bytes[address + MAGIC_AT] !== 2) return "a record batch of unknown format";
     this.sizeBytes = sizeBytes;
+    if (this.#bytes[address + MAGIC_AT] !== 2) return "a record batch of unknown format";
     if (sizeBytes > availableBytes) return "an incomplete record batch";
     if (crc32c(address + CHECKED_AT, sizeBytes - CHECKED_AT) !== view.getUint32(address + CRC_AT)) {
       return "a record batch with a wrong checksum";

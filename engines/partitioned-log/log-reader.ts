@@ -1,4 +1,4 @@
-import { BATCH_HEADER_SIZE_BYTES, type BatchFault } from "../codec/record-batch.js";
+import { BATCH_HEADER_SIZE_BYTES } from "../codec/record-batch.js";
 import type { FetchOutcome, MessageVisitor } from "../engine.js";
 import { CorruptDataError, OffsetOutOfRangeError } from "../errors.js";
 import type { Heap } from "../heap.js";
@@ -63,7 +63,9 @@ export class LogReader {
       if (fault === "end" || fault === "beyond the budget") break;
       if (fault !== null) {
         if (outcome.messageCount > 0) break; // the next fetch begins with it and throws
-        throw new CorruptDataError(capitalized(fault), segment.path, position);
+        const wanted = Math.max(outcome.nextOffset, segment.baseOffset);
+        if (scanner.skipDamage() && scanner.expectedOffset <= wanted) continue;
+        throw new CorruptDataError(`${fault.charAt(0).toUpperCase()}${fault.slice(1)}`, segment.path, position);
       }
       if (batch.lastOffset < outcome.nextOffset) continue;
       outcome.messageCount += batch.visitRecords(scanner.address, outcome.nextOffset, visit, segment.path, position);
@@ -105,8 +107,8 @@ export class LogReader {
     segment.openForReading();
     if (segment.offsetIndex === null && !segment.loadIndexes()) {
       const { sizeBytes } = segment;
-      rebuildIndexes(segment, this.#scanner, "allowed", []);
-      segment.sizeBytes = sizeBytes; // what lies behind a damaged batch stays part of the log
+      rebuildIndexes(segment, this.#scanner, "allowed", () => this.#scanner.skipDamage());
+      segment.sizeBytes = sizeBytes; // what lies behind damage stays part of the log
     }
     for (const oldest of this.#open) {
       if (this.#open.size <= OPEN_ENDED_SEGMENTS) return;
@@ -114,8 +116,4 @@ export class LogReader {
       oldest.unload();
     }
   }
-}
-
-function capitalized(fault: BatchFault): string {
-  return fault.charAt(0).toUpperCase() + fault.slice(1);
 }

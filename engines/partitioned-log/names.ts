@@ -7,9 +7,14 @@ import { UnrepresentableError } from "../errors.js";
 export const LOG_SUFFIX = ".log";
 export const OFFSET_INDEX_SUFFIX = ".index";
 export const TIME_INDEX_SUFFIX = ".timeindex";
+export const PRODUCER_SNAPSHOT_SUFFIX = ".snapshot";
+/** A segment's files. The transaction index is Kafka's alone; the snapshot of producers is no segment's. */
+export const SEGMENT_SUFFIXES: readonly string[] = [LOG_SUFFIX, OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX, ".txnindex"];
 export const LEADER_EPOCH_CHECKPOINT = "leader-epoch-checkpoint";
 export const RECOVERY_POINT_CHECKPOINT = "recovery-point-offset-checkpoint";
 export const LOG_START_CHECKPOINT = "log-start-offset-checkpoint";
+/** Written by Kafka's log cleaner only. */
+export const CLEANER_CHECKPOINT = "cleaner-offset-checkpoint";
 export const CLEAN_SHUTDOWN_MARKER = ".kafka_cleanshutdown";
 export const LOCK_FILE = ".lock";
 

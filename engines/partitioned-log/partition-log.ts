@@ -164,7 +164,7 @@ export class PartitionLog {
     const active = this.#active;
     const isUntouched = this.recoveryPoint === this.endOffset && !this.#directoryIsDirty && active.hasOffsetIndexFile();
     if (this.failure === null && !isUntouched) {
-      this.context.counters.indexEntries += active.finish();
+      active.finish(this.context.counters);
       this.#directoryIsDirty = true;
       await this.#sync(() => active.syncAll());
     }
@@ -182,7 +182,7 @@ export class PartitionLog {
     const { context } = this;
     const startedNs = context.listener.event === undefined ? 0n : process.hrtime.bigint();
     const ended = this.#active;
-    context.counters.indexEntries += ended.finish();
+    ended.finish(context.counters);
     const segment = new Segment(context.storage, context.settings, this.directory, this.endOffset);
     segment.create();
     this.#directoryIsDirty = true;

@@ -12,13 +12,16 @@ import type {
   StorageEngine,
 } from "../engine.js";
 import { ClosedError, OpenError, UnrepresentableError } from "../errors.js";
+import { durabilityOf } from "../flush-policy.js";
 import { invariant } from "../invariant.js";
-import type { Storage, StorageLock } from "../storage/storage.js";
+import { countersSince } from "../storage/counters.js";
+import type { Storage, StorageCounters, StorageLock } from "../storage/storage.js";
 import { Accumulator } from "./accumulator.js";
 import { CLEAN_SHUTDOWN_CONTENT, decodeOffsets, encodeOffsets } from "./checkpoints.js";
 import { LogReader } from "./log-reader.js";
 import {
   CLEAN_SHUTDOWN_MARKER,
+  CLEANER_CHECKPOINT,
   checkTopicName,
   LOCK_FILE,
   LOG_START_CHECKPOINT,
@@ -27,7 +30,7 @@ import {
   RECOVERY_POINT_CHECKPOINT,
 } from "./names.js";
 import { type LogContext, type LogCounters, PartitionLog } from "./partition-log.js";
-import { loadLog, RepairLog } from "./recovery.js";
+import { type LoadOptions, loadLog, RepairLog } from "./recovery.js";
 import { SegmentScanner } from "./segment-scanner.js";
 import type { PartitionedLogSettings } from "./settings.js";
 
@@ -42,6 +45,8 @@ const CLOSE_CONCURRENCY = 64;
 const FOREIGN_DIRECTORIES = /^(remote-log-index-cache|__cluster_metadata-0|lost\+found)$|-(stray|future)$/;
 const DELETED_DIRECTORY = /\.[0-9a-f]{32}-delete$/;
 
+const NEW_PARTITION = { wasCleanShutdown: false, recoveryPoint: 0, startOffset: 0, isCompacted: false };
+
 /** Kafka's log manager: the directory of all partitions, its lock, checkpoints and clean-shutdown marker. */
 export class PartitionedLogEngine implements StorageEngine {
   readonly durability: EngineDurability;
@@ -50,6 +55,7 @@ export class PartitionedLogEngine implements StorageEngine {
   readonly #directory: string;
   readonly #settings: PartitionedLogSettings;
   readonly #lock: StorageLock;
+  readonly #countersAtOpen: StorageCounters;
   readonly #context: LogContext;
   readonly #accumulator: Accumulator;
   readonly #reader: LogReader;
@@ -69,7 +75,8 @@ export class PartitionedLogEngine implements StorageEngine {
     this.#storage = options.storage;
     this.#directory = options.directory;
     this.#settings = settings;
-    this.durability = settings.flush === "sync" ? "D2" : "D1";
+    this.#countersAtOpen = { ...options.storage.counters };
+    this.durability = durabilityOf(settings.flush);
     this.#commitsByTime = typeof settings.flush === "object" && settings.flush.every.ms !== undefined;
     this.#context = {
       storage: options.storage,
@@ -111,11 +118,7 @@ export class PartitionedLogEngine implements StorageEngine {
     for (const index of missing) {
       const directory = join(this.#directory, partitionDirectory(topic, index));
       this.#storage.makeDirectory(directory);
-      this.#addLog(topic, index, directory, scanner, report, {
-        wasCleanShutdown: false,
-        recoveryPoint: 0,
-        startOffset: 0,
-      });
+      this.#addLog(topic, index, directory, scanner, report, NEW_PARTITION);
     }
     scanner.release();
     if (missing.length > 0) this.#storage.syncDirectory(this.#directory);
@@ -166,7 +169,7 @@ export class PartitionedLogEngine implements StorageEngine {
     let acknowledgedMessages = 0;
     for (const log of this.#logs) acknowledgedMessages += log.groupCommit.acknowledgedMessages;
     return {
-      ...this.#storage.counters,
+      ...countersSince(this.#storage.counters, this.#countersAtOpen),
       ...this.#logCounters,
       appendedMessages: this.#accumulator.appendedMessages,
       acknowledgedMessages,
@@ -229,6 +232,7 @@ export class PartitionedLogEngine implements StorageEngine {
     }
     const recoveryPoints = this.#readOffsets(RECOVERY_POINT_CHECKPOINT, report);
     const startOffsets = this.#readOffsets(LOG_START_CHECKPOINT, report);
+    const cleaned = this.#readOffsets(CLEANER_CHECKPOINT, report);
     const scanner = new SegmentScanner(options.heap);
     try {
       for (const { name, kind } of this.#storage.list(this.#directory)) {
@@ -248,6 +252,7 @@ export class PartitionedLogEngine implements StorageEngine {
           wasCleanShutdown,
           recoveryPoint: recoveryPoints.get(name) ?? 0,
           startOffset: startOffsets.get(name) ?? 0,
+          isCompacted: cleaned.has(name),
         });
       }
     } finally {
@@ -264,7 +269,7 @@ export class PartitionedLogEngine implements StorageEngine {
     directory: string,
     scanner: SegmentScanner,
     report: RepairLog,
-    known: { wasCleanShutdown: boolean; recoveryPoint: number; startOffset: number },
+    known: Pick<LoadOptions, "wasCleanShutdown" | "recoveryPoint" | "startOffset" | "isCompacted">,
   ): void {
     const loaded = loadLog({
       storage: this.#storage,

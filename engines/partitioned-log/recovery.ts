@@ -1,12 +1,13 @@
 import { join } from "node:path";
+import type { RecordBatchReader } from "../codec/record-batch.js";
 import type { Storage } from "../storage/storage.js";
 import { decodeEpochs, type EpochEntry } from "./checkpoints.js";
 import {
   LEADER_EPOCH_CHECKPOINT,
   LOG_SUFFIX,
-  OFFSET_INDEX_SUFFIX,
+  PRODUCER_SNAPSHOT_SUFFIX,
   parseSegmentFile,
-  TIME_INDEX_SUFFIX,
+  SEGMENT_SUFFIXES,
 } from "./names.js";
 import type { LoadedLog } from "./partition-log.js";
 import { Segment } from "./segment.js";
@@ -32,6 +33,8 @@ export interface LoadOptions {
   /** As checkpointed; 0 if it was not. */
   readonly recoveryPoint: number;
   readonly startOffset: number;
+  /** Kafka's log cleaner has worked here: segments may end below the next one's base. */
+  readonly isCompacted: boolean;
 }
 
 /** What decides how a segment is opened. */
@@ -43,22 +46,20 @@ export interface SegmentFacts {
   readonly isBelowRecoveryPoint: boolean;
 }
 
-export type SegmentAction = "trust" | "verify the tail" | "scan";
-
 /**
  * How a segment is opened: the first case that applies.
  *
  * "trust" reads nothing; its indexes are checked when a reader first needs them. "verify the tail" checks the last index
- * entry against the log and every batch from there on, and scans if the entry lies. "scan" checks every batch, rebuilds
- * both indexes, and cuts the log at the first batch that is not sound.
+ * entry against the log and every batch from there on, and scans if either lies. "scan" checks every batch and rebuilds
+ * both indexes.
  *
- * Better than Kafka: it trusts the tail after a clean shutdown, so a torn tail stays and the next append lands behind
- * the garbage, and zeros or an untrimmed index make loading fail or the first append roll.
+ * Better than Kafka, which trusts all after a clean shutdown: there a torn tail stays and the next append lands behind
+ * the garbage, zeros make loading fail, and an untrimmed index makes the first append roll.
  */
 export const SEGMENT_CASES: readonly {
   readonly name: string;
   readonly applies: (facts: SegmentFacts) => boolean;
-  readonly action: SegmentAction;
+  readonly action: "trust" | "verify the tail" | "scan";
 }[] = [
   { name: "the offset index is missing", applies: (facts) => !facts.hasOffsetIndex, action: "scan" },
   { name: "clean, the last", applies: (facts) => facts.wasCleanShutdown && facts.isLast, action: "verify the tail" },
@@ -67,85 +68,152 @@ export const SEGMENT_CASES: readonly {
   { name: "crashed", applies: () => true, action: "scan" },
 ];
 
-/** Loads a partition's directory and mends what a crash left there. Nothing that it changes is durable yet. */
+/** What a scan met where a batch should be, or at the end of a segment that is not the last. */
+export interface DamageFacts {
+  /** The bytes were synced before the recovery point was checkpointed. */
+  readonly isBelowRecoveryPoint: boolean;
+  /** The damaged batch's length leads to a sound batch of a higher offset. */
+  readonly soundBatchFollows: boolean;
+}
+
+/**
+ * What becomes of damage: the first case that applies.
+ *
+ * "keep" leaves the damaged batch and all behind it in place; a fetch of its offsets says so. "cut" ends the log before
+ * it: later bytes and segments go, as what was written last without a sync may have reached the disk in any order.
+ *
+ * Better than Kafka, which cuts in both cases and so throws away synced messages because of one rotten bit before them.
+ */
+export const DAMAGE_CASES: readonly {
+  readonly name: string;
+  readonly applies: (facts: DamageFacts) => boolean;
+  readonly action: "keep" | "cut";
+}[] = [
+  {
+    name: "rot in synced data",
+    applies: (facts) => facts.isBelowRecoveryPoint && facts.soundBatchFollows,
+    action: "keep",
+  },
+  { name: "the end that a crash left", applies: () => true, action: "cut" },
+];
+
+/** Files that a crash can leave beside the segments, and why they go. */
+export const LEFTOVERS: readonly { readonly suffix: string; readonly what: string }[] = [
+  { suffix: ".deleted", what: "was marked for deletion" },
+  { suffix: ".cleaned", what: "was an unfinished compaction" },
+  { suffix: ".tmp", what: "was an unfinished checkpoint" },
+];
+const SWAP_SUFFIX = ".swap";
+const CLEANED_SUFFIX = ".cleaned";
+
+/**
+ * Loads a partition's directory and mends what a crash left there. Nothing that it changes is durable yet; until it is,
+ * a second crash leaves either state, and both are mended to the same.
+ */
 export function loadLog(options: LoadOptions): LoadedLog {
-  const { storage, settings, directory } = options;
+  const { report } = options;
   const epochs = loadEpochs(options);
+  const droppedBefore = report.droppedFiles;
   const segments = listSegments(options);
-  let isDirty = false;
+  let isDirty = report.droppedFiles > droppedBefore;
   let endOffset = options.startOffset;
   for (let i = 0; i < segments.length; i++) {
     const segment = segments[i]!;
-    const isLast = i + 1 === segments.length;
+    const next = segments[i + 1];
     const facts: SegmentFacts = {
       wasCleanShutdown: options.wasCleanShutdown,
-      isLast,
+      isLast: next === undefined,
       hasOffsetIndex: segment.hasOffsetIndexFile(),
-      isBelowRecoveryPoint: !isLast && segments[i + 1]!.baseOffset <= options.recoveryPoint,
+      isBelowRecoveryPoint: next !== undefined && next.baseOffset <= options.recoveryPoint,
     };
     let { action } = SEGMENT_CASES.find((each) => each.applies(facts))!;
     segment.open("write");
     if (action === "verify the tail") {
-      const tail = verifyTail(segment, options);
-      if (tail === undefined) action = "scan";
-      else endOffset = tail;
+      const verified = verifyTail(segment, options);
+      if (verified === undefined) action = "scan";
+      else endOffset = verified;
     }
     if (action === "scan") {
-      const found = scan(segment, options, isLast ? "refused" : "allowed", epochs);
-      endOffset = found.endOffset;
       isDirty = true;
-      if (found.lostBytes > 0 && !isLast) {
-        for (const dropped of segments.splice(i + 1)) dropSegment(dropped, options);
+      const found = scan(segment, next, options, epochs);
+      endOffset = found.endOffset;
+      const isTrusted = facts.wasCleanShutdown || facts.isBelowRecoveryPoint;
+      const endsEarly = next !== undefined && !isTrusted && !found.wasCompacted && endOffset < next.baseOffset;
+      if (found.wasCut || endsEarly) {
+        for (const dropped of segments.splice(i + 1)) dropSegment(dropped, segment, options);
       }
     }
     if (i + 1 < segments.length) segment.unload();
   }
   if (segments.length === 0 || endOffset < options.startOffset) {
-    for (const segment of segments.splice(0)) dropSegment(segment, options);
-    const segment = new Segment(storage, settings, directory, options.startOffset);
-    segment.create();
-    segments.push(segment);
+    for (const segment of segments.splice(0)) dropSegment(segment, segment, options);
+    segments.push(createFirst(options));
     endOffset = options.startOffset;
     isDirty = true;
   }
-  const kept = epochs.filter((entry) => entry.startOffset < endOffset);
+  if (isDirty) dropSnapshotsBeyond(endOffset, options);
   return {
     segments,
     startOffset: Math.max(options.startOffset, segments[0]!.baseOffset),
     endOffset,
     recoveryPoint: options.wasCleanShutdown && !isDirty ? endOffset : Math.min(options.recoveryPoint, endOffset),
-    epochs: kept,
+    epochs: epochs.filter((entry) => entry.startOffset < endOffset),
     leaderEpoch: epochs.at(-1)?.epoch ?? 0,
     isDirty,
   };
 }
 
+/** What a walk over a whole segment found. */
+export interface Walk {
+  /** Offset after the last sound batch. */
+  endOffset: number;
+  /** Why it ended before the end of the file, or null. */
+  fault: string | null;
+  /** Records are missing between or inside batches. */
+  wasCompacted: boolean;
+}
+
 /**
- * Rebuilds both indexes of a segment from its log, in memory. `sizeBytes` becomes that of the sound batches at the front.
- * @returns the offset after the last sound batch, and what follows it
+ * Rebuilds both indexes of a segment from its log, in memory. `sizeBytes` becomes the position where the walk ended.
+ * @param keep whether damage met at `expectedOffset` is stepped over
  */
 export function rebuildIndexes(
   segment: Segment,
   scanner: SegmentScanner,
   gaps: "refused" | "allowed",
-  epochs: EpochEntry[],
-): { endOffset: number; fault: string | null } {
+  keep: (expectedOffset: number, fault: string) => boolean,
+  visit: (batch: RecordBatchReader) => void = () => {},
+): Walk {
   const { batch } = scanner;
+  const walk: Walk = { endOffset: segment.baseOffset, fault: null, wasCompacted: false };
   scanner.start(segment, 0, segment.baseOffset, gaps, Number.POSITIVE_INFINITY);
   segment.resetIndexes();
   segment.sizeBytes = 0;
-  let endOffset = segment.baseOffset;
   for (;;) {
     const fault = scanner.next(Number.POSITIVE_INFINITY);
-    if (fault !== null) return { endOffset, fault: fault === "end" ? null : fault };
-    if (batch.lastOffset - segment.baseOffset > 0x7fff_ffff)
-      return { endOffset, fault: "an offset too far from the base" };
-    segment.noteBatch(batch.lastOffset, batch.maxTimestamp, batch.sizeBytes);
-    endOffset = batch.lastOffset + 1;
-    const latestEpoch = epochs.at(-1)?.epoch ?? -1;
-    if (batch.leaderEpoch > latestEpoch) epochs.push({ epoch: batch.leaderEpoch, startOffset: batch.baseOffset });
+    if (fault === "end") return walk;
+    if (fault === null) {
+      if (batch.lastOffset - segment.baseOffset > MAX_RELATIVE_OFFSET) {
+        walk.fault = "a record batch too far from the segment's base offset";
+        return walk;
+      }
+      const recordSpan = batch.lastOffset + 1 - batch.baseOffset;
+      if (batch.baseOffset > walk.endOffset || batch.recordCount < recordSpan) walk.wasCompacted = true;
+      segment.noteBatch(batch.lastOffset, batch.maxTimestamp, batch.sizeBytes);
+      walk.endOffset = batch.lastOffset + 1;
+      visit(batch);
+    } else {
+      if (!keep(walk.endOffset, fault)) {
+        walk.fault = fault;
+        return walk;
+      }
+      segment.noteDamage(scanner.position - segment.sizeBytes);
+      walk.endOffset = scanner.expectedOffset;
+    }
   }
 }
+
+const MAX_RELATIVE_OFFSET = 0x7fff_ffff;
 
 function loadEpochs({ storage, directory, report }: LoadOptions): EpochEntry[] {
   const path = join(directory, LEADER_EPOCH_CHECKPOINT);
@@ -158,30 +226,83 @@ function loadEpochs({ storage, directory, report }: LoadOptions): EpochEntry[] {
   }
 }
 
-/** The segments by their `.log` files, ascending; removes what no segment owns. */
-function listSegments({ storage, settings, directory, report }: LoadOptions): Segment[] {
-  const files = storage.list(directory).filter((entry) => entry.kind === "file");
+/** The segments by their `.log` files, ascending; finishes swaps and removes what no segment owns. */
+function listSegments(options: LoadOptions): Segment[] {
+  const { storage, settings, directory } = options;
+  finishSwaps(options);
+  const names = fileNames(options);
   const segments: Segment[] = [];
   const bases = new Set<number>();
-  for (const { name } of files) {
+  for (const name of names) {
     const parsed = parseSegmentFile(name);
     if (parsed?.suffix !== LOG_SUFFIX) continue;
     bases.add(parsed.baseOffset);
     segments.push(new Segment(storage, settings, directory, parsed.baseOffset));
   }
-  for (const { name } of files) {
+  for (const name of names) {
+    const leftover = LEFTOVERS.find(({ suffix }) => name.endsWith(suffix));
+    if (leftover !== undefined) removeFile(name, leftover.what, options);
     const parsed = parseSegmentFile(name);
-    const isIndex = parsed?.suffix === OFFSET_INDEX_SUFFIX || parsed?.suffix === TIME_INDEX_SUFFIX;
-    const isOrphan = isIndex && !bases.has(parsed!.baseOffset);
-    if (!isOrphan && !/\.(deleted|cleaned|tmp)$/.test(name)) continue;
-    storage.remove(join(directory, name));
-    report.droppedFiles++;
-    report.repairs.push(`${join(directory, name)} was a leftover and is removed.`);
+    if (parsed !== undefined && SEGMENT_SUFFIXES.includes(parsed.suffix) && !bases.has(parsed.baseOffset)) {
+      removeFile(name, "belonged to no log", options);
+    }
   }
   return segments;
 }
 
-/** @returns the end offset, or undefined if the index does not fit the log */
+/**
+ * Compaction and splitting write `.cleaned` files, rename them to `.swap` from the highest base offset down, mark what
+ * they replace `.deleted` and rename themselves into its place. A swap whose like is still `.cleaned` is undone, any
+ * other is done to its end.
+ */
+function finishSwaps(options: LoadOptions): void {
+  const { storage, directory, report } = options;
+  const names = fileNames(options);
+  const replacing = (suffix: string) =>
+    names
+      .filter((name) => name.endsWith(suffix))
+      .map((name) => ({ name, target: name.slice(0, -suffix.length) }))
+      .map(({ name, target }) => ({ name, target, segment: parseSegmentFile(target) }));
+  const swaps = replacing(SWAP_SUFFIX);
+  if (swaps.length === 0) return;
+  const lowestCleaned = Math.min(...replacing(CLEANED_SUFFIX).map(({ segment }) => segment?.baseOffset ?? Infinity));
+  const finished = swaps.filter(({ segment }) => segment !== undefined && segment.baseOffset < lowestCleaned);
+  for (const { name } of swaps) {
+    if (!finished.some((swap) => swap.name === name)) removeFile(name, "was an unfinished compaction", options);
+  }
+  let fromOffset = Number.POSITIVE_INFINITY;
+  let toOffset = Number.NEGATIVE_INFINITY;
+  for (const { name, segment } of finished) {
+    if (segment!.suffix !== LOG_SUFFIX) continue;
+    fromOffset = Math.min(fromOffset, segment!.baseOffset);
+    toOffset = Math.max(toOffset, endOffsetOf(join(directory, name), segment!.baseOffset, options));
+  }
+  for (const name of names) {
+    const segment = parseSegmentFile(name);
+    if (segment === undefined || !SEGMENT_SUFFIXES.includes(segment.suffix)) continue;
+    if (segment.baseOffset >= fromOffset && segment.baseOffset < toOffset) {
+      removeFile(name, "was replaced by a compaction", options);
+    }
+  }
+  for (const { name, target } of finished) {
+    storage.rename(join(directory, name), join(directory, target));
+    report.repairs.push(`${join(directory, target)} takes the place that a compaction made for it.`);
+  }
+}
+
+function endOffsetOf(path: string, baseOffset: number, { storage, scanner }: LoadOptions): number {
+  const file = storage.open(path, "read");
+  try {
+    let endOffset = baseOffset;
+    scanner.start({ file, sizeBytes: file.sizeBytes() }, 0, baseOffset, "allowed", Number.POSITIVE_INFINITY);
+    while (scanner.next(Number.POSITIVE_INFINITY) === null) endOffset = scanner.batch.lastOffset + 1;
+    return endOffset;
+  } finally {
+    file.close();
+  }
+}
+
+/** @returns the end offset, or undefined if index and log do not fit together */
 function verifyTail(segment: Segment, { scanner, report }: LoadOptions): number | undefined {
   if (!segment.loadIndexes()) return undefined;
   const index = segment.offsetIndex!;
@@ -209,27 +330,73 @@ function verifyTail(segment: Segment, { scanner, report }: LoadOptions): number 
 
 const TAIL_READ_BYTES = 32 * 1_024;
 
+/** Checks every batch of a segment, writes its indexes, and cuts it where the damage table says so. */
 function scan(
   segment: Segment,
-  { scanner, report }: LoadOptions,
-  gaps: "refused" | "allowed",
+  next: Segment | undefined,
+  { scanner, report, recoveryPoint }: LoadOptions,
   epochs: EpochEntry[],
-): { endOffset: number; lostBytes: number } {
+): { endOffset: number; wasCompacted: boolean; wasCut: boolean } {
   const fileSizeBytes = segment.sizeBytes;
-  const { endOffset, fault } = rebuildIndexes(segment, scanner, gaps, epochs);
+  const keep = (expectedOffset: number, fault: string): boolean => {
+    const { position } = scanner;
+    const soundBatchFollows = scanner.skipDamage();
+    const facts: DamageFacts = { isBelowRecoveryPoint: expectedOffset < recoveryPoint, soundBatchFollows };
+    if (DAMAGE_CASES.find((each) => each.applies(facts))!.action === "cut") return false;
+    const offsets = `offsets ${expectedOffset} to ${scanner.expectedOffset - 1}`;
+    report.repairs.push(`${segment.path} holds ${fault} at byte ${position}: ${offsets} are lost, the rest is kept.`);
+    return true;
+  };
+  const walk = rebuildIndexes(segment, scanner, next === undefined ? "refused" : "allowed", keep, (batch) => {
+    const latestEpoch = epochs.at(-1)?.epoch ?? -1;
+    if (batch.leaderEpoch > latestEpoch) epochs.push({ epoch: batch.leaderEpoch, startOffset: batch.baseOffset });
+  });
   report.scannedBytes += fileSizeBytes;
   report.rebuiltIndexes += 2;
-  const lostBytes = fileSizeBytes - segment.sizeBytes;
-  if (fault !== null) {
+  if (walk.fault !== null) {
+    const lostBytes = fileSizeBytes - segment.sizeBytes;
     report.truncatedBytes += lostBytes;
-    report.repairs.push(`${segment.path} was cut by ${lostBytes} bytes at byte ${segment.sizeBytes}: ${fault}.`);
-    segment.truncateFile();
+    report.repairs.push(`${segment.path} was cut by ${lostBytes} bytes at byte ${segment.sizeBytes}: ${walk.fault}.`);
   }
-  segment.writeIndexes();
-  return { endOffset, lostBytes };
+  segment.finish();
+  return { endOffset: walk.endOffset, wasCompacted: walk.wasCompacted, wasCut: walk.fault !== null };
 }
 
-function dropSegment(segment: Segment, { report }: LoadOptions): void {
+function createFirst({ storage, settings, directory, startOffset }: LoadOptions): Segment {
+  const segment = new Segment(storage, settings, directory, startOffset);
+  segment.create();
+  return segment;
+}
+
+/** @param cause the segment at which the log was cut, or `segment` itself when all of it lies below the start offset */
+function dropSegment(segment: Segment, cause: Segment, { report, startOffset }: LoadOptions): void {
+  segment.open("write");
+  report.truncatedBytes += segment.sizeBytes;
   report.droppedFiles += segment.remove();
-  report.repairs.push(`${segment.path} was dropped: what came before it is lost.`);
+  const why =
+    segment === cause
+      ? `it ends before the start offset, ${startOffset}`
+      : `the log was cut before it, in ${cause.path}`;
+  report.repairs.push(`${segment.path} (${segment.sizeBytes} bytes) was dropped: ${why}.`);
+}
+
+function dropSnapshotsBeyond(endOffset: number, options: LoadOptions): void {
+  for (const name of fileNames(options)) {
+    const snapshot = parseSegmentFile(name);
+    if (snapshot?.suffix !== PRODUCER_SNAPSHOT_SUFFIX || snapshot.baseOffset <= endOffset) continue;
+    removeFile(name, `was taken beyond the end offset, ${endOffset}`, options);
+  }
+}
+
+function fileNames({ storage, directory }: LoadOptions): string[] {
+  return storage
+    .list(directory)
+    .filter((entry) => entry.kind === "file")
+    .map((entry) => entry.name);
+}
+
+function removeFile(name: string, why: string, { storage, directory, report }: LoadOptions): void {
+  storage.remove(join(directory, name));
+  report.droppedFiles++;
+  report.repairs.push(`${join(directory, name)} ${why} and is removed.`);
 }

@@ -1,7 +1,13 @@
 import { BATCH_HEADER_SIZE_BYTES, type BatchFault, RecordBatchReader } from "../codec/record-batch.js";
 import type { Heap } from "../heap.js";
 import { invariant } from "../invariant.js";
-import type { Segment } from "./segment.js";
+import type { StorageFile } from "../storage/storage.js";
+
+/** What a scanner walks: a segment, or a file that may become one. */
+export interface ScannedLog {
+  readonly file: StorageFile | null;
+  readonly sizeBytes: number;
+}
 
 /** A read of this size costs little more than its copy, and stays within the processor's second-level cache. */
 const CHUNK_SIZE_BYTES = 512 * 1_024;
@@ -10,7 +16,7 @@ const SMALLEST_READ_BYTES = 32 * 1_024;
 const LOOK_AHEAD_BYTES = 17;
 
 /**
- * Walks the record batches of a segment, front to back, in large reads into one heap buffer. Checks each by length,
+ * Walks the record batches of a log file, front to back, in large reads into one heap buffer. Checks each by length,
  * format, checksum and offset.
  */
 export class SegmentScanner {
@@ -18,15 +24,16 @@ export class SegmentScanner {
   readonly batch: RecordBatchReader;
   /** Heap address of that batch; valid until the next call. */
   address = 0;
-  /** Position in the segment of what `next` looks at next. */
+  /** Position in the file of what `next` looks at next. */
   position = 0;
-  #segment: Segment | null = null;
+  /** Offset that the batch at `position` begins with, if nothing was compacted away. */
+  expectedOffset = 0;
+  #log: ScannedLog | null = null;
   #endPosition = 0;
-  #expectedOffset = 0;
   #gaps: "refused" | "allowed" = "refused";
   #buffer = 0;
   #capacityBytes = 0;
-  /** What the buffer holds: bytes of the segment from `#chunkPosition` on. */
+  /** What the buffer holds: bytes of the file from `#chunkPosition` on. */
   #chunkPosition = 0;
   #chunkSizeBytes = 0;
   #readSizeBytes = 0;
@@ -39,20 +46,18 @@ export class SegmentScanner {
    * Goes to `position`, which a batch begins at.
    * @param expectedOffset what follows there if there is no gap
    * @param readSizeBytes what the caller thinks to read in all: bounds the size of the reads
-   * @param endPosition where the log ends, if not at the segment's size
    */
   start(
-    segment: Segment,
+    log: ScannedLog,
     position: number,
     expectedOffset: number,
     gaps: "refused" | "allowed",
     readSizeBytes: number,
-    endPosition = segment.sizeBytes,
   ): void {
-    this.#segment = segment;
-    this.#endPosition = endPosition;
+    this.#log = log;
+    this.#endPosition = log.sizeBytes;
     this.position = position;
-    this.#expectedOffset = expectedOffset;
+    this.expectedOffset = expectedOffset;
     this.#gaps = gaps;
     this.#chunkPosition = position;
     this.#chunkSizeBytes = 0;
@@ -70,7 +75,7 @@ export class SegmentScanner {
    * @returns null for a sound batch, or why there is none
    */
   next(budgetBytes: number): BatchFault | "end" | "beyond the budget" | null {
-    invariant(this.#segment !== null, "a scanner is started before it walks");
+    invariant(this.#log !== null, "a scanner is started before it walks");
     if (this.position >= this.#endPosition) return "end";
     if (budgetBytes < BATCH_HEADER_SIZE_BYTES) return "beyond the budget";
     let needed = BATCH_HEADER_SIZE_BYTES;
@@ -82,12 +87,12 @@ export class SegmentScanner {
         continue;
       }
       const address = this.#buffer + this.position - this.#chunkPosition;
-      const fault = this.batch.inspect(address, available, this.#expectedOffset, this.#gaps, !isAllThere);
+      const fault = this.batch.inspect(address, available, this.expectedOffset, this.#gaps, !isAllThere);
       if (this.batch.sizeBytes > budgetBytes) return "beyond the budget";
       if (fault === null) {
         this.address = address;
         this.position += this.batch.sizeBytes;
-        this.#expectedOffset = this.batch.lastOffset + 1;
+        this.expectedOffset = this.batch.lastOffset + 1;
         return null;
       }
       if (isAllThere) return fault;
@@ -99,6 +104,24 @@ export class SegmentScanner {
         return fault;
       }
     }
+  }
+
+  /**
+   * After `next` found damage: goes to where its length says that it ends, if a sound batch of a higher offset begins
+   * there. (Bytes that merely look like a batch, deeper in, are not looked for: a message may hold such.)
+   * @returns false, and stays, if none does
+   */
+  skipDamage(): boolean {
+    const { position, expectedOffset } = this;
+    const gaps = this.#gaps;
+    if (this.batch.sizeBytes === 0) return false;
+    this.position += this.batch.sizeBytes;
+    this.#gaps = "allowed";
+    const isSound = this.next(Number.POSITIVE_INFINITY) === null && this.batch.baseOffset > expectedOffset;
+    this.#gaps = gaps;
+    this.position = isSound ? this.position - this.batch.sizeBytes : position;
+    this.expectedOffset = isSound ? this.batch.baseOffset : expectedOffset;
+    return isSound;
   }
 
   release(): void {
@@ -115,8 +138,7 @@ export class SegmentScanner {
       this.#capacityBytes = Math.max(sizeBytes, CHUNK_SIZE_BYTES);
       this.#buffer = this.heap.allocate(this.#capacityBytes);
     }
-    const segment = this.#segment!;
-    const read = segment.file!.read(this.heap.bytes, this.#buffer, sizeBytes, this.position);
+    const read = this.#log!.file!.read(this.heap.bytes, this.#buffer, sizeBytes, this.position);
     this.#chunkPosition = this.position;
     this.#chunkSizeBytes = read;
     // The file is shorter than it was: what is missing is no log.

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { MAX_TIMESTAMP_AT } from "../codec/record-batch.js";
 import type { Storage, StorageFile } from "../storage/storage.js";
-import { LOG_SUFFIX, OFFSET_INDEX_SUFFIX, segmentStem, TIME_INDEX_SUFFIX } from "./names.js";
+import { LOG_SUFFIX, OFFSET_INDEX_SUFFIX, SEGMENT_SUFFIXES, segmentStem, TIME_INDEX_SUFFIX } from "./names.js";
 import type { PartitionedLogSettings } from "./settings.js";
 import { OFFSET_ENTRY_SIZE_BYTES, OffsetIndex, TIME_ENTRY_SIZE_BYTES, TimeIndex } from "./sparse-index.js";
 
@@ -81,6 +81,12 @@ export class Segment {
     return entries;
   }
 
+  /** Counts bytes that no reader gets a batch from but that stay in the log. */
+  noteDamage(sizeBytes: number): void {
+    this.#bytesSinceLastEntry += sizeBytes;
+    this.sizeBytes += sizeBytes;
+  }
+
   noteTimestamp(maxTimestamp: number, lastOffset: number): void {
     if (maxTimestamp <= this.maxTimestamp) return;
     this.maxTimestamp = maxTimestamp;
@@ -107,37 +113,26 @@ export class Segment {
   }
 
   /**
-   * Ends the log as Kafka does on roll and close: final time entry, both indexes written whole and trimmed, the log cut
-   * to its logical size. Nothing is durable yet.
-   * @returns index entries added
+   * Ends the segment's files as Kafka does on roll, on close and after recovery: final time entry, both indexes written
+   * whole and trimmed, the log cut to its logical size. Nothing is durable yet.
+   * @param counters gets the entries added and the bytes written
    */
-  finish(): number {
-    const entries = this.#noteMaxTimestamp() ? 1 : 0;
-    this.writeIndexes();
-    if (this.settings.preallocate) this.file!.truncate(this.sizeBytes);
-    return entries;
-  }
-
-  writeIndexes(): void {
-    this.#writeWhole(OFFSET_INDEX_SUFFIX, this.offsetIndex!.encode());
-    this.#writeWhole(TIME_INDEX_SUFFIX, this.timeIndex!.encode());
-  }
-
-  /** Cuts the file to the logical size. */
-  truncateFile(): void {
-    const file = this.storage.open(this.path, "write");
-    try {
-      file.truncate(this.sizeBytes);
-    } finally {
-      file.close();
+  finish(counters?: { indexEntries: number; indexBytes: number }): void {
+    const entriesAdded = this.#noteMaxTimestamp() ? 1 : 0;
+    const indexes = [this.offsetIndex!.encode(), this.timeIndex!.encode()] as const;
+    this.#writeWhole(OFFSET_INDEX_SUFFIX, indexes[0]);
+    this.#writeWhole(TIME_INDEX_SUFFIX, indexes[1]);
+    if (counters !== undefined) {
+      counters.indexEntries += entriesAdded;
+      counters.indexBytes += indexes[0].byteLength + indexes[1].byteLength;
     }
+    if (this.file!.sizeBytes() > this.sizeBytes) this.file!.truncate(this.sizeBytes);
   }
 
   /** @returns files removed */
   remove(): number {
     this.unload();
-    const paths = [LOG_SUFFIX, OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX].map((suffix) => this.#pathOf(suffix));
-    const existing = paths.filter((path) => this.storage.exists(path));
+    const existing = SEGMENT_SUFFIXES.map((suffix) => this.#pathOf(suffix)).filter((path) => this.storage.exists(path));
     for (const path of existing) this.storage.remove(path);
     return existing.length;
   }
