@@ -19,10 +19,14 @@ export interface ChildTask {
 
 const TOPIC = "kill";
 const ACKNOWLEDGEMENTS = 3;
+/** Should nobody kill it: it must not fill the disk. */
+const LIFETIME_MS = 20_000;
+const MAX_IN_FLIGHT = 200;
 
 const task = JSON.parse(process.argv[2]!) as ChildTask;
 const definition = await loadEngine(task.engine);
 const indexes = new Map<number, number>();
+let inFlight = 0;
 const engine = await definition.open({
   directory: task.directory,
   storage: new DiskStorage(),
@@ -30,6 +34,7 @@ const engine = await definition.open({
   settings: task.settings,
   listener: {
     acknowledged: (partition, _baseOffset, messageCount) => {
+      inFlight -= messageCount;
       writeSync(ACKNOWLEDGEMENTS, `${TOPIC} ${indexes.get(partition)} ${messageCount}\n`);
     },
     failed: (_partition, _messageCount, error) => {
@@ -41,11 +46,17 @@ const handles = await engine.createTopic(TOPIC, task.partitionCount);
 for (const [index, handle] of handles.entries()) indexes.set(handle, index);
 const next = handles.map((handle) => engine.partitionInfo(handle).endOffset);
 
-for (let i = 0; ; i++) {
+for (let i = 0; performance.now() < LIFETIME_MS; i++) {
+  if (i % 50 === 0 || inFlight >= MAX_IN_FLIGHT) {
+    engine.poll();
+    await new Promise((resolve) => setImmediate(resolve));
+    if (inFlight >= MAX_IN_FLIGHT) continue;
+  }
   const index = i % handles.length;
+  inFlight++;
   const message = new Message(heap, valueAt(TOPIC, index, next[index]!));
-  while (!engine.append(handles[index]!, message, 1_700_000_000_000 + next[index]!)) engine.poll();
-  next[index]!++;
+  if (engine.append(handles[index]!, message, 1_700_000_000_000 + next[index]!)) next[index]!++;
+  else inFlight--;
   if (i % 7 === 0) engine.poll();
-  if (i % 50 === 0) await new Promise((resolve) => setImmediate(resolve));
 }
+process.exit(1);
