@@ -102,6 +102,18 @@ describe("RunStore", () => {
     expect([finish(2, false), finish(1, false), finish(2, true)]).toEqual(["complete", "partial", "partial"]);
   });
 
+  it("is complete without trials that were taken out of the plan, and says why", () => {
+    const store = new RunStore(directory, begun);
+    store.appendTrial(trial(0));
+    store.reducePlan(1, "No time.");
+    const { status, plannedTrialCount, environment } = store.finish({ interrupted: false });
+    expect({ status, plannedTrialCount, notes: environment.notes }).toEqual({
+      status: "complete",
+      plannedTrialCount: 1,
+      notes: ["No time."],
+    });
+  });
+
   it("ends as one file that loads from its path too", () => {
     const store = new RunStore(directory, begun);
     store.appendTrial(trial(0));

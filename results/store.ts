@@ -49,6 +49,13 @@ export class RunStore {
     this.#write();
   }
 
+  /** Takes trials out of the plan, so that the run can be complete without them; `note` says why. */
+  reducePlan(plannedTrialCount: number, note: string): void {
+    const { environment } = this.#run;
+    const notes = [...environment.notes, note];
+    this.#run = { ...this.#run, plannedTrialCount, environment: { ...environment, notes } };
+  }
+
   appendTrial(trial: Trial): void {
     const checked = trialSchema.parse(trial);
     appendFileSync(join(this.directory, TRIALS_FILE), `${JSON.stringify(checked)}\n`);

@@ -111,7 +111,7 @@ describe("executeTrials", () => {
     expect(verification!.readMessages).toBe(measured!.counters.acknowledgedMessages);
     expect(verification!.checkedBytes).toBe(100 * verification!.expectedMessages);
     expect(measured!.durabilityClass).toBe("D1");
-    expect(measured!.acknowledgedCount).toBeGreaterThan(100);
+    expect(measured!.acknowledgedCount).toBeGreaterThan(0);
     expect(measured!.serviceTime.sampleCount).toBe(measured!.sentCount);
     expect(measured!.durable.durationNs).toBeGreaterThan(measured!.acknowledged.durationNs);
     expect(measured!.durable.messagesPerSecond).toBeLessThan(measured!.acknowledged.messagesPerSecond);
@@ -183,16 +183,24 @@ describe("executeTrials", () => {
     expect(trials[1]!.failures[0]).toMatch(/no closed-loop trial of this engine and point succeeded/);
   });
 
-  it("begins no trial after its budget", async () => {
-    const { trials, skippedCount, run } = await execute(["null", "raw"], {
+  it("leaves out later repetitions, of every point alike, when time does not suffice", async () => {
+    const { trials, run } = await execute(["null", "raw"], {
+      profile: { repetitions: 50, budgetMs: 4_000 },
+      scenario: defineScenario({ ...scenario, engines: ["null", "raw"] }),
+    });
+    const counts = ["null", "raw"].map((name) => trials.filter(({ engine }) => engine === name).length);
+    expect(run.status).toBe("complete");
+    expect(counts[0]).toBe(counts[1]);
+    expect(counts[0]).toBeLessThan(50);
+    expect(run.environment.notes.at(-1)).toBe(`The profile's time sufficed for ${counts[0]} of 50 repetitions.`);
+  });
+
+  it("begins no trial after its budget, and the run is partial when a point is left without", async () => {
+    const { trials, run } = await execute(["null", "raw"], {
       profile: { budgetMs: 1 },
       scenario: defineScenario({ ...scenario, engines: ["null", "raw"] }),
     });
-    expect({ done: trials.length, skippedCount, status: run.status }).toEqual({
-      done: 1,
-      skippedCount: 1,
-      status: "partial",
-    });
+    expect({ done: trials.length, status: run.status }).toEqual({ done: 1, status: "partial" });
   });
 
   it("kills the trial under way when it is interrupted, and does not keep it", async () => {

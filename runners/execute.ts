@@ -46,27 +46,64 @@ export async function probeDevice(
 
 /**
  * Runs the planned trials one after the other and stores each as it ends. A trial that fails does not stop the others.
- * @returns whether an engine or its data failed; a rate that was not met is a finding, not a failure of the run
+ * Where the profile's time does not suffice, later repetitions are left out of the plan as a whole, so that every point
+ * keeps as many trials as every other.
+ * @returns whether an engine or its data failed: a rate that was not met is a finding, not a failure of the run
  */
 export async function executeTrials(
-  trials: readonly PlannedTrial[],
+  planned: readonly PlannedTrial[],
   execution: Execution,
-): Promise<{ engineFailed: boolean; skippedCount: number }> {
+): Promise<{ engineFailed: boolean }> {
   const { store, progress, profile, signal } = execution;
+  const budgetMs = profile.budgetMs ?? Number.POSITIVE_INFINITY;
   const startedMs = Date.now();
+  let trials = [...planned];
   let engineFailed = false;
-  for (const [index, planned] of trials.entries()) {
-    if (profile.budgetMs !== null && Date.now() - startedMs > profile.budgetMs) {
-      return { engineFailed, skippedCount: trials.length - index };
+  for (let index = 0; index < trials.length; index++) {
+    const elapsedMs = Date.now() - startedMs;
+    if (elapsedMs > budgetMs) break;
+    const next = trials[index]!;
+    if (index > 0 && next.load.model === "closed" && next.repetition !== trials[index - 1]!.repetition) {
+      const count = affordableRepetitions(trials, index, elapsedMs, budgetMs);
+      trials = trials.filter(({ repetition }) => repetition < count);
+      if (next.repetition >= count) {
+        store.reducePlan(
+          trials.length,
+          `The profile's time sufficed for ${count} of ${profile.repetitions} repetitions.`,
+        );
+        index--;
+        continue;
+      }
     }
-    progress.begin(index, planned.trialId);
-    const { trial, isFault } = await executeTrial(planned, execution);
+    progress.begin(index, trials.length, next.trialId);
+    const { trial, isFault } = await executeTrial(next, execution);
     if (signal.aborted) break;
     store.appendTrial(trial);
     engineFailed ||= isFault;
     for (const failure of trial.failures) progress.note(`Failed: ${trial.trialId}: ${failure}`);
   }
-  return { engineFailed, skippedCount: 0 };
+  return { engineFailed };
+}
+
+/**
+ * How many repetitions fit into the budget, at the pace of the trials so far: the finished blocks at least.
+ * @param doneCount trials done: all of some blocks of closed loops
+ */
+function affordableRepetitions(
+  trials: readonly PlannedTrial[],
+  doneCount: number,
+  elapsedMs: number,
+  budgetMs: number,
+): number {
+  const finishedBlocks = trials[doneCount]!.repetition;
+  const perTrialMs = elapsedMs / doneCount;
+  let count = Math.max(...trials.map(({ repetition }) => repetition)) + 1;
+  const fits = () => {
+    const totalCount = trials.filter(({ repetition }) => repetition < count).length;
+    return elapsedMs + (totalCount - doneCount) * perTrialMs <= budgetMs;
+  };
+  while (count > finishedBlocks && !fits()) count--;
+  return count;
 }
 
 async function executeTrial(planned: PlannedTrial, execution: Execution): Promise<{ trial: Trial; isFault: boolean }> {

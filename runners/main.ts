@@ -117,7 +117,7 @@ async function run(context: {
   const interrupt = () => interruption.abort();
   process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
   const dataDirectory = new DataDirectory(parent);
-  const progress = createProgress(plan.trials.length, estimatedMs(plan, profile), process.stderr);
+  const progress = createProgress(estimatedTrialMs(profile), process.stderr);
   const execution = {
     store,
     dataDirectory,
@@ -128,13 +128,12 @@ async function run(context: {
     signal: interruption.signal,
   };
   let engineFailed = false;
-  let skippedCount = 0;
   try {
     progress.note("Probing the device …");
     const { results, notes } = await probeDevice(execution, options.seed);
     store.setProbe(results, notes);
     for (const note of notes) progress.note(note);
-    ({ engineFailed, skippedCount } = await executeTrials(plan.trials, execution));
+    ({ engineFailed } = await executeTrials(plan.trials, execution));
   } catch (error) {
     if (!interruption.signal.aborted) throw error;
   } finally {
@@ -146,10 +145,8 @@ async function run(context: {
   const { terminalTable, writeReports } = await import("../reports/index.js");
   await writeReports(finished, outputDirectory);
   console.log(terminalTable(finished));
-  if (skippedCount > 0) {
-    console.log(`${skippedCount} trials were left out: the profile's time was up. The report is partial.`);
-  }
   if (interruption.signal.aborted) console.log("Interrupted: the report is partial.");
+  else if (finished.status === "partial") console.log("The profile's time was up: the report is partial.");
   console.log(`Report: ${printable(relative(process.cwd(), resolve(outputDirectory, "report.html")))}`);
   if (interruption.signal.aborted) return EXIT_INTERRUPTED;
   return engineFailed ? EXIT_ENGINE_FAILED : 0;
@@ -240,8 +237,8 @@ function neededBytes({ warmup, maximumBytes, settings, probe }: Profile): number
   return (warmup.maximumBytes + maximumBytes) * FRAMING_FACTOR + filesBytes + 3 * probe.fileSizeBytes;
 }
 
-function estimatedMs(plan: Plan, { warmup, measureMs }: Profile): number {
-  return plan.trials.length * ((warmup.minimumMs + warmup.maximumMs) / 2 + measureMs + TRIAL_OVERHEAD_MS);
+function estimatedTrialMs({ warmup, measureMs }: Profile): number {
+  return (warmup.minimumMs + warmup.maximumMs) / 2 + measureMs + TRIAL_OVERHEAD_MS;
 }
 
 async function printList(scenarios: readonly Scenario[], profiles: Record<ProfileName, Profile>): Promise<void> {
@@ -258,7 +255,10 @@ async function printList(scenarios: readonly Scenario[], profiles: Record<Profil
 function printPlan(plan: Plan, profile: Profile, seed: number): void {
   for (const trial of plan.trials) console.log(`${String(trial.order + 1).padStart(5)}  ${printable(trial.trialId)}`);
   const probeMs = 8 * profile.probe.durationMs;
-  const boundMs = Math.min(estimatedMs(plan, profile), profile.budgetMs ?? Number.POSITIVE_INFINITY);
+  const boundMs = Math.min(
+    plan.trials.length * estimatedTrialMs(profile),
+    profile.budgetMs ?? Number.POSITIVE_INFINITY,
+  );
   console.log(
     `${plan.trials.length} trials with seed ${seed}, about ${duration(probeMs + boundMs + REPORT_MS)} in all. Nothing was written.`,
   );

@@ -6,8 +6,8 @@ import { printable } from "./terminal.js";
 describe("createProgress", () => {
   it("writes plain lines where there is no terminal, without control characters", () => {
     const stream = new PassThrough();
-    const progress = createProgress(3, 30_000, stream as unknown as NodeJS.WriteStream);
-    progress.begin(0, "a/\u001b[31mred");
+    const progress = createProgress(10_000, stream as unknown as NodeJS.WriteStream);
+    progress.begin(0, 3, "a/\u001b[31mred");
     progress.note("Failed: \u202eoops");
     progress.end();
     expect(stream.read().toString()).toBe("trial 1 of 3, 30 s left: a/\ufffd[31mred\nFailed: \ufffdoops\n");
@@ -20,8 +20,8 @@ describe("createProgress", () => {
       cursorTo: () => true,
       clearLine: () => true,
     });
-    const progress = createProgress(4, 8_000, stream as unknown as NodeJS.WriteStream);
-    progress.begin(1, "linger/raw");
+    const progress = createProgress(2_000, stream as unknown as NodeJS.WriteStream);
+    progress.begin(1, 4, "linger/raw");
     progress.end();
     expect(stream.read().toString()).toMatch(/trial 2 of 4, .* left: linger\/raw/);
   });

@@ -3,31 +3,28 @@ import { printable } from "./terminal.js";
 
 /** Tells on standard error which trial runs and how long the rest will take. */
 export interface Progress {
-  /** Before trial `index` (0-based) begins. */
-  begin(index: number, what: string): void;
+  /** Before trial `index` (0-based) of `count` begins. */
+  begin(index: number, count: number, what: string): void;
   /** A line that stays, such as a failure. */
   note(text: string): void;
   end(): void;
 }
 
 /** A bar on a terminal; elsewhere a plain line for every trial. */
-export function createProgress(trialCount: number, estimatedMs: number, stream: NodeJS.WriteStream): Progress {
-  return stream.isTTY ? new Bar(trialCount, estimatedMs, stream) : new Lines(trialCount, estimatedMs, stream);
+export function createProgress(estimatedTrialMs: number, stream: NodeJS.WriteStream): Progress {
+  return stream.isTTY ? new Bar(estimatedTrialMs, stream) : new Lines(estimatedTrialMs, stream);
 }
 
 /** The estimate of the time left: planned times at first, then what trials have really taken. */
 class TimeLeft {
   readonly #startedMs = Date.now();
 
-  constructor(
-    readonly trialCount: number,
-    readonly estimatedMs: number,
-  ) {}
+  constructor(readonly estimatedTrialMs: number) {}
 
-  after(doneCount: number): string {
+  after(doneCount: number, trialCount: number): string {
     const spentMs = Date.now() - this.#startedMs;
-    const perTrialMs = doneCount === 0 ? this.estimatedMs / this.trialCount : spentMs / doneCount;
-    return duration(perTrialMs * (this.trialCount - doneCount));
+    const perTrialMs = doneCount === 0 ? this.estimatedTrialMs : spentMs / doneCount;
+    return duration(perTrialMs * (trialCount - doneCount));
   }
 }
 
@@ -36,8 +33,8 @@ class Bar implements Progress {
   readonly #timeLeft: TimeLeft;
   readonly #stream: NodeJS.WriteStream;
 
-  constructor(trialCount: number, estimatedMs: number, stream: NodeJS.WriteStream) {
-    this.#timeLeft = new TimeLeft(trialCount, estimatedMs);
+  constructor(estimatedTrialMs: number, stream: NodeJS.WriteStream) {
+    this.#timeLeft = new TimeLeft(estimatedTrialMs);
     this.#stream = stream;
     this.#bar = new cliProgress.SingleBar({
       format: "{bar} trial {trial} of {total}, {left} left: {what}",
@@ -48,11 +45,12 @@ class Bar implements Progress {
       linewrap: false,
       stream,
     });
-    this.#bar.start(trialCount, 0, { trial: 0, what: "", left: "" });
+    this.#bar.start(1, 0, { trial: 0, what: "the device probe", left: "" });
   }
 
-  begin(index: number, what: string): void {
-    this.#bar.update(index, { trial: index + 1, what: printable(what), left: this.#timeLeft.after(index) });
+  begin(index: number, count: number, what: string): void {
+    this.#bar.setTotal(count);
+    this.#bar.update(index, { trial: index + 1, what: printable(what), left: this.#timeLeft.after(index, count) });
   }
 
   note(text: string): void {
@@ -66,18 +64,16 @@ class Bar implements Progress {
 
 class Lines implements Progress {
   readonly #timeLeft: TimeLeft;
-  readonly #trialCount: number;
   readonly #stream: NodeJS.WriteStream;
 
-  constructor(trialCount: number, estimatedMs: number, stream: NodeJS.WriteStream) {
-    this.#timeLeft = new TimeLeft(trialCount, estimatedMs);
-    this.#trialCount = trialCount;
+  constructor(estimatedTrialMs: number, stream: NodeJS.WriteStream) {
+    this.#timeLeft = new TimeLeft(estimatedTrialMs);
     this.#stream = stream;
   }
 
-  begin(index: number, what: string): void {
-    const left = this.#timeLeft.after(index);
-    this.#stream.write(`trial ${index + 1} of ${this.#trialCount}, ${left} left: ${printable(what)}\n`);
+  begin(index: number, count: number, what: string): void {
+    const left = this.#timeLeft.after(index, count);
+    this.#stream.write(`trial ${index + 1} of ${count}, ${left} left: ${printable(what)}\n`);
   }
 
   note(text: string): void {

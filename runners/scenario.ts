@@ -71,7 +71,7 @@ const profileSchema = z.strictObject({
   settleMs: z.number().positive(),
   /** A trial's process that has not ended by then is killed. */
   trialLimitMs: z.number().positive(),
-  /** No trial begins later than this after the first; null: no limit. */
+  /** Repetitions that do not fit into this time are left out, and no trial begins after it; null: no limit. */
   budgetMs: z.number().positive().nullable(),
   /** Of each of the device probe's measurements; the size is that of the files it writes. */
   probe: z.strictObject({ durationMs: z.number().positive(), fileSizeBytes: z.int().positive() }),
