@@ -1,12 +1,10 @@
-import { once } from "node:events";
 import fs from "node:fs";
-import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { UnsupportedError } from "../errors.js";
 import { heap } from "../heap.js";
-import { baseAddressOf, dropCachedPages, sendFile, syncMapping, syncMappingNow } from "./libc.js";
+import { baseAddressOf, dropCachedPages, syncMapping, syncMappingNow } from "./libc.js";
 
 let directory: string;
 beforeEach(() => {
@@ -19,25 +17,6 @@ it("finds the heap's base, the same each time and page-aligned", () => {
   expect(Number.isSafeInteger(base)).toBe(true);
   expect(base % 4_096).toBe(0);
   expect(baseAddressOf(heap)).toBe(base);
-});
-
-it("sends file bytes to a socket from a position on", async () => {
-  const file = path.join(directory, "f");
-  fs.writeFileSync(file, "0123456789");
-  const fd = fs.openSync(file, "r");
-  const server = net.createServer().listen(path.join(directory, "socket"));
-  await once(server, "listening");
-  const client = net.connect(path.join(directory, "socket"));
-  const [peer] = (await once(server, "connection")) as [net.Socket];
-  const socketFd = (client as unknown as { _handle: { fd: number } })._handle.fd;
-  expect(sendFile(socketFd, fd, 3, 100)).toBe(7);
-  expect(sendFile(socketFd, fd, 10, 100)).toBe(0);
-  const [received] = (await once(peer, "data")) as [Buffer];
-  expect(received.toString()).toBe("3456789");
-  expect(() => sendFile(socketFd, 1_000_000, 0, 1)).toThrow(/EBADF: sendfile/);
-  client.destroy();
-  server.close();
-  fs.closeSync(fd);
 });
 
 it("drops cached pages, or says that it cannot", () => {

@@ -1,6 +1,6 @@
 /**
- * The few calls of the C library that Node does not offer, through koffi: memory mappings, block reservation, advice,
- * file locks and sendfile. Linux and macOS; constants from <sys/mman.h>, <fcntl.h> and <sys/file.h> of each.
+ * The few calls of the C library that Node does not offer, through koffi: memory mappings, block reservation, advice
+ * and file locks. Linux and macOS; constants from <sys/mman.h>, <fcntl.h> and <sys/file.h> of each.
  *
  * All addresses here are absolute (heap base + heap address). A call costs about 200 ns.
  */
@@ -9,6 +9,7 @@ import { createRequire } from "node:module";
 import type { KoffiFunc, LibraryHandle } from "koffi";
 import { UnsupportedError } from "../errors.js";
 import type { Heap } from "../heap.js";
+import { invariant } from "../invariant.js";
 
 type Koffi = typeof import("koffi");
 
@@ -35,6 +36,7 @@ const LOCK_EX_NB = 2 | 4;
 
 interface NativeCalls {
   readonly koffi: Koffi;
+  readonly libc: LibraryHandle;
   readonly addressOf: (bytes: Uint8Array, sameBytes: Uint8Array, sizeBytes: number) => number;
   readonly mmap: (
     address: number,
@@ -48,16 +50,12 @@ interface NativeCalls {
   readonly madvise: KoffiFunc<(address: number, sizeBytes: number, advice: number) => number>;
   readonly flock: (fd: number, operation: number) => number;
   readonly linux: LinuxCalls | null;
-  readonly darwinSendfile:
-    | ((fd: number, socket: number, position: number, size: BigInt64Array, headers: null, flags: number) => number)
-    | null;
 }
 
 interface LinuxCalls {
   readonly fallocate: (fd: number, mode: number, position: number, sizeBytes: number) => number;
   readonly posixFadvise: (fd: number, position: number, sizeBytes: number, advice: number) => number;
   readonly fcntlLock: (fd: number, command: number, type: string, lock: Uint8Array) => number;
-  readonly sendfile: (socket: number, fd: number, position: BigInt64Array, sizeBytes: number) => number;
 }
 
 let calls: NativeCalls | Error | undefined;
@@ -81,13 +79,13 @@ function loadCalls(): NativeCalls | Error {
     const declare = <F>(declaration: string) => libc.func(declaration) as unknown as F;
     return {
       koffi,
+      libc,
       addressOf: declare("uintptr_t memcpy(void*, void*, size_t)"),
       mmap: declare("uintptr_t mmap(uintptr_t, size_t, int, int, int, int64_t)"),
       msync: declare("int msync(uintptr_t, size_t, int)"),
       madvise: declare("int madvise(uintptr_t, size_t, int)"),
       flock: declare("int flock(int, int)"),
       linux: isLinux ? linuxCalls(libc) : null,
-      darwinSendfile: isDarwin ? declare("int sendfile(int, int, int64_t, _Inout_ int64_t*, void*, int)") : null,
     };
   } catch (error) {
     return error as Error;
@@ -100,8 +98,29 @@ function linuxCalls(libc: LibraryHandle): LinuxCalls {
     fallocate: declare("int fallocate(int, int, int64_t, int64_t)"),
     posixFadvise: declare("int posix_fadvise(int, int64_t, int64_t, int)"),
     fcntlLock: declare("int fcntl(int, int, ...)"),
-    sendfile: declare("int64_t sendfile(int, int, _Inout_ int64_t*, size_t)"),
   };
+}
+
+/** Declares one more call, for a module that keeps the calls that it alone makes. @throws UnsupportedError */
+export function declareCall<F>(declaration: string): F {
+  return native().libc.func(declaration) as unknown as F;
+}
+
+/** The error number that the last call on this thread left. */
+export function lastErrno(): number {
+  return native().koffi.errno();
+}
+
+/** Number of an error that has a name on this platform. */
+export function errnoOf(name: string): number {
+  const errno = native().koffi.os.errno[name];
+  invariant(errno !== undefined, "an error that is asked for by name exists on this platform");
+  return errno;
+}
+
+/** Address of a buffer's first byte; it stays there for as long as the buffer is referenced. */
+export function addressOf(bytes: Uint8Array): number {
+  return native().addressOf(bytes, bytes, 0); // memcpy of nothing returns its target's address
 }
 
 /** An error of the last call, in the form that `fs` gives its own: `code`, `syscall` and a sentence. */
@@ -110,7 +129,7 @@ function lastError(syscall: string): NodeJS.ErrnoException {
   return systemError(koffi.errno(), syscall);
 }
 
-function systemError(errno: number, syscall: string): NodeJS.ErrnoException {
+export function systemError(errno: number, syscall: string): NodeJS.ErrnoException {
   const names = Object.entries(native().koffi.os.errno);
   const code = names.find(([, value]) => value === errno)?.[0] ?? `errno ${errno}`;
   return Object.assign(new Error(`${code}: ${syscall}`), { code, errno: -errno, syscall });
@@ -122,8 +141,7 @@ const baseAddresses = new WeakMap<Heap, number>();
 export function baseAddressOf(heap: Heap): number {
   let base = baseAddresses.get(heap);
   if (base === undefined) {
-    const start = heap.bytes.subarray(0, 1);
-    base = native().addressOf(start, start, 0); // memcpy of nothing returns its target's address
+    base = addressOf(heap.bytes.subarray(0, 1));
     baseAddresses.set(heap, base);
   }
   return base;
@@ -222,29 +240,4 @@ export function lockFile(fd: number): boolean {
   const errno = koffi.errno();
   if (errno === koffi.os.errno.EAGAIN || errno === koffi.os.errno.EACCES) return false;
   throw systemError(errno, "lock");
-}
-
-const transfer = new BigInt64Array(1);
-
-/**
- * Sends file bytes to a socket without passing through this process; blocks if the socket does.
- * @returns bytes sent; 0 at the end of the file, or when a non-blocking socket is full
- */
-export function sendFile(socketFd: number, fd: number, positionBytes: number, sizeBytes: number): number {
-  const { linux, darwinSendfile, koffi } = native();
-  let result: number;
-  if (linux !== null) {
-    transfer[0] = BigInt(positionBytes);
-    result = linux.sendfile(socketFd, fd, transfer, sizeBytes);
-  } else {
-    transfer[0] = BigInt(sizeBytes);
-    // macOS counts what it sent in its fourth argument, also when it then says EAGAIN
-    const failed = darwinSendfile!(fd, socketFd, positionBytes, transfer, null, 0) !== 0;
-    const sent = Number(transfer[0]);
-    result = failed && sent === 0 ? -1 : sent;
-  }
-  if (result >= 0) return result;
-  const errno = koffi.errno();
-  if (errno === koffi.os.errno.EAGAIN) return 0;
-  throw systemError(errno, "sendfile");
 }
