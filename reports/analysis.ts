@@ -192,6 +192,13 @@ export function findGroup(groups: readonly Group[], engine: string, point: Point
   return groups.find((group) => group.engine === engine && group.point.key === point.key && group.loadKey === loadKey);
 }
 
+/** The compared figure of `engine` ÷ that of the other, whichever leads. */
+export function ratioFrom(comparison: Comparison, engine: string): Estimate {
+  const isLeader = comparison.leader.engine === engine;
+  const isRate = comparison.figure !== "responseTime";
+  return isLeader === isRate ? comparison.ratio : inverse(comparison.ratio);
+}
+
 export function loadKeyOf(load: Load): string {
   return load.model === "closed" ? "closed" : `open ${load.capacityFraction} ${load.arrivals}`;
 }

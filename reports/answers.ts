@@ -4,6 +4,7 @@
  */
 
 import type { Axis, Comparison, Facet, Group, Point, RunAnalysis, ScenarioAnalysis, Trend } from "./analysis.js";
+import { ratioFrom } from "./analysis.js";
 import { formatRate, formatRatio, formatShare, formatTime, percentileName, threeDigits } from "./format.js";
 import {
   axisName,
@@ -27,12 +28,12 @@ export interface Answer {
   basis: string | null;
   /** More of the same: other points, shares of the limits, what could not be compared. */
   details: string[];
-  /** The figures that the scenario's `refutedIf` speaks of. */
+  /** The figures that the scenario's `refutedIf` speaks of; empty where a table has them. */
   measured: string[];
 }
 
-/** More facets than this are counted, and listed only in the details. */
-const FACETS_IN_HEADLINE = 2;
+/** More facets than this are counted here, and have a table of their own. */
+export const FACETS_IN_WORDS = 2;
 
 export function answer(scenario: ScenarioAnalysis): Answer {
   const shares = shareSentences(scenario);
@@ -47,16 +48,15 @@ export function answer(scenario: ScenarioAnalysis): Answer {
       measured,
     };
   }
-  const isBrief = scenario.facets.length <= FACETS_IN_HEADLINE;
+  const isBrief = scenario.facets.length <= FACETS_IN_WORDS;
   const named = isBrief ? scenario.facets.flatMap((facet) => endsOf(inFacet(main, facet)).flat()) : largestLeads(main);
   const isUniform = areUniform(named);
   const headline = isBrief
     ? endSentences(scenario, main, isUniform)
     : [tallySentence(main), leadsSentence(scenario, named, isUniform)];
   const details = [
-    ...(isBrief ? [] : endSentences(scenario, main, false)),
     ...crossingSentences(scenario, main),
-    ...otherLoadSentences(scenario, main),
+    ...(isBrief ? otherLoadSentences(scenario, main) : []),
     ...refusedSentences(scenario),
   ];
   if (scenario.xAxis === null) headline.push(...shares);
@@ -65,7 +65,7 @@ export function answer(scenario: ScenarioAnalysis): Answer {
     headline: headline.filter((sentence) => sentence !== "").join(" "),
     basis: named.length === 0 ? null : `${basisWords(named)}.`,
     details,
-    measured: [...measured, ...ratioCourseSentences(scenario, main)],
+    measured: isBrief ? [...measured, ...ratioCourseSentences(scenario, main)] : [],
   };
 }
 
@@ -280,8 +280,8 @@ function shareSentences(scenario: ScenarioAnalysis): string[] {
         : ` where it is fastest (${where}; ${classWords(best.durabilityClasses)}, ${loadWords(best.load)})`;
     const bound = best.isHarnessBound ? "; it is harness-bound there, within 2× of null" : "";
     const shares = [
-      ...(acknowledged.length === 0 ? [] : [`acknowledged ${listWords(acknowledged)}`]),
-      ...(durable.length === 0 ? [] : [`durable ${listWords(durable)}`]),
+      ...(acknowledged.length === 0 ? [] : [`${listWords(acknowledged)} in acknowledged throughput`]),
+      ...(durable.length === 0 ? [] : [`${listWords(durable)} in durable throughput`]),
     ];
     sentences.push(`${best.engine} reaches${place} ${shares.join("; ")}${bound}.`);
   }
@@ -357,11 +357,9 @@ function ratioCourseSentences(scenario: ScenarioAnalysis, comparisons: readonly 
           key === point.key && [first, second].includes(leader.engine) && [first, second].includes(other.engine),
       );
       if (comparison === undefined) return [];
-      // The ratio is stored from the leader's side; here it is first ÷ second of the figure itself.
-      const leaderIsFirst = comparison.leader.engine === first;
-      const isRate = comparison.figure !== "responseTime";
-      const ratio = leaderIsFirst === isRate ? comparison.ratio.point : 1 / comparison.ratio.point;
-      return [`${formatRatio(ratio)} at ${axisValueWords(axis, point.values[scenario.xAxis!]!)}`];
+      return [
+        `${formatRatio(ratioFrom(comparison, first).point)} at ${axisValueWords(axis, point.values[scenario.xAxis!]!)}`,
+      ];
     });
     if (course.length === 0) return [];
     const place = facetWords(values);

@@ -142,7 +142,7 @@ export function toChartConfig(
           ticks: {
             color: theme.ink,
             font: font(12),
-            callback: (value) => formatY(Number(value)),
+            callback: (value) => formatY(Number(value)).replace(TRAILING_ZEROS, ""),
             ...(spec.y.step === undefined ? {} : { stepSize: spec.y.step }),
           },
           afterBuildTicks: (axis) => {
@@ -202,6 +202,9 @@ export function toChartConfig(
     plugins: [backgroundPlugin(theme), errorBarPlugin(), limitPlugin(spec, theme, font(11))],
   };
 }
+
+/** A tick is a round number: "10 ms", not "10.0 ms". */
+const TRAILING_ZEROS = /\.0+(?=\D)|(?<=\.\d*[1-9])0+(?=\D)/;
 
 const FORMATS: Record<Unit, (value: number) => string> = {
   messagesPerSecond: (value) => (value === 0 ? "0" : formatRate(value)),
@@ -323,19 +326,33 @@ function limitPlugin(spec: ChartSpec, theme: ChartTheme, font: { family: string;
       const { ctx, chartArea } = chart;
       ctx.save();
       ctx.strokeStyle = theme.muted;
-      ctx.fillStyle = theme.muted;
       ctx.lineWidth = 1;
       ctx.setLineDash([3, 3]);
-      ctx.font = `${font.size}px ${font.family}`;
-      ctx.textAlign = "right";
-      ctx.textBaseline = "bottom";
       for (const limit of spec.limits) {
         const at = chart.scales.y!.getPixelForValue(limit.y);
         ctx.beginPath();
         ctx.moveTo(chartArea.left, at);
         ctx.lineTo(chartArea.right, at);
         ctx.stroke();
-        ctx.fillText(limit.label, chartArea.right - 4, at - 2);
+      }
+      ctx.restore();
+    },
+    afterDatasetsDraw: (chart: Chart) => {
+      const { ctx, chartArea } = chart;
+      ctx.save();
+      ctx.font = `${font.size}px ${font.family}`;
+      ctx.textAlign = "right";
+      ctx.textBaseline = "bottom";
+      for (const limit of spec.limits) {
+        const [right, bottom] = [chartArea.right - 4, chart.scales.y!.getPixelForValue(limit.y) - 3];
+        const { width } = ctx.measureText(limit.label);
+        // A label stays readable where a curve runs through it.
+        ctx.globalAlpha = 0.8;
+        ctx.fillStyle = theme.background;
+        ctx.fillRect(right - width - 3, bottom - font.size - 1, width + 6, font.size + 2);
+        ctx.globalAlpha = 1;
+        ctx.fillStyle = theme.muted;
+        ctx.fillText(limit.label, right, bottom);
       }
       ctx.restore();
     },

@@ -39,8 +39,8 @@ export interface Identity {
 
 const MARKERS = ["circle", "rect", "triangle", "rectRot"] as const;
 const OPEN_LOOP_LINES = ["solid", "dashed", "dotted"] as const;
-/** A scenario's first charts; more facets than this go behind the fold. */
-const MAIN_FACETS = 4;
+/** Of more facets than this only those at the ends of their numeric axes are shown first, and no more than this. */
+const MAIN_FACETS = 8;
 /** Beyond this spread a linear axis would press the smaller figures flat. */
 const LOGARITHMIC_FROM_RATIO = 12;
 /** Times the fastest engine: a baseline above that is named and not drawn. */
@@ -67,28 +67,54 @@ export function chartsOf(
   known: Map<string, Identity>,
   device: DeviceLimits,
 ): ScenarioCharts {
-  const isLatency = scenario.record.figure === "responseTime";
-  const throughput = scenario.facets.map((facet, i) =>
+  const { facets, xAxis, groups, record } = scenario;
+  const isLatency = record.figure === "responseTime";
+  const shown = mainFacets(facets);
+  const throughput = chartsByFacet(facets, (facet, i) =>
     throughputChart(scenario, facet, `${slug}-throughput-${i + 1}`, known, device),
   );
-  const overAxis =
-    scenario.xAxis === null
-      ? []
-      : scenario.facets.map((facet, i) => latencyChart(scenario, facet, `${slug}-latency-${i + 1}`, known));
+  const overAxis = chartsByFacet(xAxis === null ? [] : facets, (facet, i) =>
+    latencyChart(scenario, facet, `${slug}-latency-${i + 1}`, known),
+  );
   const [endCurves, innerCurves] = curveCharts(scenario, slug, known);
-  const overTime = timeCharts(scenario, slug, known);
-  const drawn = (charts: (ChartSpec | null)[]) => charts.filter((chart) => chart !== null);
-  const [shownThroughput, otherThroughput] = split(drawn(throughput), isLatency ? 0 : MAIN_FACETS);
-  const [shownLatency, otherLatency] = split(drawn(overAxis), isLatency ? MAIN_FACETS : 1);
-  const hasOpenLoop = scenario.groups.some((group) => group.load.model === "open");
-  const curvesFirst = isLatency || hasOpenLoop || scenario.xAxis === null;
-  const main = [...shownThroughput, ...shownLatency, ...(curvesFirst ? endCurves : [])];
-  const more = [...otherThroughput, ...otherLatency, ...(curvesFirst ? [] : endCurves), ...innerCurves, ...overTime];
-  return { main, more };
+  const [first, second] = isLatency ? [overAxis, throughput] : [throughput, overAxis];
+  const main = first.filter(({ facet }) => shown.includes(facet));
+  // Of the other figure the first facet gives an idea.
+  if (!isLatency) main.push(...second.slice(0, 1));
+  const rest = [...first, ...second].filter((chart) => !main.includes(chart));
+  // Closed-loop curves do not answer a question of throughput.
+  const areCurvesMain = isLatency || xAxis === null || groups.some((group) => group.load.model === "open");
+  return {
+    main: [...main.map(({ chart }) => chart), ...(areCurvesMain ? endCurves : [])],
+    more: [
+      ...rest.map(({ chart }) => chart),
+      ...(areCurvesMain ? [] : endCurves),
+      ...innerCurves,
+      ...timeCharts(scenario, slug, known),
+    ],
+  };
 }
 
-function split<T>(items: readonly T[], count: number): [T[], T[]] {
-  return [items.slice(0, count), items.slice(count)];
+interface FacetChart {
+  facet: Facet;
+  chart: ChartSpec;
+}
+
+function chartsByFacet(
+  facets: readonly Facet[],
+  make: (facet: Facet, index: number) => ChartSpec | null,
+): FacetChart[] {
+  return facets.flatMap((facet, i) => {
+    const chart = make(facet, i);
+    return chart === null ? [] : [{ facet, chart }];
+  });
+}
+
+function mainFacets(facets: readonly Facet[]): Facet[] {
+  if (facets.length <= MAIN_FACETS) return [...facets];
+  const isAtEnds = ({ values }: Facet) =>
+    values.every(({ axis, value }) => !axis.isNumeric || value === axis.values[0] || value === axis.values.at(-1));
+  return facets.filter(isAtEnds).slice(0, MAIN_FACETS);
 }
 
 function throughputChart(
@@ -388,9 +414,13 @@ function loadSuffix(group: Group | undefined): string {
 
 function loopSubtitle(groups: readonly Group[]): string {
   const first = groups[0]!.load;
-  if (first.model === "closed")
-    return `${sentenceStart(loadWords(first))}: latency of a load that waits, not of one that arrives`;
-  return `Open loop, ${first.arrivals === "poisson" ? "Poisson" : "constant"} arrivals, from the intended moment of sending`;
+  if (first.model === "open") {
+    const arrivals = first.arrivals === "poisson" ? "Poisson" : "constant";
+    return `Open loop, ${arrivals} arrivals, from the intended moment of sending`;
+  }
+  const loads = new Set(groups.map((group) => loadWords(group.load)));
+  const loop = loads.size === 1 ? sentenceStart(loadWords(first)) : "Closed loop";
+  return `${loop}: latency of a load that waits, not of one that arrives`;
 }
 
 function sentenceStart(text: string): string {

@@ -45,9 +45,13 @@ function scenarioParts(scenario: ScenarioModel): string[] {
     ...scenario.charts.main.map(
       (chart) => `![${escapeMarkdown(`${chart.title}. ${chart.subtitle}`)}](charts/${chart.id}.png)`,
     ),
-    escapeMarkdown(scenario.throughput.caption),
-    markdownTable(scenario.throughput),
+    ...(scenario.course === null ? [] : [scenario.course]).flatMap(captionedTable),
+    ...captionedTable(scenario.throughput),
   ];
+}
+
+function captionedTable(table: Table): string[] {
+  return [escapeMarkdown(table.caption), markdownTable(table)];
 }
 
 function markdownTable(table: Table): string {

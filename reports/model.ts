@@ -2,10 +2,11 @@
 
 import type { Run } from "../results/schema.js";
 import { analyse, type RunAnalysis, type ScenarioAnalysis } from "./analysis.js";
-import { type Answer, answer, summary } from "./answers.js";
+import { type Answer, answer, FACETS_IN_WORDS, summary } from "./answers.js";
 import { chartsOf, identities, type ScenarioCharts } from "./charts.js";
 import { cleanRun } from "./clean.js";
 import {
+  courseTable,
   latencyTable,
   probeTable,
   rawTrialTable,
@@ -24,6 +25,8 @@ export interface ScenarioModel {
   /** Why its figures may not be compared freely; null if nothing stands against it. */
   classBanner: string | null;
   charts: ScenarioCharts;
+  /** Where the answer has too many facets for words; else null. */
+  course: Table | null;
   throughput: Table;
   latency: Table;
   work: Table;
@@ -72,6 +75,7 @@ function scenarioModel(
     answer: answer(scenario),
     classBanner: classBanner(scenario),
     charts: chartsOf(scenario, slug, known, device),
+    course: scenario.facets.length > FACETS_IN_WORDS ? courseTable(scenario, slug) : null,
     throughput: throughputTable(scenario, slug),
     latency: latencyTable(scenario, slug),
     work: workTable(scenario, slug),

@@ -2,12 +2,14 @@
 
 import type { ProbeResult, Run, Trial } from "../results/schema.js";
 import type { Estimate } from "../results/statistics.js";
-import type { Group, RunAnalysis, ScenarioAnalysis, Share } from "./analysis.js";
+import type { Group, Point, RunAnalysis, ScenarioAnalysis, Share } from "./analysis.js";
+import { ratioFrom } from "./analysis.js";
 import {
   formatBytes,
   formatBytesPerSecond,
   formatCount,
   formatRate,
+  formatRatio,
   formatShare,
   formatTime,
   groupThousands,
@@ -23,6 +25,7 @@ import {
   intervalWords,
   loadWords,
   loadWordsWithRate,
+  loopWords,
   pointWords,
   rangeWords,
   valueWords,
@@ -151,6 +154,59 @@ export function workTable(scenario: ScenarioAnalysis, slug: string): Table {
         numberCell(group.dirtyBytesAtEnd, formatBytes),
       ],
     })),
+  };
+}
+
+/**
+ * For each facet how each engine's figure changes along the x axis and how the engines' ratio does; null if nothing does.
+ */
+export function courseTable(scenario: ScenarioAnalysis, slug: string): Table | null {
+  const { xAxis, axes, facets, record, trends, comparisons } = scenario;
+  if (xAxis === null || trends.length === 0) return null;
+  const axis = axes[xAxis]!;
+  const [from, to] = [axis.values[0]!, axis.values.at(-1)!].map((value) => axisValueWords(axis, value));
+  // Of several loads and percentiles the highest, which come last: the answer speaks of the same.
+  const loadKey = trends
+    .map((trend) => trend.loadKey)
+    .sort()
+    .at(-1)!;
+  const shown = trends.filter((trend) => trend.loadKey === loadKey);
+  const [first, second] = record.engines;
+  const compared =
+    second === undefined ? [] : [from!, to!].map((at) => number(`at${at}`, `${first} ÷ ${second} at ${at}`));
+  const figure = record.figure === "responseTime" ? "response time at the tail" : `${record.figure} throughput`;
+  return {
+    id: `${slug}-course-table`,
+    caption: `How ${figure} changes from ${axisName(axis)} = ${from} to ${to}, as a factor, and how the engines compare at both ends; intervals below.`,
+    columns: [
+      ...axes.filter((one) => one !== axis).map((one, i) => text(`axis${i}`, capitalised(axisName(one)))),
+      text("class", "Class"),
+      text("loop", "Loop"),
+      ...record.engines.map((engine) => number(engine, engine)),
+      ...compared,
+    ],
+    rows: facets.map(({ values, points }) => {
+      const isHere = (point: Point) => points.some(({ key }) => key === point.key);
+      const here = shown.filter((trend) => isHere(trend.to));
+      const at = (point: Point | undefined) =>
+        comparisons.find(
+          ({ point: { key }, loadKey: load, leader, other }) =>
+            key === point?.key &&
+            load === loadKey &&
+            [leader, other].every((group) => group.engine === first || group.engine === second),
+        );
+      const ends = compared.length === 0 ? [] : [at(points[0]), at(points.at(-1))];
+      return {
+        isMuted: false,
+        cells: [
+          ...values.map(({ axis: one, value }) => ({ text: axisValueWords(one, value) })),
+          { text: classWords([...new Set(here.flatMap((trend) => trend.group.durabilityClasses))].sort()) },
+          { text: here[0] === undefined ? "–" : loopWords(here[0].group.load) },
+          ...record.engines.map((engine) => ratioCell(here.findLast((trend) => trend.group.engine === engine)?.ratio)),
+          ...ends.map((comparison) => ratioCell(comparison === undefined ? undefined : ratioFrom(comparison, first!))),
+        ],
+      };
+    }),
   };
 }
 
@@ -330,6 +386,15 @@ function estimateCell(estimate: Estimate | null, format: (value: number) => stri
     text: format(estimate.point),
     value: estimate.point,
     note: intervalWords(estimate, format) ?? "no interval",
+  };
+}
+
+function ratioCell(ratio: Estimate | undefined): Cell {
+  if (ratio === undefined) return NOTHING;
+  return {
+    text: formatRatio(ratio.point),
+    value: ratio.point,
+    note: intervalWords(ratio, threeDigits) ?? "no interval",
   };
 }
 

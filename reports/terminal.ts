@@ -7,7 +7,7 @@ import { answer } from "./answers.js";
 import { cleanRun } from "./clean.js";
 import { formatRate, formatShare, formatTime } from "./format.js";
 import { trialWords } from "./tables.js";
-import { axisName, axisValueWords, cautionWords, classWords, countWords, intervalWords, loadWords } from "./words.js";
+import { axisName, axisValueWords, cautionWords, classWords, countWords, hasInterval } from "./words.js";
 
 /** Plain text without colours, so that it reads the same in a log. */
 export function terminalTable(stored: Run): string {
@@ -32,7 +32,7 @@ function scenarioPart(scenario: ScenarioAnalysis): string {
       "acknowledged",
       "durable",
       "of raw",
-      "response p99",
+      "p99 response",
       "notes",
     ],
     style: { head: [], border: [], compact: true },
@@ -71,7 +71,7 @@ function row(scenario: ScenarioAnalysis, group: Group): string[] {
   return [
     ...scenario.axes.map((axis, i) => axisValueWords(axis, group.point.values[i]!)),
     group.engine,
-    loadWords(group.load),
+    shortLoad(group),
     classWords(group.durabilityClasses),
     rateWords(group.acknowledged),
     rateWords(group.durable),
@@ -81,8 +81,14 @@ function row(scenario: ScenarioAnalysis, group: Group): string[] {
   ];
 }
 
+/** "closed loop", "open loop, 70 %": in flight and arrivals stand in the report. */
+function shortLoad({ load }: Group): string {
+  return load.model === "closed" ? "closed loop" : `open loop, ${formatShare(load.capacityFraction)}`;
+}
+
+/** The median, and half the width of its interval as a share of it. */
 function rateWords(estimate: Group["acknowledged"]): string {
   if (estimate === null) return "";
-  const interval = intervalWords(estimate, formatRate);
-  return interval === null ? formatRate(estimate.point) : `${formatRate(estimate.point)} (${interval})`;
+  if (!hasInterval(estimate) || estimate.point === 0) return formatRate(estimate.point);
+  return `${formatRate(estimate.point)} ±${formatShare((estimate.upper - estimate.lower) / 2 / estimate.point)}`;
 }

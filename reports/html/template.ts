@@ -66,6 +66,10 @@ export const TEMPLATE = `<!doctype html>
 <dt>Warnings</dt><dd><%~ it.list(scenario.warnings) %></dd>
 <% } %>
 </dl>
+<% if (scenario.course !== null) { %>
+<h3>Measured along the axis</h3>
+<%~ it.table(scenario.course) %>
+<% } %>
 <h3>Throughput</h3>
 <%~ it.table(scenario.throughput) %>
 <h3>Response time</h3>
