@@ -16,7 +16,7 @@ const scalar = z.union([z.string(), z.number(), z.boolean()]);
 const json: z.ZodType<unknown> = z.json();
 
 /** Method rule: D0 user memory, D1 kernel, D2 fdatasync returned, D3 the same on a device whose flush is known to work. */
-export const durabilityClassSchema = z.enum(["D0", "D1", "D2", "D3"]);
+const durabilityClassSchema = z.enum(["D0", "D1", "D2", "D3"]);
 
 /** A histogram of latencies in whole nanoseconds (1 ns to 60 s, 3 digits), in HdrHistogram's compressed V2 encoding. */
 const histogramSchema = z.strictObject({
@@ -84,7 +84,7 @@ export const verificationSchema = z.strictObject({
   problems: z.array(z.string()),
 });
 
-export const loadSchema = z.discriminatedUnion("model", [
+const loadSchema = z.discriminatedUnion("model", [
   z.strictObject({ model: z.literal("closed"), inFlight: z.int().positive() }),
   z.strictObject({
     model: z.literal("open"),
@@ -168,7 +168,7 @@ export const trialSchema = z
 
 const axisSchema = z.strictObject({ path: z.string(), label: z.string(), values: z.array(scalar) });
 
-export const scenarioRecordSchema = z.strictObject({
+const scenarioRecordSchema = z.strictObject({
   id: z.string(),
   title: z.string(),
   question: z.string(),

@@ -10,7 +10,7 @@ import { whyNoDisk } from "./data-directory.js";
 import type { Mount } from "./mount.js";
 
 /** What every trial's process runs under: fixed, so that neither default nor surroundings change a figure. */
-export const THREAD_POOL_SIZE = 16;
+const THREAD_POOL_SIZE = 16;
 export const TRIAL_NODE_OPTIONS = ["--max-old-space-size=1024", "--max-semi-space-size=16"];
 export const TRIAL_ENVIRONMENT = { UV_THREADPOOL_SIZE: String(THREAD_POOL_SIZE), UV_USE_IO_URING: "0" };
 

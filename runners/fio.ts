@@ -39,8 +39,10 @@ export async function probeWithFio(input: ProbeInput, signal: AbortSignal): Prom
         `--filename=${path}`,
         `--bs=${blockSizeBytes}`,
         `--size=${Math.ceil(input.fileSizeBytes / LARGE_SIZE_BYTES) * LARGE_SIZE_BYTES}`,
-        `--runtime=${input.durationMs / 1000}`,
+        `--runtime=${input.durationMs}ms`,
         "--ioengine=psync",
+        // A file that is to grow must not be allocated beforehand.
+        "--fallocate=none",
         "--unlink=1",
         "--output-format=json",
         ...options,

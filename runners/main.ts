@@ -19,6 +19,7 @@ import { printable } from "./terminal.js";
 const EXIT_USAGE = 2;
 const EXIT_ENGINE_FAILED = 4;
 const EXIT_INTERRUPTED = 130;
+const IMPATIENCE_MS = 2_000;
 /** What a trial costs beside its load: starting the process, flushing, reading back, removing. */
 const TRIAL_OVERHEAD_MS = 600;
 const REPORT_MS = 15_000;
@@ -114,7 +115,13 @@ async function run(context: {
   });
 
   const interruption = new AbortController();
-  const interrupt = () => interruption.abort();
+  let interruptedMs = 0;
+  const interrupt = () => {
+    // One Ctrl-C may arrive twice, from the terminal and from npm; a later one means that cleaning up takes too long.
+    if (interruption.signal.aborted && Date.now() - interruptedMs > IMPATIENCE_MS) process.exit(EXIT_INTERRUPTED);
+    if (!interruption.signal.aborted) interruptedMs = Date.now();
+    interruption.abort();
+  };
   process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
   const dataDirectory = new DataDirectory(parent);
   const progress = createProgress(estimatedTrialMs(profile), process.stderr);

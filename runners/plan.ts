@@ -21,7 +21,7 @@ export interface Contestant {
 }
 
 /** An open load's rate is known only once the closed-loop trials of the same engine and point have run. */
-export type PlannedLoad =
+type PlannedLoad =
   | { readonly model: "closed"; readonly inFlight: number }
   | {
       readonly model: "open";

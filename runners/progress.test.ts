@@ -21,6 +21,7 @@ describe("createProgress", () => {
       clearLine: () => true,
     });
     const progress = createProgress(2_000, stream as unknown as NodeJS.WriteStream);
+    progress.begin(0, 4, "linger/null");
     progress.begin(1, 4, "linger/raw");
     progress.end();
     expect(stream.read().toString()).toMatch(/trial 2 of 4, .* left: linger\/raw/);

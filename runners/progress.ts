@@ -45,12 +45,13 @@ class Bar implements Progress {
       linewrap: false,
       stream,
     });
-    this.#bar.start(1, 0, { trial: 0, what: "the device probe", left: "" });
   }
 
   begin(index: number, count: number, what: string): void {
+    const words = { trial: index + 1, what: printable(what), left: this.#timeLeft.after(index, count) };
+    if (index === 0) this.#bar.start(count, 0, words);
     this.#bar.setTotal(count);
-    this.#bar.update(index, { trial: index + 1, what: printable(what), left: this.#timeLeft.after(index, count) });
+    this.#bar.update(index, words);
   }
 
   note(text: string): void {
