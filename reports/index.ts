@@ -8,6 +8,14 @@ import { renderMarkdown } from "./markdown.js";
 import { buildModel } from "./model.js";
 import { renderPng } from "./png.js";
 
+export {
+  gateMarkdown,
+  gateTerminal,
+  githubAnnotations,
+  historyTerminal,
+  writeGateReports,
+  writeHistoryPage,
+} from "./gate/index.js";
 export { terminalTable } from "./terminal.js";
 
 /**

@@ -13,7 +13,10 @@ const json: z.ZodType<unknown> = z.json();
 
 const ratioSchema = z.strictObject({ point: positive, lower: positive, upper: positive, confidence: probability });
 
-/** The trials of one block: the arms in the order run (R reference, G the reference once more, C candidate). */
+/**
+ * The trials of one block: the arms in the order run (R reference, G the reference once more, C candidate). Against a
+ * stored baseline there is one block, without a guard: all of the reference's trials, taken then, and all taken now.
+ */
 const blockSchema = z.strictObject({
   order: z.string().regex(/^[RGC]+$/),
   reference: z.array(positive),
@@ -34,7 +37,8 @@ const comparisonSchema = z.strictObject({
 const roundSchema = z.strictObject({
   blocks: z.array(blockSchema),
   candidate: comparisonSchema,
-  guard: comparisonSchema,
+  /** Null against a stored baseline, which cannot be run again. */
+  guard: comparisonSchema.nullable(),
   /** The reference differs from itself: nothing that this round says of the candidate can be believed. */
   guardAlarms: z.boolean(),
 });
@@ -65,6 +69,36 @@ const figureSchema = z.strictObject({
   reason: z.string(),
 });
 
+const sideSchema = z.strictObject({
+  /** For people: "working tree", "main (1a2b3c4)", a module's path. */
+  label: z.string(),
+  commit: z.string().nullable(),
+  /** Module path, or null for the engines of the registry. */
+  engine: z.string().nullable(),
+  settings: z.record(z.string(), json),
+});
+
+/** What one side's trials gave when run alone: what a baseline stores, and what is compared with one. */
+const samplesSchema = z.strictObject({
+  /** By figure id; a value for each trial. */
+  figures: z.record(z.string(), z.array(positive)),
+  /** By the cell that counts (`<engine>/<workload>`); totals by name for each repetition. */
+  counters: z.record(z.string(), z.array(z.record(z.string(), z.number()))),
+  /** Messages per second of each open cell: its figures are comparable at the same rate only. */
+  rates: z.record(z.string(), positive),
+});
+
+export const baselineSchema = z.strictObject({
+  formatVersion: z.literal(GATE_FORMAT_VERSION),
+  name: z.string(),
+  storedAt: z.iso.datetime(),
+  command: z.array(z.string()),
+  profile: z.string(),
+  side: sideSchema,
+  environment: environmentSchema,
+  samples: samplesSchema,
+});
+
 const counterSchema = z.strictObject({
   id: z.string(),
   title: z.string(),
@@ -75,15 +109,6 @@ const counterSchema = z.strictObject({
   /** `not-repeatable`: repetitions of one side differ among themselves, so nothing is said. */
   verdict: z.enum(["equal", "regression", "improvement", "not-repeatable"]),
   reason: z.string(),
-});
-
-const sideSchema = z.strictObject({
-  /** For people: "working tree", "main (1a2b3c4)", a module's path. */
-  label: z.string(),
-  commit: z.string().nullable(),
-  /** Module path, or null for the engines of the registry. */
-  engine: z.string().nullable(),
-  settings: z.record(z.string(), json),
 });
 
 export const outcomeSchema = z.enum(["passed", "regression", "inconclusive", "failed"]);
@@ -118,4 +143,6 @@ export type GateRound = z.infer<typeof roundSchema>;
 export type GateFigure = z.infer<typeof figureSchema>;
 export type GateCounter = z.infer<typeof counterSchema>;
 export type GateSide = z.infer<typeof sideSchema>;
+export type GateSamples = z.infer<typeof samplesSchema>;
+export type GateBaseline = z.infer<typeof baselineSchema>;
 export type GateResult = z.infer<typeof gateResultSchema>;

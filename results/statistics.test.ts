@@ -12,6 +12,7 @@ import {
   logRatios,
   median,
   quantile,
+  rankSumTest,
   ratioOfMedians,
   ratioOfPairs,
   signedRanks,
@@ -227,6 +228,46 @@ describe("the sign-flip test", () => {
 
   it("ranks ties with their average and gives zero no sign", () => {
     expect(signedRanks([-2, 2, 0, 5])).toEqual([-2.5, 2.5, 0, 4]);
+  });
+});
+
+describe("the rank-sum test", () => {
+  it("matches Hollander and Wolfe's permeability data: p = 0.1272 that values at term are larger", () => {
+    const atTerm = [0.8, 0.83, 1.89, 1.04, 1.45, 1.38, 1.91, 1.64, 0.73, 1.46];
+    const early = [1.15, 0.88, 0.9, 0.74, 1.21];
+    expect(rankSumTest(atTerm, early, "greater")).toBeCloseTo(0.1272, 4);
+  });
+
+  it("matches brute force over all ways to divide the values", () => {
+    fc.assert(
+      fc.property(fc.uniqueArray(fc.integer(), { minLength: 2, maxLength: 8 }), fc.nat(), (all, raw) => {
+        const size = 1 + (raw % (all.length - 1));
+        const wins = (chosen: number[], rest: number[]) =>
+          chosen.reduce((sum, value) => sum + rest.filter((other) => value > other).length, 0);
+        const found = wins(all.slice(0, size), all.slice(size));
+        let hits = 0;
+        let ways = 0;
+        for (let bits = 0; bits < 2 ** all.length; bits++) {
+          const chosen = all.filter((_, at) => bits & (1 << at));
+          if (chosen.length !== size) continue;
+          ways++;
+          if (
+            wins(
+              chosen,
+              all.filter((value) => !chosen.includes(value)),
+            ) >= found
+          )
+            hits++;
+        }
+        expect(rankSumTest(all.slice(0, size), all.slice(size), "greater")).toBeCloseTo(hits / ways, 9);
+      }),
+    );
+  });
+
+  it("mirrors with the alternative and is 1 where all is equal", () => {
+    expect(rankSumTest([1, 2, 3], [4, 5, 6], "less")).toBeCloseTo(1 / 20, 12);
+    expect(rankSumTest([4, 5, 6], [1, 2, 3], "greater")).toBeCloseTo(1 / 20, 12);
+    expect(rankSumTest([7, 7], [7, 7], "less")).toBeCloseTo(1, 12);
   });
 });
 

@@ -177,6 +177,26 @@ export function signFlipTest(values: readonly number[], alternative: Alternative
   return { p, exact: false, standardError: Math.sqrt((p * (1 - p)) / tries) };
 }
 
+/**
+ * Exact rank-sum test (Wilcoxon; Mann and Whitney) that independent values tend to lie above ("greater") or below
+ * ("less") those of the reference: the dual of `hodgesLehmannShift`. Ties count for the null hypothesis.
+ */
+export function rankSumTest(
+  values: readonly number[],
+  reference: readonly number[],
+  alternative: "greater" | "less",
+): number {
+  requireValues(values, 1);
+  requireValues(reference, 1);
+  const isBeyond = (value: number, other: number) => (alternative === "greater" ? value > other : value < other);
+  const wins = values.reduce((sum, value) => sum + reference.filter((other) => isBeyond(value, other)).length, 0);
+  const distribution = rankSumDistribution(values.length, reference.length);
+  return Math.min(
+    1,
+    distribution.subarray(wins).reduce((sum, probability) => sum + probability, 0),
+  );
+}
+
 /** The ranks of the values' sizes, ties averaged, each with its value's sign; a zero keeps no sign and counts 0. */
 export function signedRanks(values: readonly number[]): number[] {
   const sizes = values.map(Math.abs);

@@ -269,3 +269,36 @@ describe("the outcome", () => {
     expect(outcomeOf([], [rose], [], []).reasons).toEqual(["e/w/syncCalls: 1 more for each message."]);
   });
 });
+
+describe("against a stored baseline", () => {
+  const random = seededRandom(21);
+  const trials = (factor: number) => Array.from({ length: 12 }, () => 1000 * factor * Math.exp(0.03 * normal(random)));
+  const stored = trials(1);
+  const against = (now: number[]) => ({
+    ...figureOf("a"),
+    blocks: [{ order: "R".repeat(12) + "C".repeat(12), reference: stored, guard: [], candidate: now }],
+  });
+
+  it("compares independent trials, without a guard", () => {
+    const equal = screen([against(trials(1))])[0]!;
+    expect(equal).toMatchObject({ isSuspect: false, isOpen: false });
+    expect(equal.screen).toMatchObject({ guard: null, guardAlarms: false });
+    expect(screen([against(trials(1.15))])[0]!.isSuspect).toBe(true);
+    expect(screen([against(trials(0.8))])[0]!.screen.candidate.pBetter).toBeLessThan(0.001);
+  });
+
+  it("confirms too", () => {
+    const suspect = screen([against(trials(1.15))]);
+    const rerun = (factor: number) => new Map([["a", against(trials(factor)).blocks]]);
+    expect(conclude(suspect, rerun(1.15))[0]!.verdict).toBe("regression");
+    expect(conclude(suspect, rerun(1))[0]!.verdict).toBe("inconclusive");
+  });
+
+  it("agrees with itself: p beyond the margin is at most 5 % exactly when the interval lies beyond it", () => {
+    for (let factor = 0.9; factor < 1.15; factor += 0.01) {
+      const { candidate } = screen([against(trials(factor))])[0]!.screen;
+      expect(candidate.pWorse <= 0.05).toBe(candidate.ratio.lower > 1.03);
+      expect(candidate.pBetter <= 0.05).toBe(candidate.ratio.upper < 1 / 1.03);
+    }
+  });
+});

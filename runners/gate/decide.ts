@@ -17,8 +17,10 @@ import {
   type Estimate,
   exponential,
   hodgesLehmannCentre,
+  hodgesLehmannShift,
   holm,
   judge,
+  rankSumTest,
   signedRanks,
   signFlipTest,
 } from "../../results/statistics.js";
@@ -39,6 +41,7 @@ export interface FigureDefinition {
 }
 
 export interface FigureBlocks extends FigureDefinition {
+  /** Without guard values throughout: trials taken at another time, compared as independent ones. */
   readonly blocks: readonly GateBlock[];
 }
 
@@ -98,7 +101,7 @@ function verdictOf(figure: Screened, confirmation: GateRound | null): Judged {
   const { screen, margin } = figure;
   const ratio = figure.isSuspect
     ? (confirmation ?? screen).candidate.ratio
-    : ratioOf([...screen.blocks, ...(confirmation?.blocks ?? [])], "candidate");
+    : ratioOf({ ...figure, blocks: [...screen.blocks, ...(confirmation?.blocks ?? [])] }, "candidate");
   const conclusion = (verdict: GateFigure["verdict"], reason: string): Judged => ({
     verdict,
     rulesOutSlowdown: rulesOutSlowdown(ratio, figure),
@@ -141,39 +144,63 @@ function compareRound(figures: readonly FigureBlocks[]): GateRound[] {
     figures,
     figures.map((figure) => compare(figure, "candidate")),
   );
+  const guarded = figures.filter(isPaired);
   const guards = correct(
-    figures,
-    figures.map((figure) => compare(figure, "guard")),
+    guarded,
+    guarded.map((figure) => compare(figure, "guard")),
   );
-  return figures.map((figure, at) => ({
-    blocks: [...figure.blocks],
-    candidate: candidates[at]!,
-    guard: guards[at]!,
-    guardAlarms: figure.gated && Math.min(guards[at]!.pWorseHolm, guards[at]!.pBetterHolm) <= SIGNIFICANCE / 2,
-  }));
+  return figures.map((figure, at) => {
+    const guard = guards[guarded.indexOf(figure)] ?? null;
+    const guardAlarms =
+      figure.gated && guard !== null && Math.min(guard.pWorseHolm, guard.pBetterHolm) <= SIGNIFICANCE / 2;
+    return { blocks: [...figure.blocks], candidate: candidates[at]!, guard, guardAlarms };
+  });
+}
+
+function isPaired({ blocks }: FigureBlocks): boolean {
+  return blocks.every(({ guard }) => guard.length > 0);
 }
 
 type Uncorrected = Omit<GateComparison, "pWorseHolm" | "pBetterHolm">;
 
 function compare(figure: FigureBlocks, arm: "candidate" | "guard"): Uncorrected {
-  const logRatios = logRatiosOf(figure.blocks, arm);
-  const worse = figure.better === "lower" ? logRatios : logRatios.map((value) => -value);
-  const limit = Math.log1p(figure.margin);
-  const pBeyond = (values: number[]): number =>
-    signFlipTest(signedRanks(values.map((value) => value - limit)), "greater").p;
+  const { better, margin } = figure;
+  const limit = Math.log1p(margin);
+  const cost = (logarithm: number) => (better === "lower" ? logarithm : -logarithm);
+  const ratio = ratioOf(figure, arm);
+  if (isPaired(figure)) {
+    const costs = logRatios(figure, arm).map(cost);
+    const pBeyond = (values: number[]) => signFlipTest(signedRanks(values), "greater").p;
+    return {
+      ratio,
+      pWorse: pBeyond(costs.map((value) => value - limit)),
+      pBetter: pBeyond(costs.map((value) => -value - limit)),
+    };
+  }
+  const [values, reference] = logValues(figure, arm).map((logarithms) => logarithms.map(cost)) as [number[], number[]];
+  const shifted = (by: number) => reference.map((value) => value + by);
   return {
-    ratio: ratioOf(figure.blocks, arm),
-    pWorse: pBeyond(worse),
-    pBetter: pBeyond(worse.map((value) => -value)),
+    ratio,
+    pWorse: rankSumTest(values, shifted(limit), "greater"),
+    pBetter: rankSumTest(values, shifted(-limit), "less"),
   };
 }
 
-function ratioOf(blocks: readonly GateBlock[], arm: "candidate" | "guard"): Estimate {
-  return exponential(hodgesLehmannCentre(logRatiosOf(blocks, arm), CONFIDENCE));
+function ratioOf(figure: FigureBlocks, arm: "candidate" | "guard"): Estimate {
+  return exponential(
+    isPaired(figure)
+      ? hodgesLehmannCentre(logRatios(figure, arm), CONFIDENCE)
+      : hodgesLehmannShift(...logValues(figure, arm), CONFIDENCE),
+  );
 }
 
-function logRatiosOf(blocks: readonly GateBlock[], arm: "candidate" | "guard"): number[] {
+function logRatios({ blocks }: FigureBlocks, arm: "candidate" | "guard"): number[] {
   return blocks.map((block) => meanLog(block[arm]) - meanLog(block.reference));
+}
+
+/** The arm's trials of all blocks, and the reference's, which are stored once and the same in each block. */
+function logValues({ blocks }: FigureBlocks, arm: "candidate" | "guard"): [number[], number[]] {
+  return [blocks.flatMap((block) => block[arm].map(Math.log)), blocks[0]!.reference.map(Math.log)];
 }
 
 /** Watched figures keep their own p: they are not part of what is decided. */

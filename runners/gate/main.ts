@@ -1,17 +1,31 @@
 /** `npm run gate`: decides whether the working tree, an engine or a setting is slower than another. See README.md. */
-import { randomInt } from "node:crypto";
-import { existsSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { appendFileSync, existsSync, mkdirSync, readdirSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { resolve } from "node:path";
-import { Command, CommanderError, Option } from "commander";
+import { join, relative, resolve } from "node:path";
+import { CommanderError } from "commander";
 import { EngineLoadError } from "../../engines/registry.js";
-import { GATE_FORMAT_VERSION, type GateResult } from "../../results/gate.js";
+import {
+  gateMarkdown,
+  gateTerminal,
+  githubAnnotations,
+  historyTerminal,
+  writeGateReports,
+  writeHistoryPage,
+} from "../../reports/index.js";
+import { GATE_FORMAT_VERSION, type GateResult, type GateSide } from "../../results/gate.js";
+import { loadBaseline, requireBaselineName, saveBaseline, UnreadableBaselineError } from "../../results/gate-baseline.js";
+import { analyseHistory, appendHistory, loadHistory, UnreadableHistoryError } from "../../results/gate-history.js";
 import { UsageError } from "../catalogue.js";
 import { DataDirectory, requireFitTarget, UnfitTargetError } from "../data-directory.js";
 import { describeEnvironment } from "../environment.js";
+import type { Mount } from "../mount.js";
 import { printable } from "../terminal.js";
-import { layOutBuilds, resolveCommit, SAME_BUILD } from "./builds.js";
-import { runGate } from "./gate.js";
+import { compareWithBaseline, sampleAlone } from "./baseline.js";
+import { type Builds, layOutBuilds, resolveCommit, SAME_BUILD } from "./builds.js";
+import { type GateFindings, type GateSetup, runGate } from "./gate.js";
+import { type Options, parseOptions } from "./options.js";
+import { runSelfTest, selfTestTable } from "./self-test.js";
 import { checkSettings, chooseSubjects, describeSide, type SideOptions, whatIsMissing } from "./sides.js";
 import { type GateProfile, PROFILES } from "./workloads.js";
 
@@ -21,19 +35,6 @@ const EXIT_INTERRUPTED = 130;
 /** Space that the largest trial needs, with room for files made in advance. */
 const NEEDED_BYTES = 2e9;
 
-interface Options {
-  against?: string;
-  engine?: string;
-  againstEngine?: string;
-  set: Record<string, unknown>;
-  againstSet: Record<string, unknown>;
-  profile: string;
-  budget?: number;
-  dir: string;
-  seed: number;
-  anyFilesystem: boolean;
-}
-
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(args: string[]): Promise<number> {
@@ -41,7 +42,8 @@ async function main(args: string[]): Promise<number> {
     return await gate(args);
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
-    const isUsage = error instanceof UsageError || error instanceof EngineLoadError;
+    const usage = [UsageError, EngineLoadError, UnreadableBaselineError, UnreadableHistoryError];
+    const isUsage = usage.some((type) => error instanceof type);
     if (!isUsage && !(error instanceof UnfitTargetError)) throw error;
     console.error(printable((error as Error).message));
     return isUsage ? EXIT_USAGE : EXIT_UNFIT;
@@ -49,32 +51,83 @@ async function main(args: string[]): Promise<number> {
 }
 
 async function gate(args: string[]): Promise<number> {
-  const options = parseArguments(args);
-  const profile = requireProfile(options.profile);
-  const sides = chooseSides(options);
-  if (!existsSync(options.dir))
-    throw new UsageError(`${resolve(options.dir)} does not exist; create it, or give another --dir.`);
-  const mount = await requireFitTarget(options.dir, { freeBytes: NEEDED_BYTES, anyFilesystem: options.anyFilesystem });
+  const { mode, options } = parseOptions(args);
+  if (mode === "history") return showHistory(options);
+  const workshop = await openWorkshop(options, args);
+  try {
+    if (mode === "self-test") return await selfTest(workshop);
+    if (mode === "save-baseline") return await storeBaseline(workshop);
+    return await judge(workshop, mode === "baseline" ? againstBaseline : againstOther);
+  } catch (error) {
+    if (!workshop.signal.aborted) throw error;
+    console.error("Interrupted: nothing was decided.");
+    return EXIT_INTERRUPTED;
+  } finally {
+    await workshop.close();
+  }
+}
 
+/** What a run works with; closing it leaves nothing behind but the results. */
+interface Workshop {
+  readonly options: Options;
+  readonly args: string[];
+  readonly profile: GateProfile;
+  readonly startedAt: Date;
+  readonly budgetMs: number;
+  readonly mount: Mount;
+  readonly signal: AbortSignal;
+  readonly outputDirectory: string;
+  readonly tell: (line: string) => void;
+  /** The builds of both sides: the working tree's for both unless a commit is named. */
+  layOut(ref: string | null): Promise<Builds>;
+  setup(parts: Pick<GateSetup, "subjects" | "missing"> & { builds: Builds; sides: Sides }): GateSetup;
+  close(): Promise<void>;
+}
+
+interface Sides {
+  readonly reference: SideOptions;
+  readonly candidate: SideOptions;
+}
+
+/** @throws UsageError, UnfitTargetError */
+async function openWorkshop(options: Options, args: string[]): Promise<Workshop> {
+  const parent = resolve(options.dir);
+  if (!existsSync(parent)) throw new UsageError(`${parent} does not exist; create it, or give another --dir.`);
+  const mount = await requireFitTarget(parent, { freeBytes: NEEDED_BYTES, anyFilesystem: options.anyFilesystem });
   const startedAt = new Date();
-  const budgetMs = options.budget ?? profile.budgetMs;
+  const name = `${startedAt.toISOString().slice(0, 19).replaceAll(":", "-")}Z-gate-${randomBytes(2).toString("hex")}`;
+  const outputDirectory = resolve(options.out ?? `results/runs/${name}`);
+  if (existsSync(outputDirectory) && readdirSync(outputDirectory).length > 0) {
+    throw new UsageError(`${outputDirectory} is not empty; give a new directory as --out.`);
+  }
+  const profile = PROFILES[options.profile]!;
+  const budgetMs = options.budgetMs ?? profile.budgetMs;
   const interruption = new AbortController();
   const interrupt = () => interruption.abort();
   process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
   const { signal } = interruption;
   const scratch = new DataDirectory(tmpdir());
-  const dataDirectory = new DataDirectory(options.dir);
-  const tell = (line: string) => process.stderr.write(`${printable(line)}\n`);
-  let builds = SAME_BUILD;
-  try {
-    const reference = await describeSide(sides.reference);
-    const candidate = await describeSide(sides.candidate);
-    if (options.against !== undefined) {
-      tell(`Building ${reference.label} …`);
-      builds = await layOutBuilds(scratch.path, await resolveCommit(options.against), signal);
-    }
-    const subjects = await chooseSubjects(sides, builds.reference);
-    const findings = await runGate({
+  const dataDirectory = new DataDirectory(parent);
+  const tell = (line: string) => void process.stderr.write(`${printable(line)}\n`);
+  let builds: Builds = SAME_BUILD;
+  return {
+    options,
+    args,
+    profile,
+    startedAt,
+    budgetMs,
+    mount,
+    signal,
+    outputDirectory,
+    tell,
+    async layOut(ref) {
+      if (ref === null) return SAME_BUILD;
+      const commit = await resolveCommit(ref);
+      tell(`Building ${ref} …`);
+      builds = await layOutBuilds(scratch.path, commit, signal);
+      return builds;
+    },
+    setup: ({ builds, sides, subjects, missing }) => ({
       bench: {
         builds,
         settings: {
@@ -91,131 +144,131 @@ async function gate(args: string[]): Promise<number> {
       seed: options.seed,
       deadlineMs: startedAt.getTime() + budgetMs,
       deviceStatPath: mount.statPath,
-      missing: await whatIsMissing(builds),
+      missing,
       tell,
-    });
-    const result: GateResult = {
-      formatVersion: GATE_FORMAT_VERSION,
-      startedAt: startedAt.toISOString(),
-      durationMs: Date.now() - startedAt.getTime(),
-      command: args,
-      profile: options.profile,
-      seed: options.seed,
-      budgetMs,
-      reference,
-      candidate,
-      environment: await describeEnvironment(mount, NEEDED_BYTES),
-      ...findings,
-    };
-    console.log(JSON.stringify(result, null, 1));
-    return result.exitCode;
-  } catch (error) {
-    if (!signal.aborted) throw error;
-    console.error("Interrupted: nothing was decided.");
-    return EXIT_INTERRUPTED;
-  } finally {
-    dataDirectory.remove();
-    await builds.release();
-    scratch.remove();
-  }
-}
-
-function chooseSides(options: Options): { reference: SideOptions; candidate: SideOptions } {
-  const { against, engine, againstEngine, set, againstSet } = options;
-  if (against === undefined && againstEngine === undefined && Object.keys({ ...set, ...againstSet }).length === 0) {
-    throw new UsageError(
-      "Say what to compare with: --against REF, --against-engine ENGINE, --set or --against-set, or --baseline FILE.",
-    );
-  }
-  if (againstEngine !== undefined && engine === undefined) {
-    throw new UsageError("--against-engine goes with --engine: name both engines.");
-  }
-  return {
-    reference: { ref: against ?? null, engine: againstEngine ?? engine ?? null, settings: againstSet },
-    candidate: { ref: null, engine: engine ?? null, settings: set },
+    }),
+    async close() {
+      process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
+      dataDirectory.remove();
+      await builds.release();
+      scratch.remove();
+    },
   };
 }
 
-function requireProfile(name: string): GateProfile {
-  if (Object.hasOwn(PROFILES, name)) return PROFILES[name]!;
-  throw new UsageError(
-    `There is no gate profile called ${JSON.stringify(name)}; there are ${Object.keys(PROFILES).join(", ")}.`,
-  );
+interface Judgement {
+  readonly reference: GateSide;
+  readonly candidate: GateSide;
+  readonly findings: GateFindings;
 }
 
-function parseArguments(args: string[]): Options {
-  const command = new Command("npm run gate --")
-    .description("Decides whether the working tree, an engine or a setting is slower than another one.")
-    .option("--against <ref>", "compare the working tree with this commit of the repository")
-    .option("--engine <engine>", "gate this engine only: a name, or the path of a module")
-    .option("--against-engine <engine>", "compare --engine with this engine")
-    .addOption(settingOption("--set <name=value>", "a setting of the engine, as JSON or a word; may be repeated"))
-    .addOption(settingOption("--against-set <name=value>", "the same for what is compared with"))
-    .option("--profile <name>", Object.keys(PROFILES).join(" or "), "gate")
-    .option("--budget <time>", "be done within this time, such as 90s or 8m", parseTime)
-    .option("--dir <directory>", "measure the disk that this existing directory lies on", ".")
-    .option("--seed <n>", "of payloads, arrivals and order", parseSeed, randomInt(2 ** 31))
-    .option("--any-filesystem", "measure even on what is no disk (tmpfs, overlay, network)", false)
-    .helpOption("--help", "show this help, and end")
-    .addHelpText(
-      "after",
-      "\nExit codes: 0 no regression, 1 regression, 2 usage, 3 inconclusive or unfit environment, 4 an engine or its data failed.",
-    )
-    .allowExcessArguments(false)
-    .exitOverride()
-    .configureOutput({ outputError: () => {} });
-  try {
-    command.parse(args, { from: "user" });
-  } catch (error) {
-    if (!(error instanceof CommanderError) || error.exitCode === 0) throw error;
-    const message = error.message
-      .replace(/^error: /, "")
-      .split("\n")[0]!
-      .replace(/\.$/, "");
-    const names = command.options.map(({ long }) => long).join(", ");
-    throw new UsageError(`${message[0]!.toUpperCase()}${message.slice(1)}; there are ${names}.`);
+/** Runs a comparison and tells its result in every form. @returns the exit code */
+async function judge(workshop: Workshop, compare: (workshop: Workshop) => Promise<Judgement>): Promise<number> {
+  const { options, args, startedAt, budgetMs, mount, outputDirectory } = workshop;
+  const { reference, candidate, findings } = await compare(workshop);
+  const result: GateResult = {
+    formatVersion: GATE_FORMAT_VERSION,
+    startedAt: startedAt.toISOString(),
+    durationMs: Date.now() - startedAt.getTime(),
+    command: args,
+    profile: options.profile,
+    seed: options.seed,
+    budgetMs,
+    reference,
+    candidate,
+    environment: await describeEnvironment(mount, NEEDED_BYTES),
+    ...findings,
+  };
+  await writeGateReports(result, outputDirectory);
+  if (options.appendHistory !== undefined) appendHistory(options.appendHistory, result);
+  console.log(gateTerminal(result));
+  console.log(`Report: ${printable(relative(process.cwd(), join(outputDirectory, "gate.html")))}`);
+  if (process.env.GITHUB_ACTIONS === "true") console.log(githubAnnotations(result).join("\n"));
+  if (process.env.GITHUB_STEP_SUMMARY) appendFileSync(process.env.GITHUB_STEP_SUMMARY, gateMarkdown(result));
+  return result.exitCode;
+}
+
+async function againstOther(workshop: Workshop): Promise<Judgement> {
+  const { against, engine, againstEngine, set, againstSet } = workshop.options;
+  const sides: Sides = {
+    reference: { ref: against ?? null, engine: againstEngine ?? engine ?? null, settings: againstSet },
+    candidate: { ref: null, engine: engine ?? null, settings: set },
+  };
+  const reference = await describeSide(sides.reference);
+  const candidate = await describeSide(sides.candidate);
+  const builds = await workshop.layOut(sides.reference.ref);
+  const subjects = await chooseSubjects(sides, builds.reference);
+  await checkSettings(subjects, sides.candidate.settings, "candidate");
+  await checkSettings(subjects, sides.reference.settings, "reference");
+  const missing = await whatIsMissing(builds);
+  return { reference, candidate, findings: await runGate(workshop.setup({ builds, sides, subjects, missing })) };
+}
+
+async function againstBaseline(workshop: Workshop): Promise<Judgement> {
+  const { options, mount } = workshop;
+  const baseline = loadBaseline(options.baseline!);
+  if (baseline.profile !== options.profile) {
+    throw new UsageError(`The baseline is of profile ${baseline.profile}; give --profile ${baseline.profile}.`);
   }
-  return command.opts<Options>();
+  const { candidate, setup } = await alone(workshop);
+  const { fingerprint } = await describeEnvironment(mount, NEEDED_BYTES);
+  const isSameMachine = fingerprint === baseline.environment.fingerprint;
+  const label = `baseline ${baseline.name} (${baseline.side.label}, ${baseline.storedAt.slice(0, 10)})`;
+  const findings = await compareWithBaseline(setup, baseline, isSameMachine);
+  return { reference: { ...baseline.side, label }, candidate, findings };
 }
 
-function settingOption(flags: string, description: string): Option {
-  return new Option(flags, description).default({}).argParser((text: string, before: Record<string, unknown>) => {
-    const [, path, value] = /^([A-Za-z][\w.]*)=(.*)$/s.exec(text) ?? [];
-    if (path === undefined) throw new UsageError(`${JSON.stringify(text)} is no setting; write it as name=value.`);
-    return withSetting(before, path.split("."), wordOrJson(value!));
+async function storeBaseline(workshop: Workshop): Promise<number> {
+  const { options, args, startedAt, mount } = workshop;
+  const name = options.saveBaseline!;
+  requireBaselineName(name);
+  const { candidate, setup } = await alone(workshop);
+  const path = saveBaseline({
+    formatVersion: GATE_FORMAT_VERSION,
+    name,
+    storedAt: startedAt.toISOString(),
+    command: args,
+    profile: options.profile,
+    side: candidate,
+    environment: await describeEnvironment(mount, NEEDED_BYTES),
+    samples: await sampleAlone(setup),
   });
+  console.log(`Baseline: ${printable(relative(process.cwd(), path))}`);
+  return 0;
 }
 
-/** `a.b` = 1 into { a: { b: 1 } }, beside what is there. */
-function withSetting(
-  settings: Record<string, unknown>,
-  [name, ...rest]: string[],
-  value: unknown,
-): Record<string, unknown> {
-  if (rest.length === 0) return { ...settings, [name!]: value };
-  return { ...settings, [name!]: withSetting((settings[name!] ?? {}) as Record<string, unknown>, rest, value) };
+/** The working tree's engines by themselves. */
+async function alone(workshop: Workshop): Promise<{ candidate: GateSide; setup: GateSetup }> {
+  const { engine, set } = workshop.options;
+  const side: SideOptions = { ref: null, engine: engine ?? null, settings: set };
+  const sides = { reference: side, candidate: side };
+  const subjects = await chooseSubjects(sides, SAME_BUILD.candidate);
+  await checkSettings(subjects, set, "candidate");
+  const setup = workshop.setup({ builds: SAME_BUILD, sides, subjects, missing: [] });
+  return { candidate: await describeSide(side), setup };
 }
 
-function wordOrJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
+async function selfTest(workshop: Workshop): Promise<number> {
+  const { options, budgetMs, startedAt, outputDirectory } = workshop;
+  const { setup } = await alone(workshop);
+  mkdirSync(outputDirectory, { recursive: true });
+  const logFile = join(outputDirectory, "self-test.jsonl");
+  const entries = await runSelfTest({
+    setup,
+    engines: setup.subjects.map(({ name }) => name),
+    budgetMs,
+    untilMs: startedAt.getTime() + options.minutes * 60_000,
+    logFile,
+  });
+  console.log(selfTestTable(entries));
+  console.log(`Every gate: ${printable(relative(process.cwd(), logFile))}`);
+  return 0;
 }
 
-function parseTime(text: string): number {
-  const [, amount, unit] = /^(\d+(?:\.\d+)?)(s|m|h)$/.exec(text) ?? [];
-  const ms = Number(amount) * { s: 1_000, m: 60_000, h: 3_600_000 }[unit as "s" | "m" | "h"];
-  if (!(ms > 0)) throw new UsageError(`The time ${JSON.stringify(text)} is not one such as 90s, 8m or 1h.`);
-  return ms;
+async function showHistory(options: Options): Promise<number> {
+  const histories = analyseHistory(loadHistory(options.history!));
+  console.log(historyTerminal(histories));
+  const path = await writeHistoryPage(histories, resolve(options.out ?? "results/runs"));
+  console.log(`Charts: ${printable(relative(process.cwd(), path))}`);
+  return 0;
 }
-
-function parseSeed(text: string): number {
-  const seed = Number(text);
-  if (!Number.isSafeInteger(seed) || seed < 0) {
-    throw new UsageError(`The seed ${JSON.stringify(text)} is not a whole number from 0 on.`);
-  }
-  return seed;
-}
-void checkSettings;

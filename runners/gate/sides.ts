@@ -4,6 +4,7 @@ import { engineNames, loadEngine } from "../../engines/registry.js";
 import type { GateSide } from "../../results/gate.js";
 import { UsageError } from "../catalogue.js";
 import { describeCode } from "../environment.js";
+import type { Arm } from "./blocks.js";
 import { resolveCommit, scenariosOf } from "./builds.js";
 import type { Subject } from "./measure.js";
 
@@ -54,13 +55,14 @@ export async function chooseSubjects(
     .map((name) => ({ name, sources: { reference: name, guard: name, candidate: name } }));
 }
 
-/** Refuses settings that an engine does not know. @throws UsageError */
+/** Refuses settings that an engine does not know, before anything runs. @throws UsageError */
 export async function checkSettings(
-  sources: readonly string[],
+  subjects: readonly Subject[],
   settings: Readonly<Record<string, unknown>>,
+  arm: Arm,
 ): Promise<void> {
-  for (const source of sources) {
-    const { name, settingsSchema } = await loadEngine(source);
+  for (const { sources } of subjects) {
+    const { name, settingsSchema } = await loadEngine(sources[arm]);
     const checked = settingsSchema.safeParse(settings);
     if (checked.success) continue;
     const { path, message } = checked.error.issues[0]!;

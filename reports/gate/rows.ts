@@ -1,0 +1,132 @@
+/** A gate's result in words and figures, the same for terminal, Markdown, JUnit and page. */
+import type { GateComparison, GateCounter, GateFigure, GateResult } from "../../results/gate.js";
+import { cleanText } from "../clean.js";
+import { formatBytes, formatRate, formatTime, groupThousands, threeDigits } from "../format.js";
+
+export interface FigureRow {
+  readonly name: string;
+  readonly reference: string;
+  readonly candidate: string;
+  /** "1.021 (1.004 – 1.038)": candidate ÷ reference with its 90 % interval. */
+  readonly ratio: string;
+  /** The same of the reference against itself. */
+  readonly guard: string;
+  /** One-sided, that it is no worse than the margin, after Holm's correction. */
+  readonly p: string;
+  readonly verdict: string;
+  readonly reason: string;
+  readonly figure: GateFigure;
+}
+
+/** The gated figures first, each group in the order measured. */
+export function figureRows({ figures }: GateResult): FigureRow[] {
+  return [...figures.filter(({ gated }) => gated), ...figures.filter(({ gated }) => !gated)].map((figure) => {
+    const last = figure.confirmation ?? figure.screen;
+    return {
+      name: figureName(figure),
+      reference: inUnit(figure.reference, figure.unit),
+      candidate: inUnit(figure.candidate, figure.unit),
+      ratio: ratioWords(last.candidate),
+      guard: last.guard === null ? "–" : ratioWords(last.guard),
+      p: pWords(last.candidate.pWorseHolm),
+      verdict: figure.gated ? figure.verdict : `${figure.verdict} (watched)`,
+      reason: cleanText(figure.reason),
+      figure,
+    };
+  });
+}
+
+/** "partitioned-log, closed: CPU per message". */
+function figureName({ id, title }: GateFigure | GateCounter): string {
+  return `${id.split("/").slice(0, -1).map(cleanText).join(", ")}: ${cleanText(title)}`;
+}
+
+export function inUnit(value: number, unit: string): string {
+  if (unit === "ns") return formatTime(value);
+  if (unit === "bytes") return formatBytes(value);
+  return unit === "messages/s" ? formatRate(value) : `${threeDigits(value)} ${unit}`;
+}
+
+function ratioWords({ ratio }: GateComparison): string {
+  return `${ratio.point.toFixed(3)} (${ratio.lower.toFixed(3)} – ${ratio.upper.toFixed(3)})`;
+}
+
+function pWords(p: number): string {
+  return p < 0.001 ? p.toExponential(1) : p.toFixed(3);
+}
+
+export interface CounterRow {
+  readonly name: string;
+  readonly reference: string;
+  readonly candidate: string;
+  readonly verdict: GateCounter["verdict"];
+  readonly reason: string;
+  readonly counter: GateCounter;
+}
+
+export function counterRows({ counters }: GateResult): CounterRow[] {
+  return counters.map((counter) => ({
+    name: figureName(counter),
+    reference: totals(counter.reference),
+    candidate: totals(counter.candidate),
+    verdict: counter.verdict,
+    reason: cleanText(counter.reason),
+    counter,
+  }));
+}
+
+/** Equal totals once, others each: "1 648", "63, 64". */
+function totals(values: readonly number[]): string {
+  return [...new Set(values)].map(groupThousands).join(", ");
+}
+
+/** "34 counters equal, 2 not repeatable." */
+export function counterSummary({ counters }: GateResult): string {
+  const words: Record<GateCounter["verdict"], string> = {
+    regression: "risen",
+    improvement: "fallen",
+    equal: "equal",
+    "not-repeatable": "not repeatable",
+  };
+  const parts = Object.entries(words).flatMap(([verdict, word]) => {
+    const found = counters.filter((counter) => counter.verdict === verdict).length;
+    return found === 0 ? [] : [`${found} ${word}`];
+  });
+  return parts.length === 0 ? "No counters." : `Counters: ${parts.join(", ")}.`;
+}
+
+export function headline({ outcome }: GateResult): string {
+  switch (outcome) {
+    case "passed":
+      return "No regression";
+    case "regression":
+      return "Regression";
+    case "inconclusive":
+      return "Inconclusive";
+    case "failed":
+      return "Failed";
+  }
+}
+
+/** "working tree against main (1a2b3c4)". */
+export function comparedWords({ candidate, reference }: GateResult): string {
+  return cleanText(`${candidate.label} against ${reference.label}`);
+}
+
+/** Why this outcome, on one line each. */
+export function reasonsOf({ reasons }: GateResult): string[] {
+  return reasons.map(cleanText);
+}
+
+/** Arguments quoted for a shell; the seed makes it the same run. */
+export function commandWords({ command, seed }: GateResult): string {
+  const hasSeed = command.some((argument) => /^--seed(=|$)/.test(argument));
+  const complete = hasSeed ? command : [...command, "--seed", String(seed)];
+  const quoted = complete.map((argument) =>
+    /^[\w./:=,@%+-]+$/.test(argument) ? argument : `'${cleanText(argument).replaceAll("'", "'\\''")}'`,
+  );
+  return `npm run gate -- ${quoted.join(" ")}`;
+}
+
+export const EXPLANATION =
+  "Ratio: candidate ÷ reference with its 90 % interval, from the blocks that decided. A/A: the same of the reference against itself. p: one-sided exact sign-flip test, on signed ranks of the blocks' log ratios, of being worse than the margin, after Holm's correction over the gated figures.";

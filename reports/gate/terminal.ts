@@ -1,0 +1,26 @@
+import CliTable from "cli-table3";
+import type { GateResult } from "../../results/gate.js";
+import { commandWords, comparedWords, counterRows, counterSummary, figureRows, headline, reasonsOf } from "./rows.js";
+
+/** A gate's result on a terminal: plain text without colours, so that it reads the same in a log. */
+export function gateTerminal(result: GateResult): string {
+  const figures = tableOf(["figure", "reference", "candidate", "ratio", "A/A", "p", "verdict"]);
+  for (const row of figureRows(result)) {
+    figures.push([row.name, row.reference, row.candidate, row.ratio, row.guard, row.p, row.verdict]);
+  }
+  const changed = counterRows(result).filter(({ verdict }) => verdict === "regression" || verdict === "improvement");
+  const counters = tableOf(["counter", "reference", "candidate", "change"]);
+  for (const row of changed) counters.push([row.name, row.reference, row.candidate, row.reason]);
+  return [
+    ...(result.figures.length === 0 ? [] : [figures.toString()]),
+    ...(changed.length === 0 ? [] : [counters.toString()]),
+    counterSummary(result),
+    `${headline(result)}: ${comparedWords(result)}.`,
+    ...reasonsOf(result).map((reason) => `  ${reason}`),
+    `To repeat: ${commandWords(result)}`,
+  ].join("\n");
+}
+
+function tableOf(head: string[]): CliTable.Table {
+  return new CliTable({ head, style: { head: [], border: [], compact: true } });
+}

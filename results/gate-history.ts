@@ -1,0 +1,86 @@
+/**
+ * The history of gated runs: a JSON-lines file, one line for each run, and the changes of level in it. The last run alone
+ * is never judged: a level needs several runs.
+ */
+import { appendFileSync, existsSync, readFileSync } from "node:fs";
+import { z } from "zod";
+import { type ChangePoint, changePoints } from "./change-points.js";
+import { GATE_FORMAT_VERSION, type GateResult, outcomeSchema } from "./gate.js";
+import { median } from "./statistics.js";
+
+const entrySchema = z.strictObject({
+  formatVersion: z.literal(GATE_FORMAT_VERSION),
+  at: z.iso.datetime(),
+  /** Commit of the candidate. */
+  commit: z.string().nullable(),
+  fingerprint: z.string(),
+  outcome: outcomeSchema,
+  /** The candidate's, by id. */
+  figures: z.record(z.string(), z.strictObject({ value: z.number().positive(), unit: z.string() })),
+});
+
+export type HistoryEntry = z.infer<typeof entrySchema>;
+
+/** The history's file is not one; the message names the line. */
+export class UnreadableHistoryError extends Error {
+  override name = "UnreadableHistoryError";
+}
+
+/** Fewer runs than this say nothing of levels. */
+export const FEWEST_RUNS = 10;
+/** Stricter than 5 %: a history has many figures. */
+const SIGNIFICANCE = 0.01;
+
+export interface FigureHistory {
+  readonly id: string;
+  readonly unit: string;
+  readonly entries: readonly HistoryEntry[];
+  readonly values: readonly number[];
+  readonly changes: readonly ChangePoint[];
+  /** Median of each level, one more than there are changes. */
+  readonly levels: readonly number[];
+}
+
+export function appendHistory(file: string, result: GateResult): void {
+  const entry: HistoryEntry = {
+    formatVersion: GATE_FORMAT_VERSION,
+    at: result.startedAt,
+    commit: result.candidate.commit,
+    fingerprint: result.environment.fingerprint,
+    outcome: result.outcome,
+    figures: Object.fromEntries(result.figures.map(({ id, candidate, unit }) => [id, { value: candidate, unit }])),
+  };
+  appendFileSync(file, `${JSON.stringify(entrySchema.parse(entry))}\n`);
+}
+
+/** @throws UnreadableHistoryError */
+export function loadHistory(file: string): HistoryEntry[] {
+  if (!existsSync(file)) throw new UnreadableHistoryError(`There is no history at ${file}.`);
+  const lines = readFileSync(file, "utf8").split("\n").filter(Boolean);
+  return lines.map((line, index) => {
+    try {
+      return entrySchema.parse(JSON.parse(line));
+    } catch (cause) {
+      throw new UnreadableHistoryError(`${file}, line ${index + 1}, is not a gated run of this version.`, { cause });
+    }
+  });
+}
+
+/**
+ * The changes of level of each figure, on the machine of the last run: other machines' runs are left out. E-divisive on
+ * logarithms, so that a change of 10 % is as large up as down and in any unit. Pure and seeded.
+ */
+export function analyseHistory(history: readonly HistoryEntry[]): FigureHistory[] {
+  const fingerprint = history.at(-1)?.fingerprint;
+  const entries = history.filter((entry) => entry.fingerprint === fingerprint);
+  const ids = [...new Set(entries.flatMap(({ figures }) => Object.keys(figures)))].sort();
+  return ids.map((id) => {
+    const having = entries.filter(({ figures }) => id in figures);
+    const values = having.map(({ figures }) => figures[id]!.value);
+    const changes =
+      values.length < FEWEST_RUNS ? [] : changePoints(values.map(Math.log), { significance: SIGNIFICANCE });
+    const bounds = [0, ...changes.map(({ at }) => at), values.length];
+    const levels = bounds.slice(1).map((end, at) => median(values.slice(bounds[at], end)));
+    return { id, unit: having[0]!.figures[id]!.unit, entries: having, values, changes, levels };
+  });
+}

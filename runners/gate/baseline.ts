@@ -1,0 +1,165 @@
+/**
+ * Comparison with a stored baseline. The reference cannot be run again, so its trials are compared as independent ones,
+ * and there is no A/A guard in the blocks; instead `raw` runs then and now, and when it has changed the machine has.
+ */
+import type { GateBaseline, GateBlock, GateCounter, GateSamples } from "../../results/gate.js";
+import { seededRandom, shuffle } from "../../results/random.js";
+import { median } from "../../results/statistics.js";
+import { type Cell, figuresOf, layOutCells } from "./cells.js";
+import { compareTotals } from "./counters.js";
+import { conclude, type FigureBlocks, outcomeOf, screen } from "./decide.js";
+import { chooseAgain, type GateFindings, type GateSetup } from "./gate.js";
+import { count, measure, type Subject, TrialFailedError } from "./measure.js";
+import { disturbances, listen, type Moment } from "./quiet.js";
+import type { CountedWorkload } from "./workloads.js";
+
+/** Trials of each cell; more would say more of this hour and no more of the next. */
+const MOST_TRIALS = 24;
+/** Two samples of so many can differ at 5 % after Holm's correction over 8 figures. */
+const FEWEST_TRIALS = 6;
+const COUNTED_REPETITIONS = 3;
+const SCREENING_SHARE = 0.6;
+/** The same for every baseline: two seeds make different payloads. */
+const COUNTING_SEED = 1;
+/** `raw` keeps its own, whatever the engine is set to. */
+const NO_SETTINGS = { reference: {}, guard: {}, candidate: {} };
+const RAW: Subject = { name: "raw", sources: { reference: "raw", guard: "raw", candidate: "raw" } };
+
+/** Runs the candidate alone, all cells in turn in a seeded order, until the deadline. @throws TrialFailedError */
+export async function sampleAlone(setup: GateSetup): Promise<GateSamples> {
+  const counters = await countAlone(setup);
+  const cells = await withRaw(setup, {});
+  const { samples } = await sampleCells(setup, cells, setup.deadlineMs);
+  const rates = Object.fromEntries(
+    cells.filter(({ ratePerSecond }) => ratePerSecond > 0).map(({ id, ratePerSecond }) => [id, ratePerSecond]),
+  );
+  return { figures: Object.fromEntries(samples), counters, rates };
+}
+
+/** @param isSameMachine when not, what differs is shown and nothing is judged */
+export async function compareWithBaseline(
+  setup: GateSetup,
+  baseline: GateBaseline,
+  isSameMachine: boolean,
+): Promise<GateFindings> {
+  const stored = baseline.samples;
+  const failures = [...setup.missing];
+  let counters: GateCounter[] = [];
+  let figures: GateFindings["figures"] = [];
+  const doubts = isSameMachine ? [] : ["The baseline is of another machine: its figures are shown, not judged."];
+  try {
+    const totals = await countAlone(setup);
+    counters = Object.entries(totals).flatMap(([cell, now]) =>
+      cell in stored.counters ? compareTotals(cell, messageCountOf(setup, cell), stored.counters[cell]!, now) : [],
+    );
+    const cells = await withRaw(setup, stored.rates);
+    failures.push(...goneFrom(stored, cells, totals));
+    const leftMs = setup.deadlineMs - Date.now();
+    const first = await sampleCells(setup, cells, Date.now() + SCREENING_SHARE * leftMs);
+    const known = figuresAgainst(stored, cells, first.samples);
+    const isRaw = ({ id }: { id: string }) => id.startsWith(`${RAW.name}/`);
+    doubts.push(...changesOfMachine(known.filter(isRaw)), ...disturbances(first.moments));
+    const screened = screen(
+      known.filter((figure) => !isRaw(figure)).map((figure) => ({ ...figure, gated: figure.gated && isSameMachine })),
+    );
+    const again = chooseAgain(cells, screened, (chosen) =>
+      Math.floor((setup.deadlineMs - Date.now()) / (chosen.length * first.trialMs)),
+    );
+    const second = again === null ? null : await sampleCells(setup, again.cells, setup.deadlineMs);
+    const rerun = second === null ? [] : figuresAgainst(stored, again!.cells, second.samples);
+    figures = conclude(screened, new Map(rerun.map(({ id, blocks }) => [id, blocks])));
+  } catch (error) {
+    if (!(error instanceof TrialFailedError)) throw error;
+    failures.push(error.message);
+  }
+  return { figures, counters, failures, doubts, ...outcomeOf(figures, counters, failures, doubts) };
+}
+
+/** The stored trials then and the new ones now, as one unpaired block each. Pure. */
+export function figuresAgainst(
+  stored: GateSamples,
+  cells: readonly Cell[],
+  samples: ReadonlyMap<string, readonly number[]>,
+): FigureBlocks[] {
+  return cells.flatMap(figuresOf).flatMap(({ name: _, ...figure }) => {
+    const reference = stored.figures[figure.id];
+    const candidate = samples.get(figure.id);
+    if (reference === undefined || candidate === undefined) return [];
+    const order = "R".repeat(reference.length) + "C".repeat(candidate.length);
+    const block: GateBlock = { order, reference: [...reference], guard: [], candidate: [...candidate] };
+    return [{ ...figure, blocks: [block] }];
+  });
+}
+
+/** A figure of `raw` that has changed by more than its margin says that the machine has. Pure. */
+export function changesOfMachine(raw: readonly FigureBlocks[]): string[] {
+  return screen(raw).flatMap(({ title, gated, screen: { candidate } }) => {
+    const hasChanged = gated && Math.min(candidate.pWorseHolm, candidate.pBetterHolm) <= 0.025;
+    const change = `${((candidate.ratio.point - 1) * 100).toFixed(1)} %`;
+    return hasChanged
+      ? [`The machine is not what it was when the baseline was stored: the ${title} of raw has changed by ${change}.`]
+      : [];
+  });
+}
+
+/** Cells that the baseline has and that are gone. Pure. */
+export function goneFrom(stored: GateSamples, cells: readonly Cell[], counters: GateSamples["counters"]): string[] {
+  const figures = new Set(cells.flatMap(figuresOf).map(({ id }) => id));
+  const gone = [
+    ...Object.keys(stored.figures).filter((id) => !figures.has(id)),
+    ...Object.keys(stored.counters).filter((cell) => !(cell in counters)),
+  ];
+  return gone.map((id) => `${id} was measured for the baseline and is missing now.`);
+}
+
+/** The cells of the gate, and `raw` under its closed loads. */
+async function withRaw(setup: GateSetup, rates: Readonly<Record<string, number>>): Promise<Cell[]> {
+  const closed = setup.workloads.filter(({ kind }) => kind === "closed");
+  return [
+    ...(await layOutCells(setup, rates)),
+    ...(await layOutCells({ ...setup, subjects: [RAW], workloads: closed })),
+  ];
+}
+
+async function countAlone({ bench, subjects, workloads, tell }: GateSetup): Promise<GateSamples["counters"]> {
+  const counters: GateSamples["counters"] = {};
+  for (const subject of subjects) {
+    for (const workload of workloads) {
+      if (workload.kind !== "counted") continue;
+      const cell = `${subject.name}/${workload.id}`;
+      tell(`Counting ${cell} …`);
+      counters[cell] = [];
+      for (let repetition = 0; repetition < COUNTED_REPETITIONS; repetition++) {
+        counters[cell].push(await count(bench, workload, { subject, arm: "candidate", seed: COUNTING_SEED }));
+      }
+    }
+  }
+  return counters;
+}
+
+function messageCountOf({ workloads }: GateSetup, cell: string): number {
+  const workload = workloads.find(({ id }) => cell.endsWith(`/${id}`)) as CountedWorkload;
+  return workload.warmupMessages + workload.measuredMessages;
+}
+
+async function sampleCells(setup: GateSetup, cells: readonly Cell[], untilMs: number) {
+  const random = seededRandom(setup.seed);
+  const samples = new Map<string, number[]>(cells.flatMap(figuresOf).map(({ id }) => [id, []]));
+  const durationsMs: number[] = [];
+  const moments: Moment[] = [];
+  for (let round = 0; round < MOST_TRIALS; round++) {
+    if (round >= FEWEST_TRIALS && Date.now() + cells.length * median(durationsMs) > untilMs) break;
+    setup.tell(`Round ${round + 1} …`);
+    const moment = await listen(setup.deviceStatPath);
+    if (moment !== null) moments.push(moment);
+    for (const cell of shuffle([...cells], random)) {
+      const startedMs = Date.now();
+      const trial = { subject: cell.subject, arm: "candidate", seed: setup.seed + round } as const;
+      const bench = cell.subject === RAW ? { ...setup.bench, settings: NO_SETTINGS } : setup.bench;
+      const figures = await measure(bench, cell.workload, trial, cell.ratePerSecond);
+      for (const { id, name } of figuresOf(cell)) samples.get(id)!.push(figures[name]!);
+      durationsMs.push(Date.now() - startedMs);
+    }
+  }
+  return { samples, moments, trialMs: median(durationsMs) };
+}

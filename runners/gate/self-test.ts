@@ -1,0 +1,137 @@
+/**
+ * The gate tests itself on this machine: how often does it alarm when nothing changed, and what slow-down does it find?
+ * The engine of both sides is the planted one (planted-engine.ts); on the candidate's it burns CPU time for each message.
+ */
+import { appendFileSync } from "node:fs";
+import { join } from "node:path";
+import Table from "cli-table3";
+import { binomialInterval, median } from "../../results/statistics.js";
+import type { Arm } from "./blocks.js";
+import { layOutCells } from "./cells.js";
+import { type GateFindings, type GateSetup, runGate } from "./gate.js";
+import { measure, type Subject } from "./measure.js";
+import type { TimedWorkload } from "./workloads.js";
+
+/** Share of the CPU time for each message that is added; 0: the same on both sides. */
+const SLOW_DOWNS = [0.03, 0.05, 0.1, 0.2];
+const CALIBRATION_TRIALS = 5;
+const CALIBRATION_ITERATIONS = 400;
+
+export interface SelfTestEntry {
+  readonly engine: string;
+  readonly slowDown: number;
+  readonly outcome: GateFindings["outcome"];
+  readonly durationMs: number;
+  /** Candidate ÷ reference of the gated figures. */
+  readonly ratios: Readonly<Record<string, number>>;
+  readonly reasons: readonly string[];
+}
+
+export interface SelfTest {
+  /** Of a gate; its subjects and settings are replaced. */
+  readonly setup: GateSetup;
+  readonly engines: readonly string[];
+  readonly budgetMs: number;
+  readonly untilMs: number;
+  /** A JSON line for each gate, at once. */
+  readonly logFile: string;
+}
+
+/** Runs gates until the time is over: each slow-down in turn and between any two of them one of A against A. */
+export async function runSelfTest({ setup, engines, budgetMs, untilMs, logFile }: SelfTest): Promise<SelfTestEntry[]> {
+  const entries: SelfTestEntry[] = [];
+  const burning = new Map<string, number>();
+  for (let round = 0; Date.now() + budgetMs < untilMs || entries.length === 0; round++) {
+    const engine = engines[Math.floor(round / 2) % engines.length]!;
+    const slowDown = round % 2 === 0 ? 0 : SLOW_DOWNS[Math.floor(round / (2 * engines.length)) % SLOW_DOWNS.length]!;
+    const planted = plantIn(setup, engine);
+    if (!burning.has(engine)) {
+      setup.tell(`Measuring what a burning loop costs in ${engine} …`);
+      burning.set(engine, await iterationsForAll(planted));
+    }
+    setup.tell(`Gate ${round + 1}: ${engine}, ${slowDown === 0 ? "A against A" : `${slowDown * 100} % slower`}.`);
+    const startedMs = Date.now();
+    const findings = await runGate({
+      ...planted,
+      seed: setup.seed + round,
+      deadlineMs: startedMs + budgetMs,
+      bench: withBurn(planted, Math.round(slowDown * burning.get(engine)!)).bench,
+    });
+    const entry: SelfTestEntry = {
+      engine,
+      slowDown,
+      outcome: findings.outcome,
+      durationMs: Date.now() - startedMs,
+      ratios: Object.fromEntries(
+        findings.figures.filter(({ gated }) => gated).map(({ id, screen }) => [id, screen.candidate.ratio.point]),
+      ),
+      reasons: findings.reasons,
+    };
+    entries.push(entry);
+    appendFileSync(logFile, `${JSON.stringify(entry)}\n`);
+    setup.tell(`  ${entry.outcome}: ${entry.reasons.join(" ")}`);
+  }
+  return entries;
+}
+
+/** Counts with exact binomial intervals. Pure. */
+export function selfTestTable(entries: readonly SelfTestEntry[]): string {
+  const table = new Table({
+    head: ["slow-down", "gates", "regression", "share (95 %)", "inconclusive", "passed", "failed", "minutes each"],
+    style: { head: [], border: [], compact: true },
+  });
+  for (const slowDown of [...new Set(entries.map((entry) => entry.slowDown))].sort((a, b) => a - b)) {
+    const gates = entries.filter((entry) => entry.slowDown === slowDown);
+    const having = (outcome: SelfTestEntry["outcome"]) => gates.filter((gate) => gate.outcome === outcome).length;
+    const share = binomialInterval(having("regression"), gates.length);
+    const percent = (value: number) => `${(100 * value).toFixed(1)} %`;
+    table.push([
+      slowDown === 0 ? "none (A/A)" : percent(slowDown),
+      String(gates.length),
+      String(having("regression")),
+      `${percent(share.point)} (${percent(share.lower)} – ${percent(share.upper)})`,
+      String(having("inconclusive")),
+      String(having("passed")),
+      String(having("failed")),
+      (median(gates.map(({ durationMs }) => durationMs)) / 60_000).toFixed(1),
+    ]);
+  }
+  return table.toString();
+}
+
+function plantIn(setup: GateSetup, engine: string): GateSetup {
+  const module = (arm: Arm) => join(setup.bench.builds[arm], "dist/runners/gate/planted-engine.js");
+  const subject: Subject = {
+    name: engine,
+    sources: { reference: module("reference"), guard: module("guard"), candidate: module("candidate") },
+  };
+  return withBurn({ ...setup, subjects: [subject], bench: { ...setup.bench, settings: allArms({ engine }) } }, 0);
+}
+
+function withBurn(setup: GateSetup, burnIterations: number): GateSetup {
+  const { settings } = setup.bench;
+  const candidate = { ...settings.candidate, plant: { burnIterations } };
+  return { ...setup, bench: { ...setup.bench, settings: { ...settings, candidate } } };
+}
+
+function allArms<T>(value: T): Record<Arm, T> {
+  return { reference: value, guard: value, candidate: value };
+}
+
+/** How many turns of the burning loop cost as much CPU time as a message costs without: both measured, alternating. */
+async function iterationsForAll(setup: GateSetup): Promise<number> {
+  const cells = await layOutCells({ ...setup, workloads: setup.workloads.filter(({ kind }) => kind === "closed") });
+  const { subject, workload } = cells[0]! as { subject: Subject; workload: TimedWorkload };
+  const cpuPerMessage = async (iterations: number, seed: number) => {
+    const { bench } = withBurn(setup, iterations);
+    return (await measure(bench, workload, { subject, arm: "candidate", seed }, 0)).cpuPerMessage!;
+  };
+  const plain: number[] = [];
+  const burning: number[] = [];
+  for (let trial = 0; trial < CALIBRATION_TRIALS; trial++) {
+    plain.push(await cpuPerMessage(0, trial));
+    burning.push(await cpuPerMessage(CALIBRATION_ITERATIONS, trial));
+  }
+  const nsPerIteration = (median(burning) - median(plain)) / CALIBRATION_ITERATIONS;
+  return median(plain) / nsPerIteration;
+}
