@@ -100,7 +100,7 @@ function diskMachine(): Machine {
       this.storage = new DiskStorage();
     },
     cleanUp() {
-      fs.rmSync(parent, { recursive: true, force: true });
+      fs.rmSync(parent, { recursive: true, force: true, maxRetries: 5 });
     },
     outside() {
       return fs
