@@ -5,6 +5,7 @@ import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -204,6 +205,15 @@ it("lets a process exit although a receiver keeps its thread", async () => {
   `;
   const run = promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], { timeout: 20_000 });
   await expect(run).rejects.toMatchObject({ code: 7, stdout: "", stderr: "" });
+});
+
+it("has a benchmark that runs", async () => {
+  const benchmark = fileURLToPath(new URL("./transfer.bench.js", import.meta.url));
+  const size = ["--rounds", "1", "--megabytes", "1", "--chunks", "65536"];
+  const { stdout } = await promisify(execFile)(process.execPath, [benchmark, ...size]);
+  for (const kind of ["unix", "tcp"]) {
+    for (const transfer of TRANSFER_PATHS) expect(stdout).toMatch(new RegExp(`^${kind} +64  ${transfer} +\\d+ `, "m"));
+  }
 });
 
 /** A thread that serves and a paused socket that reads from it. */
