@@ -150,14 +150,14 @@ export class MappedFile {
     const { windowBytes } = this.geometry;
     const first = Math.floor((Math.max(from, this.baseOffset) - this.baseOffset) / windowBytes);
     const last = Math.floor((Math.min(to, this.endOffset) - 1 - this.baseOffset) / windowBytes);
-    const windows: MappedRegion[] = [];
+    // What was stored through a window that is unmapped by now is the file's to sync.
+    let hasUnmapped = false;
     for (let index = first; index <= last; index++) {
       const window = this.#windows.get(index);
-      if (window !== undefined) windows.push(window);
+      if (window === undefined) hasUnmapped = true;
+      else await window.sync();
     }
-    // What was stored through a window that is unmapped by now, or written, is the file's to sync.
-    if (windows.length < last - first + 1) await this.file.sync();
-    for (const window of windows) await window.sync();
+    if (hasUnmapped) await this.file.sync();
   }
 
   /** Cuts what lies at and behind `position` of the log, and puts zeros there: nothing of it can come back. */
