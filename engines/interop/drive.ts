@@ -43,12 +43,8 @@ export class Driven {
     return driven;
   }
 
-  /** Appends and flushes; every `messagesPerPoll` messages a batch may end. All are acknowledged on return. */
-  async append(
-    partition: PartitionHandle,
-    messages: readonly InteropMessage[],
-    messagesPerPoll: number,
-  ): Promise<void> {
+  /** Appends, polling after every `messagesPerPoll` messages, which without linger ends a batch. `flush` is yours to call. */
+  append(partition: PartitionHandle, messages: readonly InteropMessage[], messagesPerPoll: number): void {
     for (const [i, message] of messages.entries()) {
       const entry = new Message(
         heap,
@@ -60,6 +56,10 @@ export class Driven {
       this.#appended++;
       if ((i + 1) % messagesPerPoll === 0) this.engine.poll();
     }
+    this.engine.poll();
+  }
+
+  async flush(): Promise<void> {
     await this.engine.flush();
     invariant(this.#acknowledged === this.#appended, "flush acknowledges all that was appended");
   }

@@ -192,9 +192,14 @@ describe.skipIf(setup.state === "absent")("partitioned-log and Kafka", () => {
   for (const written of CASES) {
     describe(written.name, () => {
       const expected = (directoryName: string) => written.partitions[directoryName]!;
+      let closed: string;
+      let killed: string;
+
+      beforeAll(async () => {
+        ({ closed, killed } = await writeHere(written));
+      });
 
       test("written here, closed, opened by Kafka", async () => {
-        const { closed } = await writeHere(written);
         expect(await dump(closed, true)).toEqual([]);
         const before = contents(closed);
         const opened = await open(closed, written.settings);
@@ -205,7 +210,6 @@ describe.skipIf(setup.state === "absent")("partitioned-log and Kafka", () => {
       });
 
       test("written here, killed, opened by Kafka", async () => {
-        const { killed } = await writeHere(written);
         const opened = await open(killed, written.settings);
         expect(opened.wasClean).toBe(false);
         await expectKafkaReads(killed, written, expected);
@@ -214,7 +218,6 @@ describe.skipIf(setup.state === "absent")("partitioned-log and Kafka", () => {
       });
 
       test("written here, and the same batches given to Kafka, are the same files", async () => {
-        const { closed } = await writeHere(written);
         const replayed = newDirectory();
         await open(replayed, written.settings);
         await peer.request("replay", { directory: replayed, from: closed });
@@ -235,7 +238,7 @@ describe.skipIf(setup.state === "absent")("partitioned-log and Kafka", () => {
       });
 
       test("appended to in turns", async () => {
-        const { closed: directory } = await writeHere(written);
+        const directory = closed;
         const more = series(30, 100, 9);
         const all = (name: string) => [...expected(name), ...more, ...more];
         await open(directory, written.settings);
@@ -243,7 +246,7 @@ describe.skipIf(setup.state === "absent")("partitioned-log and Kafka", () => {
         await peer.request("close", { directory });
         const driven = await Driven.open(partitionedLog, directory, written.settings);
         expect(driven.engine.recovery).toMatchObject({ wasCleanShutdown: true, truncatedBytes: 0, repairs: [] });
-        for (const name of Object.keys(written.partitions)) await driven.append(handleOf(driven, name), more, 7);
+        for (const name of Object.keys(written.partitions)) driven.append(handleOf(driven, name), more, 7);
         await expectReadHere(driven, written, all);
         await driven.engine.close();
         expect(await dump(directory, true)).toEqual([]);
@@ -373,8 +376,8 @@ describe.skipIf(setup.state === "absent")("partitioned-log and Kafka", () => {
     expect((await driven.read(transactions)).map(comparable)).toEqual(
       offsets.map((offset, i) => comparable({ ...plain[i]!, offset })),
     );
-    await driven.append(deleted, plain.slice(0, 3), 1);
-    await driven.append(transactions, plain.slice(0, 3), 1);
+    driven.append(deleted, plain.slice(0, 3), 1);
+    driven.append(transactions, plain.slice(0, 3), 1);
     await driven.engine.close();
 
     const opened = await open(directory, settings);
@@ -401,16 +404,14 @@ describe.skipIf(setup.state === "absent")("partitioned-log and Kafka", () => {
   /** Two directories of the same messages: one closed, one as a kill would leave it. */
   async function writeHere(written: Case): Promise<{ closed: string; killed: string }> {
     const [closed, killed] = [newDirectory(), newDirectory()];
-    const driven = await Driven.open(partitionedLog, closed, { lingerMs: 60_000, ...written.settings });
+    const driven = await Driven.open(partitionedLog, closed, written.settings);
     const names = Object.keys(written.partitions);
     for (const topic of new Set(names.map((name) => parse(name).topic))) {
       await driven.engine.createTopic(topic, names.filter((name) => parse(name).topic === topic).length);
     }
-    for (const name of names) {
-      for (const batch of chunks(written.partitions[name]!, written.messagesPerBatch)) {
-        await driven.append(handleOf(driven, name), batch, batch.length);
-      }
-    }
+    for (const name of names)
+      driven.append(handleOf(driven, name), written.partitions[name]!, written.messagesPerBatch);
+    await driven.flush();
     cpSync(closed, killed, { recursive: true });
     rmSync(join(killed, ".lock"), { force: true });
     await driven.engine.close();

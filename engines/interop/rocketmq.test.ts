@@ -234,7 +234,8 @@ describe.skipIf(setup.state === "absent")("commitlog and RocketMQ", () => {
       });
 
     for (const each of CASES) {
-      if (each.settings.appendPropertyCrc === true) continue; // that checksum covers the store timestamp, which differs
+      // That checksum covers the store timestamp, which differs; a batch goes whole into the next file, single messages do not.
+      if (each.settings.appendPropertyCrc === true || each.settings.batchSizeBytes !== undefined) continue;
       test(`${each.name}: the same messages given to RocketMQ are the same files`, async () => {
         const { closed } = await writeHere(each);
         const replayed = newDirectory();
@@ -354,8 +355,6 @@ describe.skipIf(setup.state === "absent")("commitlog and RocketMQ", () => {
         expect(await readByRocketmq(copy)).toEqual(byRocketmq);
       });
     }
-
-    test("and closed by RocketMQ", closeAll);
   });
 
   test("a log whose first files were deleted begins where RocketMQ says", async () => {
@@ -374,7 +373,6 @@ describe.skipIf(setup.state === "absent")("commitlog and RocketMQ", () => {
     await expectSameHere(copy, byRocketmq);
     await open(copy, several.settings);
     expect(await readByRocketmq(copy)).toEqual(byRocketmq);
-    await closeAll();
   });
 
   test("what only RocketMQ writes is read: batches, user flags, compressed bodies, transactions", async () => {
@@ -406,7 +404,7 @@ describe.skipIf(setup.state === "absent")("commitlog and RocketMQ", () => {
       (await driven.read(driven.handle(topic, 0))).map((read) => toHex(read.value));
     expect(await values("batch")).toEqual(elements.map((each) => toHex(each.value)));
     expect(await values("odd")).toEqual(["30", "31", "33", "35"]);
-    await driven.append(driven.handle("odd", 0), [message({ value: Buffer.from("6") })], 1);
+    driven.append(driven.handle("odd", 0), [message({ value: Buffer.from("6") })], 1);
     await driven.engine.close();
 
     await open(directory, settings);
@@ -535,7 +533,8 @@ describe.skipIf(setup.state === "absent")("commitlog and RocketMQ", () => {
 });
 
 async function appendHere(driven: Driven, messages: readonly QueueMessage[]): Promise<void> {
-  for (const message of messages) await driven.append(driven.handle(message.topic, message.queueId), [message], 1);
+  for (const message of messages) driven.append(driven.handle(message.topic, message.queueId), [message], 1);
+  await driven.flush();
 }
 
 async function expectReadHere(driven: Driven, messages: readonly QueueMessage[]): Promise<void> {
