@@ -1,16 +1,16 @@
 /**
  * `npm run bench:engines`: what the engines' own code costs, as ratios within one run.
  *
- * Each comparison alternates an engine with `raw`, which writes ready bytes through the same call: A B A B …, every round
- * in a fresh directory, asynchronous flush, so that the ratio is the price of the format and of its bookkeeping. The
- * median of the per-round ratios is what counts; single rates depend on the machine's mood.
+ * Each comparison alternates short slices of an engine and of `raw`, which writes ready bytes through the same call: A B
+ * B A …, asynchronous flush, so that the ratio is the price of the format and of its bookkeeping. The median of the
+ * per-round ratios is what counts; single rates depend on the machine's mood.
  */
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import Table from "cli-table3";
 import { Command, InvalidArgumentError } from "commander";
-import { median } from "simple-statistics";
-import { Message } from "../engines/engine.js";
+import { median, quantile } from "simple-statistics";
+import { Message, type PartitionHandle, type StorageEngine } from "../engines/engine.js";
 import { DiskStorage, heap, loadEngine } from "../engines/registry.js";
 
 interface Contender {
@@ -25,16 +25,13 @@ interface Comparison {
   readonly measured: Contender;
   readonly reference: Contender;
   /** What the ratio compares: bytes of log written, or messages appended, per second. */
-  readonly unit: "logBytesPerSecond" | "messagesPerSecond";
+  readonly unit: "log bytes" | "messages";
   readonly targetRatio: number;
 }
 
-interface Rate {
-  readonly logBytesPerSecond: number;
-  readonly messagesPerSecond: number;
-}
-
 const BATCH_SIZE_BYTES = 16_384;
+const TIMESTAMP_MS = 1_700_000_000_000;
+const WARMUP_ROUNDS = 4;
 /** Batches close when full, never by time: the comparison is about full ones. */
 const FULL_BATCHES = { flush: "async", batchSizeBytes: BATCH_SIZE_BYTES, lingerMs: 60_000 };
 const ONE_BY_ONE = { flush: "async", batchSizeBytes: 0 };
@@ -48,7 +45,7 @@ const comparisons: Comparison[] = [
       partitionCount,
       measured: { engine: "partitioned-log", settings: { ...FULL_BATCHES, ...SEGMENT } },
       reference: { engine: "raw", settings: FULL_BATCHES },
-      unit: "logBytesPerSecond" as const,
+      unit: "log bytes" as const,
       targetRatio: messageSizeBytes === 100 ? 0.7 : 0.85,
     })),
   ),
@@ -58,76 +55,113 @@ const comparisons: Comparison[] = [
     partitionCount: 8,
     measured: { engine: "commitlog", settings: { ...ONE_BY_ONE, ...SEGMENT } },
     reference: { engine: "raw", settings: ONE_BY_ONE },
-    unit: "messagesPerSecond" as const,
+    unit: "messages" as const,
     targetRatio: messageSizeBytes === 100 ? 3 : 2,
   })),
 ];
 
-/** Appends about `totalBytes` of payload and waits until all is acknowledged and indexed; opening and closing untimed. */
-async function measure(
-  contender: Contender,
-  comparison: Comparison,
-  totalBytes: number,
-  parent: string,
-): Promise<Rate> {
-  const { messageSizeBytes, partitionCount } = comparison;
-  const directory = await mkdtemp(join(parent, "round-"));
-  const failures: Error[] = [];
-  let acknowledgedCount = 0;
-  const definition = await loadEngine(contender.engine);
-  const engine = await definition.open({
-    directory,
-    storage: new DiskStorage(),
-    heap,
-    settings: contender.settings,
-    listener: {
-      acknowledged: (_partition, _baseOffset, messageCount) => {
-        acknowledgedCount += messageCount;
+/** One opened engine of a comparison, fed slice by slice. */
+class Bench {
+  #sentCount = 0;
+  #acknowledgedCount = 0;
+  #failure: Error | null = null;
+  #partition: PartitionHandle = 0;
+  #engine!: StorageEngine;
+  #partitions: readonly PartitionHandle[] = [];
+
+  constructor(
+    readonly contender: Contender,
+    readonly comparison: Comparison,
+    readonly message: Message,
+    /** As the sticky partitioner does: one partition until its batch is full, then the next. */
+    readonly runLength: number,
+  ) {}
+
+  async open(directory: string): Promise<void> {
+    await mkdir(directory);
+    const definition = await loadEngine(this.contender.engine);
+    this.#engine = await definition.open({
+      directory,
+      storage: new DiskStorage(),
+      heap,
+      settings: this.contender.settings,
+      listener: {
+        acknowledged: (_partition, _baseOffset, messageCount) => {
+          this.#acknowledgedCount += messageCount;
+        },
+        failed: (_partition, _messageCount, error) => {
+          this.#failure = error;
+        },
       },
-      failed: (_partition, _messageCount, error) => failures.push(error),
-    },
-  });
+    });
+    this.#partitions = await this.#engine.createTopic("bench", this.comparison.partitionCount);
+  }
+
+  /** Appends a slice and waits until it is indexed too, as far as the engine defers that. @returns bytes or messages a second */
+  rateOfSlice(messageCount: number): number {
+    const before = this.#engine.counters();
+    const startedNs = process.hrtime.bigint();
+    const until = this.#sentCount + messageCount;
+    for (; this.#sentCount < until; this.#sentCount++) {
+      if (this.#sentCount % this.runLength === 0) {
+        this.#partition = this.#partitions[(this.#sentCount / this.runLength) % this.#partitions.length]!;
+        this.#engine.poll();
+      }
+      while (!this.#engine.append(this.#partition, this.message, TIMESTAMP_MS)) this.#engine.poll();
+    }
+    while (this.contender.engine === "commitlog" && this.#engine.counters().indexEntries < this.#sentCount) {
+      this.#engine.poll();
+    }
+    const durationSeconds = Number(process.hrtime.bigint() - startedNs) / 1e9;
+    if (this.comparison.unit === "messages") return messageCount / durationSeconds;
+    return (this.#engine.counters().logBytes - before.logBytes) / durationSeconds;
+  }
+
+  /** @throws Error if a message was lost on the way: a rate of lost messages is none */
+  async close(): Promise<void> {
+    await this.#engine.flush();
+    await this.#engine.close();
+    if (this.#failure !== null) throw this.#failure;
+    if (this.#acknowledgedCount !== this.#sentCount) {
+      throw new Error(
+        `${this.contender.engine}: ${this.#acknowledgedCount} of ${this.#sentCount} messages were acknowledged.`,
+      );
+    }
+  }
+}
+
+interface Rates {
+  readonly measured: number[];
+  readonly reference: number[];
+}
+
+/** Alternates slices of the two, in ABBA order; the first slices, in which the code is compiled, are not counted. */
+async function compare(comparison: Comparison, rounds: number, sliceBytes: number, parent: string): Promise<Rates> {
+  const { messageSizeBytes } = comparison;
   const payload = heap.place(new Uint8Array(messageSizeBytes).fill(0x6c));
   const message = new Message(heap, payload);
-  try {
-    const partitions = await engine.createTopic("bench", partitionCount);
-    const messageCount = Math.ceil(totalBytes / messageSizeBytes);
-    // As the sticky partitioner does: one partition until its batch is full, then the next.
-    const runLength = Math.max(1, Math.floor((BATCH_SIZE_BYTES - 61) / (messageSizeBytes + 10)));
-    const warmupCount = Math.min(messageCount, Math.max(20_000, partitionCount * runLength));
-    let sentCount = 0;
-    const send = (count: number) => {
-      const until = sentCount + count;
-      let partition = partitions[0]!;
-      for (; sentCount < until; sentCount++) {
-        if (sentCount % runLength === 0) {
-          partition = partitions[(sentCount / runLength) % partitionCount]!;
-          engine.poll();
-        }
-        while (!engine.append(partition, message, 1_700_000_000_000)) engine.poll();
-      }
-    };
-    send(warmupCount);
-    const before = engine.counters();
-    const startedNs = process.hrtime.bigint();
-    send(messageCount);
-    const indexed = () => {
-      const { indexEntries } = engine.counters();
-      return contender.engine !== "commitlog" || indexEntries >= sentCount;
-    };
-    while (!indexed()) engine.poll();
-    const durationSeconds = Number(process.hrtime.bigint() - startedNs) / 1e9;
-    const logBytes = engine.counters().logBytes - before.logBytes;
-    await engine.flush();
-    if (failures[0] !== undefined) throw failures[0];
-    if (acknowledgedCount !== sentCount)
-      throw new Error(`${contender.engine}: ${acknowledgedCount} of ${sentCount} messages were acknowledged.`);
-    return { logBytesPerSecond: logBytes / durationSeconds, messagesPerSecond: messageCount / durationSeconds };
-  } finally {
-    await engine.close();
-    heap.release(payload.byteOffset);
-    await rm(directory, { recursive: true, force: true });
+  const runLength = Math.max(1, Math.floor((BATCH_SIZE_BYTES - 61) / (messageSizeBytes + 10)));
+  const sliceMessages = Math.ceil(sliceBytes / messageSizeBytes);
+  const measured = new Bench(comparison.measured, comparison, message, runLength);
+  const reference = new Bench(comparison.reference, comparison, message, runLength);
+  const directory = await mkdtemp(join(parent, "comparison-"));
+  const rates: Rates = { measured: [], reference: [] };
+  await measured.open(join(directory, "measured"));
+  await reference.open(join(directory, "reference"));
+  for (let round = -WARMUP_ROUNDS; round < rounds; round++) {
+    const first = round % 2 === 0 ? measured : reference;
+    const second = first === measured ? reference : measured;
+    const firstRate = first.rateOfSlice(sliceMessages);
+    const secondRate = second.rateOfSlice(sliceMessages);
+    if (round < 0) continue;
+    rates.measured.push(first === measured ? firstRate : secondRate);
+    rates.reference.push(first === measured ? secondRate : firstRate);
   }
+  await measured.close();
+  await reference.close();
+  heap.release(payload.byteOffset);
+  await rm(directory, { recursive: true, force: true });
+  return rates;
 }
 
 function positiveInteger(text: string): number {
@@ -138,8 +172,8 @@ function positiveInteger(text: string): number {
 
 const options = new Command("bench:engines")
   .description("Compares each engine's append path with raw writes of the same bytes, alternating, as ratios.")
-  .option("--rounds <n>", "rounds per comparison", positiveInteger, 7)
-  .option("--mib <n>", "payload per round, MiB", positiveInteger, 128)
+  .option("--rounds <n>", "counted rounds per comparison", positiveInteger, 31)
+  .option("--mib <n>", "payload per slice, MiB", positiveInteger, 8)
   .option("--only <text>", "only comparisons whose name contains this", "")
   .parse()
   .opts<{ rounds: number; mib: number; only: string }>();
@@ -154,32 +188,21 @@ if (chosen.length === 0) {
 const parent = await mkdtemp(join(process.cwd(), ".logduel-bench-"));
 const table = new Table({
   style: process.stdout.isTTY ? {} : { head: [], border: [] },
-  head: ["comparison", "message", "partitions", "engine", "raw", "ratio, median (min – max)", "target"],
+  head: ["comparison", "message", "partitions", "engine", "raw", "ratio, median (quartiles)", "target"],
 });
 try {
   for (const comparison of chosen) {
-    const totalBytes =
-      comparison.unit === "messagesPerSecond" ? (options.mib * 1024 * 1024) / 4 : options.mib * 1024 * 1024;
-    const measured: number[] = [];
-    const reference: number[] = [];
-    for (let round = 0; round < options.rounds; round++) {
-      const engineFirst = round % 2 === 0;
-      for (const turn of engineFirst ? ["measured", "reference"] : ["reference", "measured"]) {
-        const contender = turn === "measured" ? comparison.measured : comparison.reference;
-        const rate = await measure(contender, comparison, totalBytes, parent);
-        (turn === "measured" ? measured : reference).push(rate[comparison.unit]);
-      }
-    }
+    const { measured, reference } = await compare(comparison, options.rounds, options.mib * 1024 * 1024, parent);
     const ratios = measured.map((rate, round) => rate / reference[round]!);
     const show = (rate: number) =>
-      comparison.unit === "logBytesPerSecond" ? `${(rate / 1e6).toFixed(0)} MB/s` : `${(rate / 1e3).toFixed(0)} k/s`;
+      comparison.unit === "log bytes" ? `${(rate / 1e6).toFixed(0)} MB/s` : `${(rate / 1e3).toFixed(0)} k/s`;
     table.push([
       comparison.name,
       `${comparison.messageSizeBytes} B`,
       comparison.partitionCount,
       show(median(measured)),
       show(median(reference)),
-      `${median(ratios).toFixed(2)} (${Math.min(...ratios).toFixed(2)} – ${Math.max(...ratios).toFixed(2)})`,
+      `${median(ratios).toFixed(2)} (${quantile(ratios, 0.25).toFixed(2)} – ${quantile(ratios, 0.75).toFixed(2)})`,
       `≥ ${comparison.targetRatio}`,
     ]);
     console.error(
