@@ -531,7 +531,8 @@ function compare(figure: Figure, a: Group, b: Group): Comparison | RefusedCompar
 
 /** One pair has no interval: infinite bounds. */
 function pairedRatio(numerators: readonly number[], denominators: readonly number[]): Estimate {
-  return ratioOfPairs(numerators, denominators, attainableConfidence(numerators.length));
+  const ratio = ratioOfPairs(numerators, denominators, attainableConfidence(numerators.length));
+  return numerators.length > 1 ? ratio : { ...ratio, lower: 0, upper: Number.POSITIVE_INFINITY };
 }
 
 /**

@@ -3,7 +3,17 @@
  * the reader.
  */
 
-import type { Axis, Comparison, Facet, Group, Point, RunAnalysis, ScenarioAnalysis, Trend } from "./analysis.js";
+import type {
+  Axis,
+  Comparison,
+  Facet,
+  Figure,
+  Group,
+  Point,
+  RunAnalysis,
+  ScenarioAnalysis,
+  Trend,
+} from "./analysis.js";
 import { ratioFrom } from "./analysis.js";
 import { formatRate, formatRatio, formatShare, formatTime, percentileName, threeDigits } from "./format.js";
 import {
@@ -135,12 +145,16 @@ function comparisonClause(comparison: Comparison, isUniform: boolean): string {
   }
   const factor = `${formatRatio(ratio.point)} (${intervalWords(ratio, threeDigits)})`;
   if (!comparison.isDistinct) {
-    return `${leader.engine} and ${other.engine} cannot be told apart: ${factor}, ${better} against ${worse}${circumstances}`;
+    return `${leader.engine} and ${other.engine} cannot be told apart in ${figureName(comparison)}: ${factor}, ${better} against ${worse}${circumstances}`;
   }
   if (percentile !== null) {
     return `${other.engine} has ${factor} the ${percentileName(percentile)} response time of ${leader.engine}, ${worse} against ${better}${circumstances}`;
   }
   return `${leader.engine} ${verbOf(comparison)} ${factor} as many messages a second as ${other.engine}, ${better} against ${worse}${circumstances}`;
+}
+
+function figureName({ figure, percentile }: { figure: Figure; percentile: number | null }): string {
+  return figure === "responseTime" ? `${percentileName(percentile!)} response time` : `${figure} throughput`;
 }
 
 function circumstancesWords(comparison: Comparison): string {
@@ -331,8 +345,7 @@ function trendClause(scenario: ScenarioAnalysis, trend: Trend): string {
   const [from, to] = [trend.from, trend.to].map((point) => axisValueWords(axis, point.values[scenario.xAxis!]!));
   const others = scenario.axes.map((other, i) => ({ axis: other, value: trend.to.values[i]! }));
   const place = facetWords(others.filter((other) => other.axis !== axis));
-  const what =
-    figure === "responseTime" ? `${percentileName(trend.percentile!)} response time` : `${figure} throughput`;
+  const what = figureName({ figure, percentile: trend.percentile });
   const { ratio } = trend;
   const isFlat = hasInterval(ratio) && ratio.lower <= 1 && ratio.upper >= 1;
   const course = isFlat ? "cannot be told from level at" : ratio.point < 1 ? "falls to" : "rises to";

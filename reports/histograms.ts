@@ -5,7 +5,7 @@
  * it: from 100 on it is published, from 10 to 99 it is shown as uncertain with its interval, below 10 it is suppressed
  * (method rule 27).
  */
-import { decodeFromCompressedBase64, type Histogram } from "hdr-histogram-js";
+import { decodeFromCompressedBase64, type JsHistogram } from "hdr-histogram-js";
 import type { EncodedHistogram } from "../results/schema.js";
 
 /** The percentiles of tables, terminal and comparisons. */
@@ -54,65 +54,98 @@ export class DamagedHistogramError extends Error {
   override name = "DamagedHistogramError";
 }
 
+/** Recorded values in rising order, each with how many samples are at most that large. */
+interface Distribution {
+  valuesNs: readonly number[];
+  cumulativeCounts: readonly number[];
+  overflowCount: number;
+  /** Those above the recorded range included. */
+  sampleCount: number;
+}
+
+/** Every histogram is looked at several times, in summaries, comparisons and the table of trials. */
+const distributions = new WeakMap<EncodedHistogram, Distribution>();
+
 /** @throws DamagedHistogramError */
-function decode(encoded: EncodedHistogram): Histogram {
+function distributionOf(encoded: EncodedHistogram): Distribution {
+  const known = distributions.get(encoded);
+  if (known !== undefined) return known;
+  const histogram = decode(encoded.encoded);
+  const counts = new Map<number, number>();
+  let left = histogram.totalCount;
+  for (let index = 0; left > 0 && index < histogram.countsArrayLength; index++) {
+    const count = histogram.getCountAtIndex(index);
+    if (count === 0) continue;
+    const value = histogram.highestEquivalentValue(histogram.valueFromIndex(index));
+    counts.set(Math.min(value, histogram.maxValue), count);
+    left -= count;
+  }
+  const distribution = cumulate(counts, encoded.overflowCount);
+  distributions.set(encoded, distribution);
+  return distribution;
+}
+
+function decode(encoded: string): JsHistogram {
   try {
-    // Counts of 8 and 16 bits wrap in silence, and 32 would in a long merge.
-    return decodeFromCompressedBase64(encoded.encoded, 64, false);
+    // Counts of 8 and 16 bits wrap in silence, and 32 would in a long run.
+    return decodeFromCompressedBase64(encoded, 64, false) as JsHistogram;
   } catch (cause) {
     throw new DamagedHistogramError("A latency histogram of the run is damaged and cannot be decoded.", { cause });
   }
 }
 
+function cumulate(counts: ReadonlyMap<number, number>, overflowCount: number): Distribution {
+  const valuesNs = [...counts.keys()].sort((a, b) => a - b);
+  let sum = 0;
+  const cumulativeCounts = valuesNs.map((value) => {
+    sum += counts.get(value)!;
+    return sum;
+  });
+  return { valuesNs, cumulativeCounts, overflowCount, sampleCount: sum + overflowCount };
+}
+
+function merge(parts: readonly Distribution[]): Distribution {
+  const counts = new Map<number, number>();
+  for (const { valuesNs, cumulativeCounts } of parts) {
+    for (const [i, value] of valuesNs.entries()) {
+      const count = cumulativeCounts[i]! - (i === 0 ? 0 : cumulativeCounts[i - 1]!);
+      counts.set(value, (counts.get(value) ?? 0) + count);
+    }
+  }
+  return cumulate(
+    counts,
+    parts.reduce((sum, part) => sum + part.overflowCount, 0),
+  );
+}
+
 /**
  * Merges the histograms of one figure's trials.
  *
- * @param withCurve curves cost a hundred look-ups; ask for them where they are drawn
+ * @param withCurve curves are only of use where they are drawn
  */
 export function summariseLatency(encoded: readonly EncodedHistogram[], withCurve: boolean): LatencySummary | null {
-  if (encoded.length === 0) return null;
-  const trials = encoded.map(decode);
-  const merged = decode(encoded[0]!);
-  for (const trial of trials.slice(1)) merged.add(trial);
-  const overflowCount = encoded.reduce((sum, one) => sum + one.overflowCount, 0);
-  const sampleCount = merged.totalCount + overflowCount;
+  const trials = encoded.map(distributionOf);
+  const merged = merge(trials);
+  const { sampleCount, overflowCount } = merged;
   if (sampleCount === 0) return null;
-  const ranked: RankedHistogram = { histogram: merged, sampleCount };
   return {
     sampleCount,
     overflowCount,
-    maxNs: overflowCount > 0 ? LONGEST_RECORDED_NS : merged.maxValue,
-    percentiles: PERCENTILES.map((percentile) =>
-      percentileFigure(
-        ranked,
-        trials.map((histogram, i) => ({ histogram, sampleCount: histogram.totalCount + encoded[i]!.overflowCount })),
-        percentile,
-      ),
-    ),
-    curve: withCurve ? percentileCurve(ranked) : [],
+    maxNs: overflowCount > 0 ? LONGEST_RECORDED_NS : merged.valuesNs.at(-1)!,
+    percentiles: PERCENTILES.map((percentile) => percentileFigure(merged, trials, percentile)),
+    curve: withCurve ? percentileCurve(merged) : [],
     publishedUpToNines: Math.log10(Math.max(1, sampleCount / PUBLISHED_EXCEEDANCES)),
   };
 }
 
 /** The percentile of one trial, for comparisons between trials; null where fewer than 10 samples lie beyond it. */
 export function trialPercentile(encoded: EncodedHistogram, percentile: number): number | null {
-  const histogram = decode(encoded);
-  const sampleCount = histogram.totalCount + encoded.overflowCount;
-  if (exceedances(sampleCount, percentile) < SHOWN_EXCEEDANCES) return null;
-  return valueAt({ histogram, sampleCount }, percentile / 100);
+  const distribution = distributionOf(encoded);
+  if (exceedances(distribution.sampleCount, percentile) < SHOWN_EXCEEDANCES) return null;
+  return valueAt(distribution, percentile / 100);
 }
 
-/** A histogram and all its samples, those above its range included. */
-interface RankedHistogram {
-  histogram: Histogram;
-  sampleCount: number;
-}
-
-function percentileFigure(
-  merged: RankedHistogram,
-  trials: readonly RankedHistogram[],
-  percentile: number,
-): PercentileFigure {
+function percentileFigure(merged: Distribution, trials: readonly Distribution[], percentile: number): PercentileFigure {
   const share = percentile / 100;
   const exceedanceCount = exceedances(merged.sampleCount, percentile);
   const valueNs = exceedanceCount < SHOWN_EXCEEDANCES ? null : valueAt(merged, share);
@@ -122,7 +155,7 @@ function percentileFigure(
   }
   if (exceedanceCount >= PUBLISHED_EXCEEDANCES && trials.length > 1) {
     // The merged percentile lies between the lowest and the highest of its trials.
-    const values = trials.map((trial) => (trial.sampleCount === 0 ? null : valueAt(trial, share)));
+    const values = trials.filter((trial) => trial.sampleCount > 0).map((trial) => valueAt(trial, share));
     const known = values.filter((value) => value !== null);
     return {
       percentile,
@@ -152,15 +185,24 @@ function exceedances(sampleCount: number, percentile: number): number {
   return Math.floor((sampleCount * Math.round((100 - percentile) * 1e6)) / 1e8);
 }
 
-/** Null if that rank lies among the samples above the recorded range. */
-function valueAt({ histogram, sampleCount }: RankedHistogram, share: number): number | null {
-  const rank = share * sampleCount;
-  if (rank > histogram.totalCount) return null;
-  const value = histogram.getValueAtPercentile((rank / histogram.totalCount) * 100);
-  return Math.min(value, histogram.maxValue);
+/**
+ * The least recorded value that at least this share of the samples does not exceed; null if it lies among those above
+ * the recorded range.
+ */
+function valueAt({ valuesNs, cumulativeCounts, sampleCount }: Distribution, share: number): number | null {
+  // A share of 0.999 times 1 000 samples is 999.0000000000001 in binary, and is meant to be the 999th.
+  const rank = Math.max(1, Math.ceil(share * sampleCount - 1e-6));
+  let low = 0;
+  let high = valuesNs.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (cumulativeCounts[middle]! < rank) low = middle + 1;
+    else high = middle;
+  }
+  return valuesNs[low] ?? null;
 }
 
-function percentileCurve(merged: RankedHistogram): CurvePoint[] {
+function percentileCurve(merged: Distribution): CurvePoint[] {
   const last = Math.log10(merged.sampleCount / SHOWN_EXCEEDANCES);
   const curve: CurvePoint[] = [];
   for (let nines = 0; nines <= last; nines += 0.05) {

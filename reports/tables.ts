@@ -182,7 +182,7 @@ export function courseTable(scenario: ScenarioAnalysis, slug: string): Table | n
       ...axes.filter((one) => one !== axis).map((one, i) => text(`axis${i}`, capitalised(axisName(one)))),
       text("class", "Class"),
       text("loop", "Loop"),
-      ...record.engines.map((engine) => number(engine, engine)),
+      ...record.engines.map((engine, i) => number(`engine${i}`, `${engine}, ${from} → ${to}`)),
       ...compared,
     ],
     rows: facets.map(({ values, points }) => {

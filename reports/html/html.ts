@@ -18,9 +18,9 @@ import {
   machineWords,
   startedWords,
 } from "../environment.js";
-import type { ReportModel } from "../model.js";
+import type { ReportModel, ScenarioModel } from "../model.js";
 import type { Table } from "../tables.js";
-import { countWords } from "../words.js";
+import { axisName, countWords, listWords } from "../words.js";
 import { STYLE } from "./style.js";
 import { CHARTS_TEMPLATE, LIST_TEMPLATE, TABLE_TEMPLATE, TEMPLATE } from "./template.js";
 
@@ -44,6 +44,8 @@ export function renderHtml(model: ReportModel): string {
     method: METHOD,
     environment: environmentRows(model.run),
     countWords,
+    facetNames: ({ analysis: { axes, xAxis } }: ScenarioModel) =>
+      listWords(axes.filter((_, i) => i !== xAxis).map(axisName)),
     charts: (specs: ChartSpec[]) => eta.renderString(CHARTS_TEMPLATE, { charts: specs }),
     table: (table: Table) =>
       table.rows.length === 0 ? '<p class="muted">No figures.</p>' : eta.renderString(TABLE_TEMPLATE, { table }),

@@ -59,6 +59,9 @@ export const TEMPLATE = `<!doctype html>
 <% if (scenario.answer.measured.length > 0) { %>
 <dt>Measured</dt><dd><%~ it.list(scenario.answer.measured) %></dd>
 <% } %>
+<% if (scenario.course !== null) { %>
+<dt>Measured</dt><dd>In the table <a href="#<%= scenario.course.id %>">below</a>, by <%= it.facetNames(scenario) %></dd>
+<% } %>
 <% if (scenario.answer.details.length > 0) { %>
 <dt>More in numbers</dt><dd><%~ it.list(scenario.answer.details) %></dd>
 <% } %>
@@ -67,7 +70,7 @@ export const TEMPLATE = `<!doctype html>
 <% } %>
 </dl>
 <% if (scenario.course !== null) { %>
-<h3>Measured along the axis</h3>
+<h3>Measured against the expectation</h3>
 <%~ it.table(scenario.course) %>
 <% } %>
 <h3>Throughput</h3>
