@@ -14,7 +14,7 @@ const json: z.ZodType<unknown> = z.json();
 const ratioSchema = z.strictObject({ point: positive, lower: positive, upper: positive, confidence: probability });
 
 /**
- * The trials of one block: the arms in the order run (R reference, G the reference once more, C candidate). Against a
+ * The trials of one block: the arms in the order run (R reference, G its second copy, C candidate). Against a
  * stored baseline there is one block, without a guard: all of the reference's trials, taken then, and all taken now.
  */
 const blockSchema = z.strictObject({

@@ -73,7 +73,7 @@ function blockData({ figures }: GateResult): string {
     figures.flatMap(({ id, screen, confirmation }) =>
       [screen, ...(confirmation === null ? [] : [confirmation])].map(({ blocks }, round) => [
         round === 0 ? id : `${id}, re-run`,
-        blockRatios(blocks, "candidate")
+        blockRatios(blocks)
           .map((ratio) => ratio.toFixed(3))
           .join(", "),
       ]),

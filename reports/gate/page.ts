@@ -96,7 +96,7 @@ function blockRows({ figures }: GateResult) {
         reference: list(block.reference),
         guard: list(block.guard),
         candidate: list(block.candidate),
-        ratio: blockRatios([block], "candidate")[0]!.toFixed(4),
+        ratio: blockRatios([block])[0]!.toFixed(4),
       })),
     ),
   );

@@ -39,7 +39,7 @@ export function ratioPlot(figures: readonly GateFigure[]): string {
     return [
       `<text x="0" y="${y + 4}">${escapeText(figure.id)}</text>`,
       `<rect class="margin" x="${n(bandStart)}" y="${y - 13}" width="${n(x(1 + figure.margin) - bandStart)}" height="26"/>`,
-      ...blockRatios(round.blocks, "candidate").map((ratio) => dot("candidate block", x(ratio), y - 5, 3)),
+      ...blockRatios(round.blocks).map((ratio) => dot("candidate block", x(ratio), y - 5, 3)),
       interval("candidate", round.candidate, x, y - 5),
       ...(round.guard === null ? [] : [interval("guard", round.guard, x, y + 7)]),
     ].join("");
@@ -92,11 +92,11 @@ export function levelPlot({ values, changes, first, last, format }: Series, leve
   ].join("");
 }
 
-/** Candidate ÷ reference, or guard ÷ reference, of each block; none where that arm did not run. */
-export function blockRatios(blocks: readonly GateBlock[], arm: "candidate" | "guard"): number[] {
-  return blocks
-    .filter((block) => block[arm].length > 0)
-    .map((block) => geometricMean(block[arm]) / geometricMean(block.reference));
+/** Candidate ÷ reference (both its copies) of each block. */
+export function blockRatios(blocks: readonly GateBlock[]): number[] {
+  return blocks.map(
+    ({ candidate, reference, guard }) => geometricMean(candidate) / geometricMean([...reference, ...guard]),
+  );
 }
 
 function geometricMean(values: readonly number[]): number {

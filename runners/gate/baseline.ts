@@ -9,8 +9,8 @@ import { type Cell, figuresOf, layOutCells } from "./cells.js";
 import { compareTotals } from "./counters.js";
 import { conclude, type FigureBlocks, outcomeOf, screen } from "./decide.js";
 import { chooseAgain, type GateFindings, type GateSetup } from "./gate.js";
-import { count, measure, type Subject, TrialFailedError } from "./measure.js";
-import { disturbances, listen, type Moment } from "./quiet.js";
+import { type Subject, TrialFailedError } from "./measure.js";
+import { disturbances, type Moment } from "./quiet.js";
 import type { CountedWorkload } from "./workloads.js";
 
 /** Trials of each cell; more would say more of this hour and no more of the next. */
@@ -43,6 +43,7 @@ export async function compareWithBaseline(
   isSameMachine: boolean,
 ): Promise<GateFindings> {
   const stored = baseline.samples;
+  const { instruments } = setup;
   const failures = [...setup.missing];
   let counters: GateCounter[] = [];
   let figures: GateFindings["figures"] = [];
@@ -54,8 +55,8 @@ export async function compareWithBaseline(
     );
     const cells = await withRaw(setup, stored.rates);
     failures.push(...goneFrom(stored, cells, totals));
-    const leftMs = setup.deadlineMs - Date.now();
-    const first = await sampleCells(setup, cells, Date.now() + SCREENING_SHARE * leftMs);
+    const leftMs = setup.deadlineMs - instruments.nowMs();
+    const first = await sampleCells(setup, cells, instruments.nowMs() + SCREENING_SHARE * leftMs);
     const known = figuresAgainst(stored, cells, first.samples);
     const isRaw = ({ id }: { id: string }) => id.startsWith(`${RAW.name}/`);
     doubts.push(...changesOfMachine(known.filter(isRaw)), ...disturbances(first.moments));
@@ -63,7 +64,7 @@ export async function compareWithBaseline(
       known.filter((figure) => !isRaw(figure)).map((figure) => ({ ...figure, gated: figure.gated && isSameMachine })),
     );
     const again = chooseAgain(cells, screened, (chosen) =>
-      Math.floor((setup.deadlineMs - Date.now()) / (chosen.length * first.trialMs)),
+      Math.floor((setup.deadlineMs - instruments.nowMs()) / (chosen.length * first.trialMs)),
     );
     const second = again === null ? null : await sampleCells(setup, again.cells, setup.deadlineMs);
     const rerun = second === null ? [] : figuresAgainst(stored, again!.cells, second.samples);
@@ -121,7 +122,13 @@ async function withRaw(setup: GateSetup, rates: Readonly<Record<string, number>>
   ];
 }
 
-async function countAlone({ bench, subjects, workloads, tell }: GateSetup): Promise<GateSamples["counters"]> {
+async function countAlone({
+  bench,
+  subjects,
+  workloads,
+  tell,
+  instruments,
+}: GateSetup): Promise<GateSamples["counters"]> {
   const counters: GateSamples["counters"] = {};
   for (const subject of subjects) {
     for (const workload of workloads) {
@@ -130,7 +137,9 @@ async function countAlone({ bench, subjects, workloads, tell }: GateSetup): Prom
       tell(`Counting ${cell} …`);
       counters[cell] = [];
       for (let repetition = 0; repetition < COUNTED_REPETITIONS; repetition++) {
-        counters[cell].push(await count(bench, workload, { subject, arm: "candidate", seed: COUNTING_SEED }));
+        counters[cell].push(
+          await instruments.count(bench, workload, { subject, arm: "candidate", seed: COUNTING_SEED }),
+        );
       }
     }
   }
@@ -143,22 +152,23 @@ function messageCountOf({ workloads }: GateSetup, cell: string): number {
 }
 
 async function sampleCells(setup: GateSetup, cells: readonly Cell[], untilMs: number) {
+  const { instruments } = setup;
   const random = seededRandom(setup.seed);
   const samples = new Map<string, number[]>(cells.flatMap(figuresOf).map(({ id }) => [id, []]));
   const durationsMs: number[] = [];
   const moments: Moment[] = [];
   for (let round = 0; round < MOST_TRIALS; round++) {
-    if (round >= FEWEST_TRIALS && Date.now() + cells.length * median(durationsMs) > untilMs) break;
+    if (round >= FEWEST_TRIALS && instruments.nowMs() + cells.length * median(durationsMs) > untilMs) break;
     setup.tell(`Round ${round + 1} …`);
-    const moment = await listen(setup.deviceStatPath);
+    const moment = await instruments.listen(setup.deviceStatPath);
     if (moment !== null) moments.push(moment);
     for (const cell of shuffle([...cells], random)) {
-      const startedMs = Date.now();
+      const startedMs = instruments.nowMs();
       const trial = { subject: cell.subject, arm: "candidate", seed: setup.seed + round } as const;
       const bench = cell.subject === RAW ? { ...setup.bench, settings: NO_SETTINGS } : setup.bench;
-      const figures = await measure(bench, cell.workload, trial, cell.ratePerSecond);
+      const figures = await instruments.measure(bench, cell.workload, trial, cell.ratePerSecond);
       for (const { id, name } of figuresOf(cell)) samples.get(id)!.push(figures[name]!);
-      durationsMs.push(Date.now() - startedMs);
+      durationsMs.push(instruments.nowMs() - startedMs);
     }
   }
   return { samples, moments, trialMs: median(durationsMs) };

@@ -1,7 +1,8 @@
 import { median } from "../../results/statistics.js";
 import { FIGURES } from "./figures.js";
-import { type Bench, capacity, type Subject } from "./measure.js";
-import type { TimedWorkload, Workload } from "./workloads.js";
+import type { GateSetup } from "./gate.js";
+import type { Subject } from "./measure.js";
+import type { TimedWorkload } from "./workloads.js";
 
 /** One subject under one timed workload. */
 export interface Cell {
@@ -13,40 +14,40 @@ export interface Cell {
 }
 
 const PILOT_TRIALS = 3;
+const PILOT_MESSAGES = 200_000;
 
 /**
  * Lays out the timed cells; the rate of an open one is its share of the reference's capacity, measured now unless it is
  * given (to compare with trials at that rate). @throws TrialFailedError
  */
-export async function layOutCells(
-  setup: {
-    readonly bench: Bench;
-    readonly subjects: readonly Subject[];
-    readonly workloads: readonly Workload[];
-    readonly seed: number;
-    readonly tell: (line: string) => void;
-  },
-  rates: Readonly<Record<string, number>> = {},
-): Promise<Cell[]> {
+export async function layOutCells(setup: GateSetup, rates: Readonly<Record<string, number>> = {}): Promise<Cell[]> {
   const cells: Cell[] = [];
   for (const subject of setup.subjects) {
     for (const workload of setup.workloads) {
       if (workload.kind === "counted") continue;
       const id = `${subject.name}/${workload.id}`;
-      const ratePerSecond = workload.kind === "open" ? (rates[id] ?? (await rateOf(workload, subject))) : 0;
+      const ratePerSecond =
+        workload.kind === "open"
+          ? (rates[id] ?? workload.capacityFraction * (await capacity(setup, workload, subject)))
+          : 0;
       cells.push({ id, subject, workload, ratePerSecond });
     }
   }
   return cells;
+}
 
-  async function rateOf(workload: TimedWorkload & { kind: "open" }, subject: Subject): Promise<number> {
-    setup.tell(`Measuring the capacity of ${subject.name} …`);
-    const capacities: number[] = [];
-    for (let trial = 0; trial < PILOT_TRIALS; trial++) {
-      capacities.push(await capacity(setup.bench, workload, { subject, arm: "reference", seed: setup.seed + trial }));
-    }
-    return workload.capacityFraction * median(capacities);
+/** Messages a second that the reference acknowledges in a closed loop. */
+async function capacity(setup: GateSetup, open: TimedWorkload, subject: Subject): Promise<number> {
+  setup.tell(`Measuring the capacity of ${subject.name} …`);
+  const { id, settings, inFlight, warmupMessages } = open;
+  const closed = { id, kind: "closed", settings, inFlight, warmupMessages, measuredMessages: PILOT_MESSAGES } as const;
+  const capacities: number[] = [];
+  for (let trial = 0; trial < PILOT_TRIALS; trial++) {
+    const seed = setup.seed + trial;
+    const figures = await setup.instruments.measure(setup.bench, closed, { subject, arm: "reference", seed }, 0);
+    capacities.push(figures.acknowledgedThroughput!);
   }
+  return median(capacities);
 }
 
 /** The figures of a cell with their ids. */

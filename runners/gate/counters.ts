@@ -1,6 +1,7 @@
 import type { GateCounter } from "../../results/gate.js";
 import { compareCounter } from "./decide.js";
-import { type Bench, count, type Subject } from "./measure.js";
+import type { GateSetup } from "./gate.js";
+import type { Subject } from "./measure.js";
 import type { CountedWorkload } from "./workloads.js";
 
 const TITLES: Readonly<Record<string, string>> = {
@@ -39,16 +40,15 @@ const RESOLUTIONS: Readonly<Record<string, number>> = {
  * difference shows as one. @throws TrialFailedError
  */
 export async function compareCounters(
-  bench: Bench,
+  { bench, seed, instruments }: GateSetup,
   subject: Subject,
   workload: CountedWorkload,
-  seed: number,
 ): Promise<GateCounter[]> {
   const reference: Record<string, number>[] = [];
   const candidate: Record<string, number>[] = [];
   const repeat = async () => {
     for (const arm of ["reference", "candidate", "candidate", "reference"] as const) {
-      const totals = await count(bench, workload, { subject, arm, seed });
+      const totals = await instruments.count(bench, workload, { subject, arm, seed });
       (arm === "reference" ? reference : candidate).push(totals);
     }
     return compareTotals(`${subject.name}/${workload.id}`, messageCountOf(workload), reference, candidate);

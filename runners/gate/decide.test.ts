@@ -53,7 +53,7 @@ const bimodal: Machine = (random) => {
 const coldStart: Machine = (random) => {
   const rest = calm(random);
   let trial = 0;
-  return () => rest() * (trial++ % 6 === 0 ? 1.3 : 1);
+  return () => rest() * (trial++ % 4 === 0 ? 1.3 : 1);
 };
 
 const machines = { calm, steal, secondWriter, drift, bimodal, coldStart };
@@ -198,9 +198,9 @@ describe("the two stages", () => {
         Array.from({ length: gatedCount }, (_, at) => ({
           ...figureOf(`f${at}`),
           blocks: Array.from({ length: blockCount }, () => ({
-            order: "RGCCGR",
-            reference: [1, 1],
-            guard: [1, 1],
+            order: "RCCG",
+            reference: [1],
+            guard: [1],
             candidate: at === 0 ? [3, 3] : [1, 1],
           })),
         }));

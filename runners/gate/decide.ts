@@ -7,7 +7,7 @@
  * A suspect is a regression only if the fresh blocks alone say so again. A figure that is merely open (a slow-down by the
  * second margin is not ruled out) is judged by all blocks together, which can clear it and never condemn it.
  *
- * A block's value of an arm is the geometric mean of its trials. The test is the exact sign-flip test on the signed ranks
+ * A block's value of a side is the geometric mean of its trials, the reference's being those of both its copies. The test is the exact sign-flip test on the signed ranks
  * of the blocks' log ratios (one stalled trial then weighs no more than its rank), the interval its inversion, so the two
  * never contradict each other. Nothing is trimmed.
  */
@@ -87,8 +87,8 @@ export function conclude(
     const confirmation = rounds[rerun.indexOf(judged)] ?? null;
     return {
       ...figure,
-      reference: geometricMean(figure.screen.blocks.map((block) => geometricMean(block.reference))),
-      candidate: geometricMean(figure.screen.blocks.map((block) => geometricMean(block.candidate))),
+      reference: geometricMean(figure.screen.blocks.flatMap(({ reference, guard }) => [...reference, ...guard])),
+      candidate: geometricMean(figure.screen.blocks.flatMap(({ candidate }) => candidate)),
       confirmation,
       ...verdictOf(judged, confirmation),
     };
@@ -194,8 +194,11 @@ function ratioOf(figure: FigureBlocks, arm: "candidate" | "guard"): Estimate {
   );
 }
 
+/** Of the candidate against both copies of the reference, or of one copy against the other. */
 function logRatios({ blocks }: FigureBlocks, arm: "candidate" | "guard"): number[] {
-  return blocks.map((block) => meanLog(block[arm]) - meanLog(block.reference));
+  return blocks.map(({ candidate, reference, guard }) =>
+    arm === "candidate" ? meanLog(candidate) - meanLog([...reference, ...guard]) : meanLog(guard) - meanLog(reference),
+  );
 }
 
 /** The arm's trials of all blocks, and the reference's, which are stored once and the same in each block. */

@@ -12,8 +12,8 @@ import {
   type Screened,
   screen,
 } from "./decide.js";
-import { type Bench, measure, type Subject, TrialFailedError } from "./measure.js";
-import { disturbances, listen, type Moment } from "./quiet.js";
+import { type Bench, type Instruments, type Subject, TrialFailedError } from "./measure.js";
+import { disturbances, type Moment } from "./quiet.js";
 import type { Workload } from "./workloads.js";
 
 export interface GateSetup {
@@ -21,12 +21,13 @@ export interface GateSetup {
   readonly subjects: readonly Subject[];
   readonly workloads: readonly Workload[];
   readonly seed: number;
-  /** When to be done, on the clock of `Date.now`. */
+  /** When to be done, on the instruments' clock. */
   readonly deadlineMs: number;
   readonly deviceStatPath: string | null;
   /** Scenarios and engines that the reference has and the candidate lacks: one sentence each. */
   readonly missing: readonly string[];
   readonly tell: (line: string) => void;
+  readonly instruments: Instruments;
 }
 
 export interface GateFindings extends Conclusion {
@@ -54,7 +55,7 @@ export async function runGate(setup: GateSetup): Promise<GateFindings> {
       for (const workload of setup.workloads) {
         if (workload.kind !== "counted") continue;
         setup.tell(`Counting ${subject.name}/${workload.id} …`);
-        counters.push(...(await compareCounters(setup.bench, subject, workload, setup.seed)));
+        counters.push(...(await compareCounters(setup, subject, workload)));
       }
     }
     timed = await timeFigures(setup);
@@ -80,7 +81,7 @@ async function timeFigures(setup: GateSetup): Promise<Timed> {
 
   const gatedCount = cells.flatMap(figuresOf).filter(({ gated }) => gated).length;
   const least = fewestBlocks(gatedCount);
-  const leftMs = setup.deadlineMs - Date.now();
+  const leftMs = setup.deadlineMs - setup.instruments.nowMs();
   const blockMs = laboratory.blockMs(cells);
   const most = 1 + Math.max(0, Math.floor(leftMs / blockMs));
   if (most < least) {
@@ -95,7 +96,7 @@ async function timeFigures(setup: GateSetup): Promise<Timed> {
   }
   const screened = screen(laboratory.takeFigures(cells));
   const again = chooseAgain(cells, screened, (chosen) =>
-    Math.min(MOST_BLOCKS, Math.floor((setup.deadlineMs - Date.now()) / laboratory.blockMs(chosen))),
+    Math.min(blockCount, Math.floor((setup.deadlineMs - setup.instruments.nowMs()) / laboratory.blockMs(chosen))),
   );
   if (again !== null) {
     setup.tell(`${again.why}: ${again.cells.map(({ id }) => id).join(", ")}, ${again.blockCount} blocks more …`);
@@ -106,26 +107,37 @@ async function timeFigures(setup: GateSetup): Promise<Timed> {
 }
 
 /**
- * What is worth another round: suspects, and with them what is open, as far as the time allows. Null when nothing is, or
- * when there are too few blocks left to confirm anything.
+ * What is worth another round in the time left: suspects and with them what is open; or else suspects, the clearest
+ * first, as many as can still be confirmed. Null when there is nothing, or no time for enough blocks.
  */
 export function chooseAgain(
   cells: readonly Cell[],
   screened: readonly Screened[],
   affordable: (chosen: readonly Cell[]) => number,
 ): { cells: Cell[]; why: string; blockCount: number } | null {
-  const suspects = screened.filter(({ isSuspect }) => isSuspect);
+  const within = (cell: Cell, { id }: Screened) => id.startsWith(`${cell.id}/`);
+  const suspects = screened.filter(({ isSuspect }) => isSuspect).sort((a, b) => clarity(b) - clarity(a));
   const open = screened.filter(({ isOpen }) => isOpen);
-  const least = suspects.length === 0 ? 1 : fewestBlocks(suspects.length);
-  for (const wanted of [[...suspects, ...open], suspects]) {
-    const chosen = cells.filter((cell) => wanted.some(({ id }) => id.startsWith(`${cell.id}/`)));
+  const suspected = [...new Set(suspects.flatMap((figure) => cells.filter((cell) => within(cell, figure))))];
+  const others = cells.filter((cell) => !suspected.includes(cell) && open.some((figure) => within(cell, figure)));
+  const choices = [
+    [...suspected, ...others],
+    ...suspected.map((_, left) => suspected.slice(0, suspected.length - left)),
+  ];
+  for (const chosen of choices) {
     if (chosen.length === 0) continue;
+    const count = suspects.filter((figure) => chosen.some((cell) => within(cell, figure))).length;
     const blockCount = affordable(chosen);
-    if (blockCount >= least) {
-      return { cells: chosen, why: suspects.length > 0 ? "To be confirmed" : "Still open", blockCount };
-    }
+    const least = count === 0 ? 1 : fewestBlocks(count);
+    if (blockCount >= least) return { cells: chosen, why: count > 0 ? "To be confirmed" : "Still open", blockCount };
   }
   return null;
+}
+
+/** How far the near end of a suspect's interval lies beyond its margin. */
+function clarity({ screen: { candidate }, better, margin }: Screened): number {
+  const { lower, upper } = candidate.ratio;
+  return (better === "lower" ? Math.log(lower) : -Math.log(upper)) - Math.log1p(margin);
 }
 
 /** Runs blocks and keeps what they measured. */
@@ -142,7 +154,7 @@ class Laboratory {
   async run(cells: readonly Cell[], orders: readonly (readonly Arm[])[]): Promise<void> {
     for (const order of orders) {
       this.#blockNumber++;
-      const moment = await listen(this.setup.deviceStatPath);
+      const moment = await this.setup.instruments.listen(this.setup.deviceStatPath);
       if (moment !== null) this.moments.push(moment);
       for (const cell of cells) await this.#runBlock(cell, order);
     }
@@ -165,13 +177,14 @@ class Laboratory {
   /** The trials of a block of one cell follow each other closely. */
   async #runBlock(cell: Cell, order: readonly Arm[]): Promise<void> {
     const { subject, workload, ratePerSecond } = cell;
-    const startedMs = Date.now();
+    const { bench, instruments } = this.setup;
+    const startedMs = instruments.nowMs();
     const seed = this.setup.seed + this.#blockNumber;
     const letters = order.map((arm) => arm[0]!.toUpperCase()).join("");
     const figures = figuresOf(cell);
     const blocks = figures.map((): GateBlock => ({ order: letters, reference: [], guard: [], candidate: [] }));
     for (const arm of order) {
-      const measured = await measure(this.setup.bench, workload, { subject, arm, seed }, ratePerSecond);
+      const measured = await instruments.measure(bench, workload, { subject, arm, seed }, ratePerSecond);
       figures.forEach(({ name }, at) => {
         blocks[at]![arm].push(measured[name]!);
       });
@@ -179,7 +192,7 @@ class Laboratory {
     figures.forEach(({ id }, at) => {
       this.#blocks.set(id, [...(this.#blocks.get(id) ?? []), blocks[at]!]);
     });
-    this.#durationsMs.set(cell.id, [...(this.#durationsMs.get(cell.id) ?? []), Date.now() - startedMs]);
+    this.#durationsMs.set(cell.id, [...(this.#durationsMs.get(cell.id) ?? []), instruments.nowMs() - startedMs]);
   }
 }
 

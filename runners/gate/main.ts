@@ -14,7 +14,12 @@ import {
   writeHistoryPage,
 } from "../../reports/index.js";
 import { GATE_FORMAT_VERSION, type GateResult, type GateSide } from "../../results/gate.js";
-import { loadBaseline, requireBaselineName, saveBaseline, UnreadableBaselineError } from "../../results/gate-baseline.js";
+import {
+  loadBaseline,
+  requireBaselineName,
+  saveBaseline,
+  UnreadableBaselineError,
+} from "../../results/gate-baseline.js";
 import { analyseHistory, appendHistory, loadHistory, UnreadableHistoryError } from "../../results/gate-history.js";
 import { UsageError } from "../catalogue.js";
 import { DataDirectory, requireFitTarget, UnfitTargetError } from "../data-directory.js";
@@ -24,6 +29,7 @@ import { printable } from "../terminal.js";
 import { compareWithBaseline, sampleAlone } from "./baseline.js";
 import { type Builds, layOutBuilds, resolveCommit, SAME_BUILD } from "./builds.js";
 import { type GateFindings, type GateSetup, runGate } from "./gate.js";
+import { REAL_INSTRUMENTS } from "./measure.js";
 import { type Options, parseOptions } from "./options.js";
 import { runSelfTest, selfTestTable } from "./self-test.js";
 import { checkSettings, chooseSubjects, describeSide, type SideOptions, whatIsMissing } from "./sides.js";
@@ -146,6 +152,7 @@ async function openWorkshop(options: Options, args: string[]): Promise<Workshop>
       deviceStatPath: mount.statPath,
       missing,
       tell,
+      instruments: REAL_INSTRUMENTS,
     }),
     async close() {
       process.off("SIGINT", interrupt).off("SIGTERM", interrupt);

@@ -8,6 +8,7 @@ import { settle } from "../settle.js";
 import { type TrialInput, type TrialOutcome, trialOutcomeSchema } from "../trial-protocol.js";
 import type { Arm } from "./blocks.js";
 import { FIGURES_OF_UNMET_RATE, readFigures } from "./figures.js";
+import { listen } from "./quiet.js";
 import { type RecoveryInput, recoveryOutcomeSchema } from "./recovery-protocol.js";
 import { type CountedWorkload, MESSAGES, type TimedWorkload, TOPOLOGY, type Workload } from "./workloads.js";
 
@@ -41,11 +42,21 @@ export interface Trial {
   readonly seed: number;
 }
 
+/** What a gate measures with; a test brings its own. */
+export interface Instruments {
+  /** On the clock of deadlines. */
+  nowMs(): number;
+  readonly measure: typeof measure;
+  readonly count: typeof count;
+  readonly listen: typeof listen;
+}
+
+export const REAL_INSTRUMENTS: Instruments = { nowMs: Date.now, measure, count, listen };
+
 const SETTLE_MS = 2_000;
 const TIME_LIMIT_MS = 60_000;
 /** Longer than any trial: the message counts end it. */
 const FOREVER_NS = 1e15;
-const CAPACITY_MESSAGES = 200_000;
 const YOUNG_GENERATION_MB = 256;
 const RECOVERY_MODULE = new URL("./recovery.js", import.meta.url);
 const TALLY_MODULE = new URL("./tally.js", import.meta.url);
@@ -106,13 +117,6 @@ export async function count(bench: Bench, workload: CountedWorkload, trial: Tria
   const { collections, allocatedBytes, ...tally } = JSON.parse(readFileSync(tallyFile, "utf8"));
   const { appendedMessages: _a, acknowledgedMessages: _b, ...counters } = outcome.measured.counters;
   return { ...counters, ...tally, ...(collections === 0 ? { allocatedBytes } : {}) };
-}
-
-/** Acknowledged throughput of the closed workload: what the rates of open loads are shares of. @throws TrialFailedError */
-export async function capacity(bench: Bench, workload: TimedWorkload, trial: Trial): Promise<number> {
-  const closed = { ...workload, kind: "closed", measuredMessages: CAPACITY_MESSAGES } as const;
-  const figures = await measure(bench, closed, trial, 0);
-  return figures.acknowledgedThroughput!;
 }
 
 async function runTrial(

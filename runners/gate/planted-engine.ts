@@ -18,8 +18,8 @@ const plantSchema = z.strictObject({
   burnIterations: z.int().nonnegative().default(0),
   /** Copies each message once more. */
   copies: z.boolean().default(false),
-  /** Computes a checksum of each message once more, in plain JavaScript. */
-  checksums: z.boolean().default(false),
+  /** Computes a checksum of each message so many times more, in plain JavaScript. */
+  checksums: z.int().nonnegative().default(0),
   /** Repeats each write to a file. */
   writes: z.boolean().default(false),
   /** Syncs the file last opened after each so many messages. */
@@ -70,7 +70,7 @@ class PlantedEngine implements StorageEngine {
     this.#appendedCount++;
     if (plant.burnIterations > 0) this.#residue = burn(plant.burnIterations, this.#residue);
     if (plant.copies) this.#residue ^= message.value!.slice()[0]!;
-    if (plant.checksums) this.#residue ^= crc32c(message.value!);
+    for (let again = 0; again < plant.checksums; again++) this.#residue ^= crc32c(message.value!);
     if (plant.syncEvery > 0 && this.#appendedCount % plant.syncEvery === 0) this.files.syncLast();
     return true;
   }

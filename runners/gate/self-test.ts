@@ -9,7 +9,7 @@ import { binomialInterval, median } from "../../results/statistics.js";
 import type { Arm } from "./blocks.js";
 import { layOutCells } from "./cells.js";
 import { type GateFindings, type GateSetup, runGate } from "./gate.js";
-import { measure, type Subject } from "./measure.js";
+import type { Subject } from "./measure.js";
 import type { TimedWorkload } from "./workloads.js";
 
 /** Share of the CPU time for each message that is added; 0: the same on both sides. */
@@ -41,7 +41,7 @@ export interface SelfTest {
 export async function runSelfTest({ setup, engines, budgetMs, untilMs, logFile }: SelfTest): Promise<SelfTestEntry[]> {
   const entries: SelfTestEntry[] = [];
   const burning = new Map<string, number>();
-  for (let round = 0; Date.now() + budgetMs < untilMs || entries.length === 0; round++) {
+  for (let round = 0; setup.instruments.nowMs() + budgetMs < untilMs || entries.length === 0; round++) {
     const engine = engines[Math.floor(round / 2) % engines.length]!;
     const slowDown = round % 2 === 0 ? 0 : SLOW_DOWNS[Math.floor(round / (2 * engines.length)) % SLOW_DOWNS.length]!;
     const planted = plantIn(setup, engine);
@@ -50,7 +50,7 @@ export async function runSelfTest({ setup, engines, budgetMs, untilMs, logFile }
       burning.set(engine, await iterationsForAll(planted));
     }
     setup.tell(`Gate ${round + 1}: ${engine}, ${slowDown === 0 ? "A against A" : `${slowDown * 100} % slower`}.`);
-    const startedMs = Date.now();
+    const startedMs = setup.instruments.nowMs();
     const findings = await runGate({
       ...planted,
       seed: setup.seed + round,
@@ -61,7 +61,7 @@ export async function runSelfTest({ setup, engines, budgetMs, untilMs, logFile }
       engine,
       slowDown,
       outcome: findings.outcome,
-      durationMs: Date.now() - startedMs,
+      durationMs: setup.instruments.nowMs() - startedMs,
       ratios: Object.fromEntries(
         findings.figures.filter(({ gated }) => gated).map(({ id, screen }) => [id, screen.candidate.ratio.point]),
       ),
@@ -124,7 +124,7 @@ async function iterationsForAll(setup: GateSetup): Promise<number> {
   const { subject, workload } = cells[0]! as { subject: Subject; workload: TimedWorkload };
   const cpuPerMessage = async (iterations: number, seed: number) => {
     const { bench } = withBurn(setup, iterations);
-    return (await measure(bench, workload, { subject, arm: "candidate", seed }, 0)).cpuPerMessage!;
+    return (await setup.instruments.measure(bench, workload, { subject, arm: "candidate", seed }, 0)).cpuPerMessage!;
   };
   const plain: number[] = [];
   const burning: number[] = [];
