@@ -93,7 +93,7 @@ export interface Comparison {
 }
 
 /** Two engines that may not be compared there, and why. */
-export interface RefusedComparison {
+interface RefusedComparison {
   point: Point;
   loadKey: string;
   engines: readonly [string, string];
@@ -121,7 +121,7 @@ export interface Facet {
   points: readonly Point[];
 }
 
-export interface Warning {
+interface Warning {
   text: string;
   /** Which trials it was said of: engine and how often. */
   engines: ReadonlyMap<string, number>;
@@ -199,7 +199,7 @@ export function ratioFrom(comparison: Comparison, engine: string): Estimate {
   return isLeader === isRate ? comparison.ratio : inverse(comparison.ratio);
 }
 
-export function loadKeyOf(load: Load): string {
+function loadKeyOf(load: Load): string {
   return load.model === "closed" ? "closed" : `open ${load.capacityFraction} ${load.arrivals}`;
 }
 

@@ -11,10 +11,10 @@ import type { EncodedHistogram } from "../results/schema.js";
 /** The percentiles of tables, terminal and comparisons. */
 export const PERCENTILES = [50, 90, 99, 99.9, 99.99] as const;
 
-export const PUBLISHED_EXCEEDANCES = 100;
-export const SHOWN_EXCEEDANCES = 10;
+const PUBLISHED_EXCEEDANCES = 100;
+const SHOWN_EXCEEDANCES = 10;
 /** Trials record into 1 ns to 60 s; what was longer is only counted. */
-export const LONGEST_RECORDED_NS = 60e9;
+const LONGEST_RECORDED_NS = 60e9;
 
 /** 1.96 standard deviations to each side: 95 % of a normal distribution. */
 const RANK_INTERVAL_DEVIATIONS = 1.96;
@@ -33,7 +33,7 @@ export interface PercentileFigure {
 }
 
 /** One point of a percentile curve: `nines` = log10(1 / (1 − p)), so 90 % = 1, 99 % = 2. */
-export interface CurvePoint {
+interface CurvePoint {
   nines: number;
   valueNs: number;
 }

@@ -31,7 +31,7 @@ import {
   valueWords,
 } from "./words.js";
 
-export interface Cell {
+interface Cell {
   text: string;
   /** The figure in its stored unit, unrounded. */
   value?: number;

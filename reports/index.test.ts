@@ -1,0 +1,120 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Run } from "../results/schema.js";
+import { terminalTable, writeReports } from "./index.js";
+import { escapeMarkdown } from "./markdown.js";
+import { buildModel } from "./model.js";
+import { HOSTILE, syntheticRun } from "./synthetic-run.js";
+
+const parent = mkdtempSync(join(tmpdir(), "logduel-reports-"));
+const directory = join(parent, "a", "b");
+afterAll(() => rmSync(parent, { recursive: true }));
+
+/** One plain scenario and the hostile one: their charts are all that differs from a whole run. */
+function smallRun(): Run {
+  const run = syntheticRun({ trialCount: 2 });
+  const kept = ["device-ceiling", HOSTILE.scenarioId];
+  return {
+    ...run,
+    scenarios: run.scenarios.filter(({ id }) => kept.includes(id)),
+    trials: run.trials.filter(({ scenarioId }) => kept.includes(scenarioId)),
+  };
+}
+
+describe("written reports", () => {
+  const run = smallRun();
+  beforeAll(() => writeReports(run, directory));
+
+  it("stay inside their directory, whatever scenarios are called", () => {
+    expect(readdirSync(parent, { recursive: true }).toSorted()).toEqual([
+      "a",
+      "a/b",
+      "a/b/charts",
+      ...buildModel(run)
+        .scenarios.flatMap(({ charts }) => charts.main.map(({ id }) => `a/b/charts/${id}.png`))
+        .toSorted(),
+      "a/b/report.html",
+      "a/b/report.md",
+    ]);
+  });
+
+  it("have pictures with something on them", () => {
+    for (const name of readdirSync(join(directory, "charts"))) {
+      const png = readFileSync(join(directory, "charts", name));
+      expect(png.subarray(1, 4).toString()).toBe("PNG");
+      expect([png.readUInt32BE(16), png.readUInt32BE(20)]).toEqual([1840, 1040]);
+      // An empty chart of this size compresses to far less.
+      expect(png.length).toBeGreaterThan(30_000);
+    }
+  });
+
+  it("show in Markdown every picture that exists, and no other", () => {
+    const markdown = readFileSync(join(directory, "report.md"), "utf8");
+    const shown = [...markdown.matchAll(/^!\[.*\]\((.*)\)$/gm)].map(([, path]) => path!);
+    expect(shown.toSorted()).toEqual(
+      readdirSync(join(directory, "charts"))
+        .map((name) => `charts/${name}`)
+        .toSorted(),
+    );
+    for (const path of shown) expect(existsSync(join(directory, path))).toBe(true);
+  });
+
+  it("leave hostile names no effect in Markdown", () => {
+    const markdown = readFileSync(join(directory, "report.md"), "utf8");
+    expect(markdown).not.toMatch(/<(script|img|svg|b)\b/);
+    expect(markdown).not.toMatch(/(?<!\\)\]\(http/);
+    expect(markdown).not.toMatch(/https?:\/\//);
+    for (const line of markdown.split("\n").filter((text) => text.startsWith("|"))) {
+      const columns = line.match(/(?<!\\)\|/g)!.length;
+      expect([9, 10, 11, 12]).toContain(columns - 1);
+    }
+  });
+
+  it("have one HTML file that refers to nothing outside itself", () => {
+    const html = readFileSync(join(directory, "report.html"), "utf8");
+    expect(html).not.toMatch(/<(link|script|img|iframe)[^>]+(src|href)="(?!data:)/);
+    expect(html).not.toContain("sourceMappingURL");
+  });
+});
+
+it("escapes all that Markdown would read", () => {
+  expect(escapeMarkdown("[a](http://b) `|` <i>*x*</i> a_b @c #1")).toBe(
+    "\\[a\\](http:&#47;&#47;b) \\`\\|\\` &lt;i&gt;\\*x\\*&lt;/i&gt; a\\_b &#64;c \\#1",
+  );
+});
+
+describe("on a terminal", () => {
+  it("shows answers, medians and failures, and no control character but line feeds", () => {
+    const text = terminalTable(smallRun());
+    expect(text).toContain("partitioned-log makes durable");
+    expect(text).toMatch(/│ commitlog +│ closed loop +│ D1 +│ +\d+ k\/s ±[\d.]+ %/);
+    expect(text).toContain("gone");
+    expect(text.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/u);
+  });
+
+  it("says that a run is partial", () => {
+    expect(terminalTable(syntheticRun({ trialCount: 1, partial: true }))).toMatch(
+      /This run is partial: \d+ of \d+ planned trials/,
+    );
+  });
+});
+
+describe("the model", () => {
+  it("warns of a partial run and of mixed durability classes", () => {
+    const model = buildModel(syntheticRun({ trialCount: 1, partial: true }));
+    expect(model.banners).toEqual([expect.stringMatching(/^This run is partial: .* after \d+ of \d+ planned trials/)]);
+    const flush = model.scenarios.find(({ slug }) => slug === "flush-policy")!;
+    expect(flush.classBanner).toContain("D1 and D2");
+    expect(model.scenarios[0]!.classBanner).toBeNull();
+  });
+
+  it("gives every scenario a name of its own that is safe in files and addresses", () => {
+    const run = smallRun();
+    const ids = ["../../x", "..//x", "A/../x", "%00", "\u202e"];
+    const scenarios = ids.map((id) => ({ ...run.scenarios[0]!, id }));
+    const slugs = buildModel({ ...run, scenarios, trials: [] }).scenarios.map(({ slug }) => slug);
+    expect(slugs).toEqual(["x", "x-2", "a-x", "00", "scenario"]);
+  });
+});

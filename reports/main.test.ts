@@ -1,0 +1,62 @@
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { execa } from "execa";
+import { afterAll, describe, expect, it } from "vitest";
+import { syntheticRun } from "./synthetic-run.js";
+
+const directory = mkdtempSync(join(tmpdir(), "logduel-report-command-"));
+afterAll(() => rmSync(directory, { recursive: true }));
+
+function report(...args: string[]) {
+  return execa(process.execPath, [fileURLToPath(new URL("./main.js", import.meta.url)), ...args], { reject: false });
+}
+
+function store(name: string, content: unknown): string {
+  const path = join(directory, name);
+  mkdirSync(path);
+  writeFileSync(join(path, "run.json"), JSON.stringify(content));
+  return path;
+}
+
+const whole = syntheticRun({ trialCount: 1 });
+const run = {
+  ...whole,
+  scenarios: whole.scenarios.slice(0, 1),
+  trials: whole.trials.filter(({ scenarioId }) => scenarioId === "device-ceiling"),
+};
+
+describe("npm run report", () => {
+  it("writes beside the run, or where it is told", async () => {
+    const path = store("good", run);
+    const beside = await report(path);
+    expect([beside.exitCode, beside.stderr]).toEqual([0, ""]);
+    expect(beside.stdout).toContain(join(path, "report.html"));
+    expect(readdirSync(path).toSorted()).toEqual(["charts", "report.html", "report.md", "run.json"]);
+    const out = join(directory, "elsewhere");
+    expect((await report(join(path, "run.json"), "--out", out)).exitCode).toBe(0);
+    expect(readdirSync(out).toSorted()).toEqual(["charts", "report.html", "report.md"]);
+  });
+
+  it.each([
+    ["nothing", () => [], /missing required argument 'run'/],
+    ["an unknown option", () => ["--frobnicate"], /unknown option '--frobnicate'/],
+    ["a path that is not there", () => [join(directory, "nowhere")], /nowhere/],
+    ["a run with an unknown key", () => [store("key", { ...run, surprise: 1 })], /surprise/],
+    ["a file that is no JSON", () => [new URL(import.meta.url).pathname], /is not a run/],
+    ["a damaged histogram", () => [store("damaged", damaged())], /histogram of the run is damaged/],
+    ["a file as its output", () => [store("taken", run), "--out", new URL(import.meta.url).pathname], /^Cannot mkdir /],
+  ] as const)("answers %s in one sentence and exits 2", async (_, args, sentence) => {
+    const { exitCode, stderr } = await report(...args());
+    expect(stderr).toMatch(sentence);
+    expect(stderr.split("\n")).toHaveLength(1);
+    expect(exitCode).toBe(2);
+  });
+});
+
+function damaged() {
+  const copy = structuredClone(run);
+  copy.trials.find(({ measured }) => measured !== null)!.measured!.responseTime.encoded = "AAAA";
+  return copy;
+}
