@@ -53,7 +53,7 @@ export class LogReader {
 
   #read(log: PartitionLog, segment: Segment, maxBytes: number, visit: MessageVisitor, outcome: FetchOutcome): void {
     if (segment.sizeBytes === 0) return;
-    if (segment !== log.active) this.#keepOpen(segment);
+    if (segment !== log.active) this.#keepOpen(log, segment);
     const scanner = this.#scanner;
     const { batch } = scanner;
     this.#seek(log, segment, Math.max(outcome.nextOffset, segment.baseOffset), maxBytes);
@@ -82,32 +82,33 @@ export class LogReader {
   #seek(log: PartitionLog, segment: Segment, offset: number, maxBytes: number): void {
     const scanner = this.#scanner;
     const gaps = log.mayHaveGaps(segment) ? "allowed" : "refused";
+    const limitOffset = log.endOffsetOf(segment);
     const { fetchCursor } = log;
     if (fetchCursor.segment === segment && fetchCursor.offset === offset) {
-      scanner.start(segment, fetchCursor.position, offset, gaps, maxBytes);
+      scanner.start(segment, fetchCursor.position, offset, limitOffset, gaps, maxBytes);
       return;
     }
     const index = segment.offsetIndex!;
     const entry = index.lastBelow(offset - segment.baseOffset);
     if (entry >= 0) {
       const lastOffset = segment.baseOffset + index.relativeOffset(entry);
-      scanner.start(segment, index.position(entry), segment.baseOffset, "allowed", maxBytes);
+      scanner.start(segment, index.position(entry), segment.baseOffset, limitOffset, "allowed", maxBytes);
       if (scanner.next(Number.POSITIVE_INFINITY) === null && scanner.batch.lastOffset === lastOffset) {
         scanner.proceed(gaps);
         return;
       }
       // The index lies (or is a Kafka follower's, whose entries name the last of several batches): read from the start.
     }
-    scanner.start(segment, 0, segment.baseOffset, gaps, maxBytes);
+    scanner.start(segment, 0, segment.baseOffset, limitOffset, gaps, maxBytes);
   }
 
-  #keepOpen(segment: Segment): void {
+  #keepOpen(log: PartitionLog, segment: Segment): void {
     this.#open.delete(segment);
     this.#open.add(segment);
     segment.openForReading();
     if (segment.offsetIndex === null && !segment.loadIndexes()) {
       const { sizeBytes } = segment;
-      rebuildIndexes(segment, this.#scanner, "allowed", () => this.#scanner.skipDamage());
+      rebuildIndexes(segment, this.#scanner, log.endOffsetOf(segment), "allowed", () => this.#scanner.skipDamage());
       segment.sizeBytes = sizeBytes; // what lies behind damage stays part of the log
     }
     for (const oldest of this.#open) {

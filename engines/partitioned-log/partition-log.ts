@@ -68,6 +68,8 @@ export class PartitionLog {
   /** Segments before the active one that have not been synced since they were last written. */
   readonly #unsynced: Segment[];
   #unsyncedWork: Promise<void> = Promise.resolve();
+  /** End offset at opening if the directory was found as a clean close leaves it; NaN otherwise. */
+  readonly #untouchedEndOffset: number;
   /** Files were created in the directory since it was last synced. */
   #directoryIsDirty: boolean;
   #epochsAreDirty: boolean;
@@ -89,6 +91,7 @@ export class PartitionLog {
     this.#epochs = loaded.epochs;
     this.#latestEpoch = loaded.epochs.at(-1)?.epoch ?? -1;
     this.leaderEpoch = loaded.leaderEpoch;
+    this.#untouchedEndOffset = loaded.isDirty ? Number.NaN : loaded.endOffset;
     this.#directoryIsDirty = loaded.isDirty;
     this.#epochsAreDirty = loaded.isDirty && loaded.epochs.length > 0;
     this.#unsynced = loaded.segments.filter(
@@ -142,6 +145,12 @@ export class PartitionLog {
     return Math.max(0, low - 1);
   }
 
+  /** All offsets of `segment` are below this. */
+  endOffsetOf(segment: Segment): number {
+    if (segment === this.#active) return this.endOffset;
+    return this.segments[this.segmentIndexOf(segment.baseOffset) + 1]!.baseOffset;
+  }
+
   /** A segment other than the last may have lost records to compaction. */
   mayHaveGaps(segment: Segment): boolean {
     return segment !== this.#active;
@@ -162,7 +171,7 @@ export class PartitionLog {
   /** Ends the active segment's files as Kafka does on a clean close and makes all durable. The log is unusable then. */
   async close(): Promise<void> {
     const active = this.#active;
-    const isUntouched = this.recoveryPoint === this.endOffset && !this.#directoryIsDirty && active.hasOffsetIndexFile();
+    const isUntouched = this.endOffset === this.#untouchedEndOffset && active.hasOffsetIndexFile();
     if (this.failure === null && !isUntouched) {
       active.finish(this.context.counters);
       this.#directoryIsDirty = true;
@@ -246,10 +255,7 @@ export class PartitionLog {
         this.#syncDirectory();
         this.#unsynced.shift();
         segment.unload();
-        this.recoveryPoint = Math.max(
-          this.recoveryPoint,
-          this.segments[this.segments.indexOf(segment) + 1]!.baseOffset,
-        );
+        this.recoveryPoint = Math.max(this.recoveryPoint, this.endOffsetOf(segment));
       }
     } catch (error) {
       this.fail(error as Error);

@@ -137,8 +137,9 @@ export function loadLog(options: LoadOptions): LoadedLog {
       isDirty = true;
       const found = scan(segment, next, options, epochs);
       endOffset = found.endOffset;
-      const isTrusted = facts.wasCleanShutdown || facts.isBelowRecoveryPoint;
-      const endsEarly = next !== undefined && !isTrusted && !found.wasCompacted && endOffset < next.baseOffset;
+      const mayEndEarly =
+        facts.wasCleanShutdown || facts.isBelowRecoveryPoint || options.isCompacted || found.wasCompacted;
+      const endsEarly = next !== undefined && !mayEndEarly && endOffset < next.baseOffset;
       if (found.wasCut || endsEarly) {
         for (const dropped of segments.splice(i + 1)) dropSegment(dropped, segment, options);
       }
@@ -180,13 +181,14 @@ export interface Walk {
 export function rebuildIndexes(
   segment: Segment,
   scanner: SegmentScanner,
+  limitOffset: number,
   gaps: "refused" | "allowed",
   keep: (expectedOffset: number, fault: string) => boolean,
   visit: (batch: RecordBatchReader) => void = () => {},
 ): Walk {
   const { batch } = scanner;
   const walk: Walk = { endOffset: segment.baseOffset, fault: null, wasCompacted: false };
-  scanner.start(segment, 0, segment.baseOffset, gaps, Number.POSITIVE_INFINITY);
+  scanner.start(segment, 0, segment.baseOffset, limitOffset, gaps, Number.POSITIVE_INFINITY);
   segment.resetIndexes();
   segment.sizeBytes = 0;
   for (;;) {
@@ -294,7 +296,8 @@ function endOffsetOf(path: string, baseOffset: number, { storage, scanner }: Loa
   const file = storage.open(path, "read");
   try {
     let endOffset = baseOffset;
-    scanner.start({ file, sizeBytes: file.sizeBytes() }, 0, baseOffset, "allowed", Number.POSITIVE_INFINITY);
+    const log = { file, sizeBytes: file.sizeBytes() };
+    scanner.start(log, 0, baseOffset, Number.POSITIVE_INFINITY, "allowed", Number.POSITIVE_INFINITY);
     while (scanner.next(Number.POSITIVE_INFINITY) === null) endOffset = scanner.batch.lastOffset + 1;
     return endOffset;
   } finally {
@@ -309,9 +312,10 @@ function verifyTail(segment: Segment, { scanner, report }: LoadOptions): number 
   const entry = index.entryCount - 1;
   let endOffset = segment.baseOffset;
   if (entry < 0) {
-    scanner.start(segment, 0, segment.baseOffset, "refused", TAIL_READ_BYTES);
+    scanner.start(segment, 0, segment.baseOffset, Number.POSITIVE_INFINITY, "refused", TAIL_READ_BYTES);
   } else {
-    scanner.start(segment, index.position(entry), segment.baseOffset, "allowed", TAIL_READ_BYTES);
+    const position = index.position(entry);
+    scanner.start(segment, position, segment.baseOffset, Number.POSITIVE_INFINITY, "allowed", TAIL_READ_BYTES);
     if (scanner.next(Number.POSITIVE_INFINITY) !== null) return undefined;
     if (scanner.batch.lastOffset !== segment.baseOffset + index.relativeOffset(entry)) return undefined;
     scanner.proceed("refused");
@@ -347,7 +351,9 @@ function scan(
     report.repairs.push(`${segment.path} holds ${fault} at byte ${position}: ${offsets} are lost, the rest is kept.`);
     return true;
   };
-  const walk = rebuildIndexes(segment, scanner, next === undefined ? "refused" : "allowed", keep, (batch) => {
+  const limitOffset = next?.baseOffset ?? Number.POSITIVE_INFINITY;
+  const gaps = next === undefined ? "refused" : "allowed";
+  const walk = rebuildIndexes(segment, scanner, limitOffset, gaps, keep, (batch) => {
     const latestEpoch = epochs.at(-1)?.epoch ?? -1;
     if (batch.leaderEpoch > latestEpoch) epochs.push({ epoch: batch.leaderEpoch, startOffset: batch.baseOffset });
   });

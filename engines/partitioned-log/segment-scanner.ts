@@ -30,6 +30,7 @@ export class SegmentScanner {
   expectedOffset = 0;
   #log: ScannedLog | null = null;
   #endPosition = 0;
+  #limitOffset = 0;
   #gaps: "refused" | "allowed" = "refused";
   #buffer = 0;
   #capacityBytes = 0;
@@ -45,12 +46,14 @@ export class SegmentScanner {
   /**
    * Goes to `position`, which a batch begins at.
    * @param expectedOffset what follows there if there is no gap
+   * @param limitOffset all offsets are below this
    * @param readSizeBytes what the caller thinks to read in all: bounds the size of the reads
    */
   start(
     log: ScannedLog,
     position: number,
     expectedOffset: number,
+    limitOffset: number,
     gaps: "refused" | "allowed",
     readSizeBytes: number,
   ): void {
@@ -58,6 +61,7 @@ export class SegmentScanner {
     this.#endPosition = log.sizeBytes;
     this.position = position;
     this.expectedOffset = expectedOffset;
+    this.#limitOffset = limitOffset;
     this.#gaps = gaps;
     this.#chunkPosition = position;
     this.#chunkSizeBytes = 0;
@@ -90,6 +94,7 @@ export class SegmentScanner {
       const fault = this.batch.inspect(address, available, this.expectedOffset, this.#gaps, !isAllThere);
       if (this.batch.sizeBytes > budgetBytes) return "beyond the budget";
       if (fault === null) {
+        if (this.batch.lastOffset >= this.#limitOffset) return "a record batch whose offsets do not follow";
         this.address = address;
         this.position += this.batch.sizeBytes;
         this.expectedOffset = this.batch.lastOffset + 1;

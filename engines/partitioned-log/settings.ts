@@ -5,33 +5,38 @@ const MAX_INT32 = 0x7fff_ffff;
 const MIB = 1_048_576;
 
 /** Every default is Kafka's; README.md beside this file says what Kafka calls each setting. */
-export const settingsSchema = z.strictObject({
-  flush: flushPolicySchema.default("async"),
-  batchSizeBytes: z.int().nonnegative().max(MAX_INT32).default(16_384),
-  lingerMs: z.number().nonnegative().default(0),
-  bufferMemoryBytes: z
-    .int()
-    .positive()
-    .default(32 * MIB),
-  segmentSizeBytes: z
-    .int()
-    .min(1_024)
-    .max(MAX_INT32)
-    .default(1_024 * MIB),
-  segmentMs: z.number().positive().default(604_800_000),
-  indexIntervalBytes: z.int().nonnegative().default(4_096),
-  /** Two entries of the time index at least: one is kept for the roll. */
-  indexSizeBytes: z
-    .int()
-    .min(24)
-    .max(MAX_INT32)
-    .default(10 * MIB),
-  maxMessageBytes: z
-    .int()
-    .positive()
-    .default(MIB + 12),
-  timestampType: z.enum(["create", "log-append"]).default("create"),
-  preallocate: z.boolean().default(false),
-});
+export const settingsSchema = z
+  .strictObject({
+    flush: flushPolicySchema.default("async"),
+    batchSizeBytes: z.int().nonnegative().max(MAX_INT32).default(16_384),
+    lingerMs: z.number().nonnegative().default(0),
+    bufferMemoryBytes: z
+      .int()
+      .positive()
+      .default(32 * MIB),
+    segmentSizeBytes: z
+      .int()
+      .min(1_024)
+      .max(MAX_INT32)
+      .default(1_024 * MIB),
+    segmentMs: z.number().positive().default(604_800_000),
+    indexIntervalBytes: z.int().nonnegative().default(4_096),
+    /** Two entries of the time index at least: one is kept for the roll. */
+    indexSizeBytes: z
+      .int()
+      .min(24)
+      .max(MAX_INT32)
+      .default(10 * MIB),
+    maxMessageBytes: z
+      .int()
+      .positive()
+      .default(MIB + 12),
+    timestampType: z.enum(["create", "log-append"]).default("create"),
+    preallocate: z.boolean().default(false),
+  })
+  .refine((settings) => settings.batchSizeBytes <= settings.bufferMemoryBytes, {
+    path: ["batchSizeBytes"],
+    message: "a batch has to fit into bufferMemoryBytes",
+  });
 
 export type PartitionedLogSettings = z.infer<typeof settingsSchema>;
