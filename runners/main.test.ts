@@ -60,6 +60,9 @@ describe("bad input", () => {
     expect(file.stderr).toMatch(/is not a directory/);
     mkdirSync(join(directory, "out"));
     writeFileSync(join(directory, "out", "precious"), "");
+    const blocked = await start([...SMOKE, "--out", "file/out"]);
+    expect(blocked.exitCode).toBe(2);
+    expect(blocked.stderr).toMatch(/out cannot be written \(ENOTDIR.*\); give another --out\.$/);
     const out = await start([...SMOKE, "--out", "out"]);
     expect(out.exitCode).toBe(2);
     expect(out.stderr).toMatch(/out is not empty; give a new directory as --out\.$/);

@@ -1,7 +1,7 @@
 /** `npm run bench`: drives engines on the real disk by scenarios and ends with a report. Exit codes stand in the README. */
 
 import { randomBytes, randomInt } from "node:crypto";
-import { existsSync, readdirSync } from "node:fs";
+import { mkdirSync, readdirSync } from "node:fs";
 import { relative, resolve } from "node:path";
 import { Command, CommanderError } from "commander";
 import { EngineLoadError, engineNames, loadEngine } from "../engines/registry.js";
@@ -97,7 +97,7 @@ async function run(context: {
   }
   const startedAt = new Date().toISOString();
   const runId = `${startedAt.slice(0, 19).replaceAll(":", "-")}Z-${randomBytes(2).toString("hex")}`;
-  const outputDirectory = requireFreshOutput(options.out ?? `results/runs/${runId}`);
+  const outputDirectory = makeOutput(options.out ?? `results/runs/${runId}`);
   const environment = await describeEnvironment(mount, profile.maximumBytes);
   const store = new RunStore(outputDirectory, {
     formatVersion: FORMAT_VERSION,
@@ -224,12 +224,19 @@ function requireProfile(name: string, profiles: Record<ProfileName, Profile>): P
   );
 }
 
-/** @throws UsageError when there is something that a run would mix with */
-function requireFreshOutput(path: string): string {
+/** Makes the directory. @throws UsageError when that fails, or when there is something that a run would mix with */
+function makeOutput(path: string): string {
   const directory = resolve(path);
-  if (existsSync(directory) && readdirSync(directory).length > 0) {
-    throw new UsageError(`${directory} is not empty; give a new directory as --out.`);
+  let isEmpty: boolean;
+  try {
+    mkdirSync(directory, { recursive: true });
+    isEmpty = readdirSync(directory).length === 0;
+  } catch (cause) {
+    throw new UsageError(`${directory} cannot be written (${(cause as Error).message}); give another --out.`, {
+      cause,
+    });
   }
+  if (!isEmpty) throw new UsageError(`${directory} is not empty; give a new directory as --out.`);
   return directory;
 }
 

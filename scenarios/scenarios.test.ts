@@ -1,6 +1,6 @@
 import { readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { type Scenario, scenarioSchema } from "../runners/scenario.js";
+import { defineScenario, type Scenario, scenarioSchema } from "../runners/scenario.js";
 import profiles from "./profiles.js";
 
 const names = readdirSync(new URL(".", import.meta.url)).filter((name) => /^(?!profiles|claims)[^.]+\.js$/.test(name));
@@ -31,6 +31,23 @@ describe.each(scenarios)("%s", (name, scenario) => {
 
   it("asks for latency only with a load that has it", () => {
     if (scenario.figure === "responseTime") expect(scenario.load.open).toBeDefined();
+  });
+});
+
+describe("defineScenario", () => {
+  const [, sample] = scenarios[0]!;
+
+  it.each([
+    ["an unknown key", { ...sample, speed: "high" }, /speed/],
+    ["an unknown key within", { ...sample, load: { ...sample.load, threads: 4 } }, /threads/],
+    ["an axis of nothing", { ...sample, vary: [{ path: "engine.speed", label: "", values: {} }] }, /path/],
+    [
+      "an axis that a profile has no values for",
+      { ...sample, vary: [{ ...sample.vary[0], values: { smoke: [1] } }] },
+      /quick/,
+    ],
+  ])("refuses %s, naming it", (_, scenario, name) => {
+    expect(() => defineScenario(scenario as Scenario)).toThrow(name);
   });
 });
 
