@@ -63,6 +63,8 @@ const figureSchema = z.strictObject({
   screen: roundSchema,
   /** Fresh blocks in reversed order, only for figures that the screen suspects. */
   confirmation: roundSchema.nullable(),
+  /** Of the blocks that decided: those of the confirmation for a suspect, else all. */
+  ratio: ratioSchema,
   verdict: verdictSchema,
   /** A slow-down by the equivalence margin or more is ruled out, whatever else is open. */
   rulesOutSlowdown: z.boolean(),

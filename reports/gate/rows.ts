@@ -1,5 +1,5 @@
 /** A gate's result in words and figures, the same for terminal, Markdown, JUnit and page. */
-import type { GateComparison, GateCounter, GateFigure, GateResult } from "../../results/gate.js";
+import type { GateCounter, GateFigure, GateResult } from "../../results/gate.js";
 import { cleanText } from "../clean.js";
 import { formatBytes, formatRate, formatTime, groupThousands, threeDigits } from "../format.js";
 
@@ -26,8 +26,8 @@ export function figureRows({ figures }: GateResult): FigureRow[] {
       name: figureName(figure),
       reference: inUnit(figure.reference, figure.unit),
       candidate: inUnit(figure.candidate, figure.unit),
-      ratio: ratioWords(last.candidate),
-      guard: last.guard === null ? "–" : ratioWords(last.guard),
+      ratio: ratioWords(figure.ratio),
+      guard: last.guard === null ? "–" : ratioWords(last.guard.ratio),
       p: pWords(last.candidate.pWorseHolm),
       verdict: figure.gated ? figure.verdict : `${figure.verdict} (watched)`,
       reason: cleanText(figure.reason),
@@ -47,7 +47,7 @@ export function inUnit(value: number, unit: string): string {
   return unit === "messages/s" ? formatRate(value) : `${threeDigits(value)} ${unit}`;
 }
 
-function ratioWords({ ratio }: GateComparison): string {
+function ratioWords(ratio: GateFigure["ratio"]): string {
   return `${ratio.point.toFixed(3)} (${ratio.lower.toFixed(3)} – ${ratio.upper.toFixed(3)})`;
 }
 

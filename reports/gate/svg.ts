@@ -1,5 +1,5 @@
 /** Small pictures as SVG text: no script, the colours of the page's style sheet, every name escaped. */
-import type { GateBlock, GateComparison, GateFigure } from "../../results/gate.js";
+import type { GateBlock, GateFigure } from "../../results/gate.js";
 
 const WIDTH = 720;
 const ROW_HEIGHT = 34;
@@ -40,8 +40,8 @@ export function ratioPlot(figures: readonly GateFigure[]): string {
       `<text x="0" y="${y + 4}">${escapeText(figure.id)}</text>`,
       `<rect class="margin" x="${n(bandStart)}" y="${y - 13}" width="${n(x(1 + figure.margin) - bandStart)}" height="26"/>`,
       ...blockRatios(round.blocks).map((ratio) => dot("candidate block", x(ratio), y - 5, 3)),
-      interval("candidate", round.candidate, x, y - 5),
-      ...(round.guard === null ? [] : [interval("guard", round.guard, x, y + 7)]),
+      interval("candidate", figure.ratio, x, y - 5),
+      ...(round.guard === null ? [] : [interval("guard", round.guard.ratio, x, y + 7)]),
     ].join("");
   });
   return [
@@ -103,12 +103,11 @@ function geometricMean(values: readonly number[]): number {
   return Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length);
 }
 
-function farthest({ screen, confirmation, margin }: GateFigure): number {
-  const { ratio } = (confirmation ?? screen).candidate;
+function farthest({ ratio, margin }: GateFigure): number {
   return Math.max(ratio.upper, 1 / ratio.lower, 1 + 2 * margin);
 }
 
-function interval(style: string, { ratio }: GateComparison, x: (ratio: number) => number, y: number): string {
+function interval(style: string, ratio: GateFigure["ratio"], x: (ratio: number) => number, y: number): string {
   const line = `<line class="${style}" stroke-width="2" x1="${n(x(ratio.lower))}" x2="${n(x(ratio.upper))}" y1="${n(y)}" y2="${n(y)}"/>`;
   return line + dot(style, x(ratio.point), y, 4);
 }

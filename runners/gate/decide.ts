@@ -95,7 +95,7 @@ export function conclude(
   });
 }
 
-type Judged = Pick<GateFigure, "verdict" | "rulesOutSlowdown" | "reason">;
+type Judged = Pick<GateFigure, "ratio" | "verdict" | "rulesOutSlowdown" | "reason">;
 
 function verdictOf(figure: Screened, confirmation: GateRound | null): Judged {
   const { screen, margin } = figure;
@@ -103,6 +103,7 @@ function verdictOf(figure: Screened, confirmation: GateRound | null): Judged {
     ? (confirmation ?? screen).candidate.ratio
     : ratioOf({ ...figure, blocks: [...screen.blocks, ...(confirmation?.blocks ?? [])] }, "candidate");
   const conclusion = (verdict: GateFigure["verdict"], reason: string): Judged => ({
+    ratio,
     verdict,
     rulesOutSlowdown: rulesOutSlowdown(ratio, figure),
     reason,

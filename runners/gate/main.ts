@@ -177,7 +177,7 @@ async function judge(workshop: Workshop, compare: (workshop: Workshop) => Promis
     formatVersion: GATE_FORMAT_VERSION,
     startedAt: startedAt.toISOString(),
     durationMs: Date.now() - startedAt.getTime(),
-    command: args,
+    command: withoutOutput(args),
     profile: options.profile,
     seed: options.seed,
     budgetMs,
@@ -193,6 +193,11 @@ async function judge(workshop: Workshop, compare: (workshop: Workshop) => Promis
   if (process.env.GITHUB_ACTIONS === "true") console.log(githubAnnotations(result).join("\n"));
   if (process.env.GITHUB_STEP_SUMMARY) appendFileSync(process.env.GITHUB_STEP_SUMMARY, gateMarkdown(result));
   return result.exitCode;
+}
+
+/** Repeating a run needs a new place for its results. */
+function withoutOutput(args: readonly string[]): string[] {
+  return args.filter((argument, at) => !/^--out(=|$)/.test(argument) && args[at - 1] !== "--out");
 }
 
 async function againstOther(workshop: Workshop): Promise<Judgement> {
@@ -234,7 +239,7 @@ async function storeBaseline(workshop: Workshop): Promise<number> {
     formatVersion: GATE_FORMAT_VERSION,
     name,
     storedAt: startedAt.toISOString(),
-    command: args,
+    command: withoutOutput(args),
     profile: options.profile,
     side: candidate,
     environment: await describeEnvironment(mount, NEEDED_BYTES),
