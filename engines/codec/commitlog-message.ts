@@ -270,8 +270,11 @@ export function decodeMessage(
     properties,
   };
   if (message.physicalOffset !== physicalOffset) fail("a message that names another position as its own");
-  if (message.queueId < 0 || !(message.queueOffset >= 0)) fail("a message of an impossible queue or queue offset");
-  if (!Number.isSafeInteger(message.bornTimestampMs) || !(message.storeTimestampMs > 0)) {
+  if (message.queueId < 0 || message.queueOffset < 0 || !Number.isSafeInteger(message.queueOffset)) {
+    fail("a message of an impossible queue or queue offset");
+  }
+  const { bornTimestampMs, storeTimestampMs } = message;
+  if (!Number.isSafeInteger(bornTimestampMs) || !Number.isSafeInteger(storeTimestampMs) || storeTimestampMs <= 0) {
     fail("a message with impossible timestamps");
   }
   return message;

@@ -21,6 +21,7 @@
 //   32  20 bytes store host
 
 import { crc32 } from "./checksum";
+import { copyBytes } from "./copy";
 
 const MAGIC_V1: u32 = 0xdaa320a7;
 const MAGIC_V2: u32 = 0xdaa320ab;
@@ -97,7 +98,7 @@ export function encodeCommitlogMessage(
   store<i64>(at, 0, 4);
   store<i32>(at, bswap<i32>(bodySizeBytes), 12);
   at += 16;
-  copyRun(at, bodyAddress, bodySizeBytes);
+  copyBytes(at, bodyAddress, bodySizeBytes);
   at += bodySizeBytes;
   if (isV2) {
     store<u16>(at, bswap<u16>(<u16>topicSizeBytes));
@@ -106,11 +107,11 @@ export function encodeCommitlogMessage(
     store<u8>(at, <u8>topicSizeBytes);
     at += 1;
   }
-  copyRun(at, queue + TOPIC, topicSizeBytes);
+  copyBytes(at, queue + TOPIC, topicSizeBytes);
   at += topicSizeBytes;
   store<u16>(at, bswap<u16>(<u16>(propertiesSizeBytes + reservedSizeBytes)));
   at += 2;
-  if (propertiesSizeBytes != 0) copyRun(at, propertiesAddress, propertiesSizeBytes);
+  if (propertiesSizeBytes != 0) copyBytes(at, propertiesAddress, propertiesSizeBytes);
   const sizeBytes = <i32>(at + propertiesSizeBytes + reservedSizeBytes - target);
   store<i32>(target, bswap<i32>(sizeBytes));
   return sizeBytes;
@@ -169,7 +170,7 @@ export function placeCommitlogBatch(
   physicalOffset: f64,
   storeTimestampMs: f64,
 ): i32 {
-  copyRun(target, source, sizeBytes);
+  copyBytes(target, source, sizeBytes);
   let physical = <i64>physicalOffset;
   const storeTimestamp = bswap<i64>(<i64>storeTimestampMs);
   let at = target;
@@ -549,33 +550,4 @@ function readTagsCode(at: usize, end: usize): i64 {
     at++;
   }
   return tagsCode;
-}
-
-/** Copies 16 bytes a step; the last step overlaps the one before, so nothing is touched beyond either end. */
-// @ts-ignore: decorator
-@inline
-function copyRun(target: usize, source: usize, sizeBytes: usize): void {
-  if (sizeBytes >= 2048) {
-    memory.copy(target, source, sizeBytes);
-  } else if (sizeBytes >= 16) {
-    const last = sizeBytes - 16;
-    let at: usize = 0;
-    while (at + 64 <= sizeBytes) {
-      v128.store(target + at, v128.load(source + at));
-      v128.store(target + at, v128.load(source + at, 16), 16);
-      v128.store(target + at, v128.load(source + at, 32), 32);
-      v128.store(target + at, v128.load(source + at, 48), 48);
-      at += 64;
-    }
-    while (at < last) {
-      v128.store(target + at, v128.load(source + at));
-      at += 16;
-    }
-    v128.store(target + last, v128.load(source + last));
-  } else if (sizeBytes >= 8) {
-    store<u64>(target, load<u64>(source));
-    store<u64>(target + sizeBytes - 8, load<u64>(source + sizeBytes - 8));
-  } else {
-    for (let at: usize = 0; at < sizeBytes; at++) store<u8>(target + at, load<u8>(source + at));
-  }
 }
