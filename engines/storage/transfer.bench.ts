@@ -2,11 +2,12 @@
  * How fast file ranges reach a socket by each path, and at what cost of CPU, beside a C program that makes the same calls
  * (where a C compiler is): MB/s, CPU µs per MB, and Node's speed as a share of C's, paired run by run.
  *
- *   node dist/engines/storage/transfer.bench.js [--rounds 5] [--megabytes 192] [--chunks 4096,65536] [--sockets unix,tcp]
+ *   node dist/engines/storage/transfer.bench.js [--rounds 41] [--megabytes 32] [--chunks 4096,65536] [--sockets unix,tcp]
  *
  * The file is hot in the page cache; the receiver is a process of its own that reads as fast as it can through the same
  * kind of blocking call. The clock runs until it has said that it got all. Runs alternate: in each round every path and
- * sender once, in an order that turns round by round.
+ * sender once, in an order that turns round by round. Runs are short and many, since on a busy machine a short one fits
+ * between two preemptions.
  */
 
 import { execFileSync, fork } from "node:child_process";
@@ -70,8 +71,8 @@ function takeOver(socket: net.Socket): number {
 async function compare(): Promise<void> {
   const { values } = parseArgs({
     options: {
-      rounds: { type: "string", default: "5" },
-      megabytes: { type: "string", default: "192" },
+      rounds: { type: "string", default: "41" },
+      megabytes: { type: "string", default: "32" },
       chunks: { type: "string", default: "4096,16384,65536,262144,1048576,4194304" },
       sockets: { type: "string", default: "unix,tcp" },
     },
