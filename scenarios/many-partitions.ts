@@ -24,7 +24,7 @@ export default defineScenario({
     {
       path: "topology.partitionsPerTopic",
       label: "partitions",
-      values: { smoke: [1, 16], quick: [1, 64, 1_000], full: [1, 4, 16, 64, 256, 1_000, 4_000, 10_000] },
+      values: { smoke: [1, 16], quick: [1, 16, 256], full: [1, 4, 16, 64, 256, 1_000, 4_000, 10_000] },
     },
   ],
 });

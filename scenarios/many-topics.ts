@@ -21,7 +21,7 @@ export default defineScenario({
     {
       path: "topology.topicCount",
       label: "topics of 8 partitions",
-      values: { smoke: [4], quick: [1, 128], full: [1, 4, 16, 64, 128, 256] },
+      values: { smoke: [4], quick: [1, 32], full: [1, 4, 16, 64, 128, 256] },
     },
   ],
 });
