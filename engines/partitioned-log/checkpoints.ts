@@ -1,4 +1,6 @@
+import { dirname } from "node:path";
 import { UnrepresentableError } from "../errors.js";
+import type { Storage } from "../storage/storage.js";
 
 /**
  * Kafka's text checkpoints: line 1 the version (0), line 2 the number of entries, then an entry a line. Source: Kafka,
@@ -34,6 +36,24 @@ export function decodeEpochs(content: Uint8Array): EpochEntry[] {
     epoch: wholeNumber(epoch!),
     startOffset: wholeNumber(startOffset!),
   }));
+}
+
+/**
+ * Replaces a checkpoint so that a crash leaves the old or the new one, off this thread: write `<path>.tmp`, sync, rename,
+ * sync the directory.
+ */
+export async function replaceAside(storage: Storage, path: string, content: Uint8Array): Promise<void> {
+  const temporary = `${path}.tmp`;
+  if (storage.exists(temporary)) storage.remove(temporary);
+  const file = storage.open(temporary, "create");
+  try {
+    file.write(content, 0, content.byteLength, 0);
+    await file.sync();
+  } finally {
+    file.close();
+  }
+  storage.rename(temporary, path);
+  await storage.syncDirectoryAside(dirname(path));
 }
 
 /** Content of `.kafka_cleanshutdown`, of which only the existence counts. */

@@ -9,7 +9,7 @@ import type { Segment } from "./segment.js";
 import { SegmentScanner } from "./segment-scanner.js";
 
 /** Ended segments whose file and indexes stay open for readers, over all partitions. */
-const OPEN_ENDED_SEGMENTS = 64;
+export const OPEN_ENDED_SEGMENTS = 64;
 
 /**
  * Reads messages back, for all partitions of an engine.

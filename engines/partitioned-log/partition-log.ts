@@ -3,10 +3,11 @@ import type { EngineListener, PartitionHandle } from "../engine.js";
 import { GroupCommit } from "../group-commit.js";
 import type { Heap } from "../heap.js";
 import type { Storage } from "../storage/storage.js";
-import { type EpochEntry, encodeEpochs } from "./checkpoints.js";
+import { type EpochEntry, encodeEpochs, replaceAside } from "./checkpoints.js";
 import { LEADER_EPOCH_CHECKPOINT } from "./names.js";
 import { Segment } from "./segment.js";
 import type { PartitionedLogSettings } from "./settings.js";
+import type { Slots } from "./slots.js";
 
 /** What loading found in a partition's directory, and what a new one begins with. */
 export interface LoadedLog {
@@ -37,6 +38,7 @@ export interface LogContext {
   readonly settings: PartitionedLogSettings;
   readonly listener: EngineListener;
   readonly counters: LogCounters;
+  readonly backgroundSyncs: Slots;
   /** Called when a sync of this log has ended: its group commit may want to begin the next. */
   readonly syncEnded: (log: PartitionLog) => void;
 }
@@ -68,6 +70,7 @@ export class PartitionLog {
   /** Segments before the active one that have not been synced since they were last written. */
   readonly #unsynced: Segment[];
   #unsyncedWork: Promise<void> = Promise.resolve();
+  #directoryWork: Promise<void> = Promise.resolve();
   /** End offset at opening if the directory was found as a clean close leaves it; NaN otherwise. */
   readonly #untouchedEndOffset: number;
   /** Files were created in the directory since it was last synced. */
@@ -192,6 +195,7 @@ export class PartitionLog {
     const startedNs = context.listener.event === undefined ? 0n : process.hrtime.bigint();
     const ended = this.#active;
     ended.finish(context.counters);
+    ended.unload(); // a thousand partitions roll at about the same time: their files are opened again in turn
     const segment = new Segment(context.storage, context.settings, this.directory, this.endOffset);
     segment.create();
     this.#directoryIsDirty = true;
@@ -212,38 +216,47 @@ export class PartitionLog {
     this.isSyncing = true;
     try {
       await this.#sync();
-    } catch (error) {
-      this.failure ??= error as Error;
-      throw error;
     } finally {
       this.isSyncing = false;
       this.context.syncEnded(this);
     }
   }
 
+  /** @throws whatever the storage throws; the log then takes nothing more */
   async #sync(syncActive: () => Promise<void> = () => this.#active.file!.sync()): Promise<void> {
     const target = this.endOffset;
-    this.#syncDirectory();
-    await Promise.all([syncActive(), this.#syncEndedSegments()]);
-    if (this.failure !== null) throw this.failure;
+    try {
+      await Promise.all([syncActive(), this.#syncDirectory(), this.#syncEndedSegments()]);
+      if (this.failure !== null) throw this.failure;
+    } catch (error) {
+      this.fail(error as Error);
+      throw error;
+    }
     this.recoveryPoint = Math.max(this.recoveryPoint, target);
   }
 
-  #syncDirectory(): void {
-    const { storage } = this.context;
-    if (this.#epochsAreDirty) {
-      storage.replaceAll(join(this.directory, LEADER_EPOCH_CHECKPOINT), encodeEpochs(this.#epochs));
-    } else if (this.#directoryIsDirty) {
-      storage.syncDirectory(this.directory);
+  /** Makes the names of all files durable, and the leader epochs. */
+  #syncDirectory(): Promise<void> {
+    if (this.#directoryIsDirty || this.#epochsAreDirty) {
+      const { storage } = this.context;
+      const epochs = this.#epochsAreDirty ? encodeEpochs(this.#epochs) : null;
+      this.#directoryIsDirty = false;
+      this.#epochsAreDirty = false;
+      this.#directoryWork = this.#directoryWork.then(() =>
+        epochs === null
+          ? storage.syncDirectoryAside(this.directory)
+          : replaceAside(storage, join(this.directory, LEADER_EPOCH_CHECKPOINT), epochs),
+      );
     }
-    this.#epochsAreDirty = false;
-    this.#directoryIsDirty = false;
+    return this.#directoryWork;
   }
 
   /** Syncs the ended segments one after the other, in the background; the recovery point follows. Never rejects. */
   #syncEndedSegments(): Promise<void> {
     if (this.#unsynced.length > 0) {
-      this.#unsyncedWork = this.#unsyncedWork.then(() => this.#syncOldestEnded());
+      this.#unsyncedWork = this.#unsyncedWork.then(() =>
+        this.context.backgroundSyncs.run(() => this.#syncOldestEnded()),
+      );
     }
     return this.#unsyncedWork;
   }
@@ -252,9 +265,8 @@ export class PartitionLog {
     try {
       for (let segment = this.#unsynced[0]; segment !== undefined; segment = this.#unsynced[0]) {
         await segment.syncAll();
-        this.#syncDirectory();
+        await this.#syncDirectory();
         this.#unsynced.shift();
-        segment.unload();
         this.recoveryPoint = Math.max(this.recoveryPoint, this.endOffsetOf(segment));
       }
     } catch (error) {

@@ -17,8 +17,8 @@ import { invariant } from "../invariant.js";
 import { countersSince } from "../storage/counters.js";
 import type { Storage, StorageCounters, StorageLock } from "../storage/storage.js";
 import { Accumulator } from "./accumulator.js";
-import { CLEAN_SHUTDOWN_CONTENT, decodeOffsets, encodeOffsets } from "./checkpoints.js";
-import { LogReader } from "./log-reader.js";
+import { CLEAN_SHUTDOWN_CONTENT, decodeOffsets, encodeOffsets, replaceAside } from "./checkpoints.js";
+import { LogReader, OPEN_ENDED_SEGMENTS } from "./log-reader.js";
 import {
   CLEAN_SHUTDOWN_MARKER,
   CLEANER_CHECKPOINT,
@@ -33,13 +33,21 @@ import { type LogContext, type LogCounters, PartitionLog } from "./partition-log
 import { type LoadOptions, loadLog, RepairLog } from "./recovery.js";
 import { SegmentScanner } from "./segment-scanner.js";
 import type { PartitionedLogSettings } from "./settings.js";
+import { Slots } from "./slots.js";
 
 /** Kafka: log.flush.offset.checkpoint.interval.ms. */
 const CHECKPOINT_INTERVAL_MS = 60_000;
 /** Under `every: {ms}`, how often the logs that wait for their time are looked at. */
 const COMMIT_CHECK_INTERVAL_MS = 1;
+/** Ended segments synced at once in the background, over all partitions. */
+const BACKGROUND_SYNCS = 16;
 /** Partitions whose files are synced at once on close and flush; the thread pool is smaller, the kernel merges. */
 const CLOSE_CONCURRENCY = 64;
+/**
+ * Open files besides one for each partition: ended segments being read, three of each being synced, two indexes of each
+ * being closed, and what the process has open anyhow.
+ */
+const OTHER_OPEN_FILES = OPEN_ENDED_SEGMENTS + 3 * BACKGROUND_SYNCS + 2 * CLOSE_CONCURRENCY + 64;
 
 /** Directories that Kafka keeps among the partitions, and what a filesystem does. */
 const FOREIGN_DIRECTORIES = /^(remote-log-index-cache|__cluster_metadata-0|lost\+found)$|-(stray|future)$/;
@@ -67,7 +75,8 @@ export class PartitionedLogEngine implements StorageEngine {
   readonly #isToCommit: boolean[] = [];
   readonly #commitsByTime: boolean;
   #commitCheckedMs = 0;
-  #checkpointedMs = Date.now();
+  #checkpointedMs = performance.now();
+  #checkpointWork: Promise<void> = Promise.resolve();
   #recoveryPointsMoved = false;
   #state: "open" | "closing" | "closed" = "open";
 
@@ -84,6 +93,7 @@ export class PartitionedLogEngine implements StorageEngine {
       settings,
       listener: options.listener,
       counters: this.#logCounters,
+      backgroundSyncs: new Slots(BACKGROUND_SYNCS),
       syncEnded: (log) => {
         this.#recoveryPointsMoved = true;
         this.#noteToCommit(log);
@@ -113,6 +123,7 @@ export class PartitionedLogEngine implements StorageEngine {
     }
     const existing = new Set(this.#topics.get(topic)?.map((log) => log.index));
     const missing = Array.from({ length: partitionCount }, (_, index) => index).filter((index) => !existing.has(index));
+    this.#checkOpenFiles(this.#logs.length + missing.length);
     const report = new RepairLog();
     const scanner = new SegmentScanner(this.#context.heap);
     for (const index of missing) {
@@ -121,7 +132,7 @@ export class PartitionedLogEngine implements StorageEngine {
       this.#addLog(topic, index, directory, scanner, report, NEW_PARTITION);
     }
     scanner.release();
-    if (missing.length > 0) this.#storage.syncDirectory(this.#directory);
+    if (missing.length > 0) await this.#storage.syncDirectoryAside(this.#directory);
     return this.#topics
       .get(topic)!
       .filter((log) => log.index < partitionCount)
@@ -194,7 +205,8 @@ export class PartitionedLogEngine implements StorageEngine {
     this.#reader.release();
     try {
       if (failures.length > 0) throw failures[0];
-      this.#writeCheckpoints();
+      await this.#checkpointWork;
+      await this.#writeCheckpoints();
       if (this.#logs.every((log) => log.failure === null)) this.#writeCleanShutdownMarker();
     } finally {
       this.#lock.release();
@@ -235,7 +247,9 @@ export class PartitionedLogEngine implements StorageEngine {
     const cleaned = this.#readOffsets(CLEANER_CHECKPOINT, report);
     const scanner = new SegmentScanner(options.heap);
     try {
-      for (const { name, kind } of this.#storage.list(this.#directory)) {
+      const entries = this.#storage.list(this.#directory);
+      this.#checkOpenFiles(entries.filter(({ name }) => parsePartitionDirectory(name) !== undefined).length);
+      for (const { name, kind } of entries) {
         if (kind !== "directory" || FOREIGN_DIRECTORIES.test(name)) continue;
         const directory = join(this.#directory, name);
         if (DELETED_DIRECTORY.test(name)) {
@@ -333,25 +347,22 @@ export class PartitionedLogEngine implements StorageEngine {
   }
 
   #checkpointWhenDue(): void {
-    const nowMs = Date.now();
+    const nowMs = performance.now();
     if (nowMs - this.#checkpointedMs < CHECKPOINT_INTERVAL_MS) return;
     this.#checkpointedMs = nowMs;
     this.#recoveryPointsMoved = false;
-    this.#writeCheckpoints();
+    // An older checkpoint costs a longer recovery, nothing else: the next one is due soon.
+    this.#checkpointWork = this.#checkpointWork.then(() => this.#writeCheckpoints()).catch(() => {});
   }
 
-  #writeCheckpoints(): void {
-    const offsetsOf = (logs: readonly PartitionLog[], offset: (log: PartitionLog) => number) =>
-      encodeOffsets(logs.map((log) => ({ topic: log.topic, index: log.index, offset: offset(log) })));
+  async #writeCheckpoints(): Promise<void> {
+    const write = (name: string, logs: readonly PartitionLog[], offset: (log: PartitionLog) => number) => {
+      const offsets = logs.map((log) => ({ topic: log.topic, index: log.index, offset: offset(log) }));
+      return replaceAside(this.#storage, join(this.#directory, name), encodeOffsets(offsets));
+    };
     const withoutHead = this.#logs.filter((log) => log.startOffset > log.segments[0]!.baseOffset);
-    this.#storage.replaceAll(
-      join(this.#directory, RECOVERY_POINT_CHECKPOINT),
-      offsetsOf(this.#logs, (log) => log.recoveryPoint),
-    );
-    this.#storage.replaceAll(
-      join(this.#directory, LOG_START_CHECKPOINT),
-      offsetsOf(withoutHead, (log) => log.startOffset),
-    );
+    await write(RECOVERY_POINT_CHECKPOINT, this.#logs, (log) => log.recoveryPoint);
+    await write(LOG_START_CHECKPOINT, withoutHead, (log) => log.startOffset);
   }
 
   #writeCleanShutdownMarker(): void {
@@ -363,6 +374,16 @@ export class PartitionedLogEngine implements StorageEngine {
       marker.close();
     }
     this.#storage.syncDirectory(this.#directory);
+  }
+
+  /** Before anything is opened, rather than when the limit is hit. @throws OpenError */
+  #checkOpenFiles(partitionCount: number): void {
+    const limit = this.#storage.openFileLimit();
+    const needed = partitionCount + OTHER_OPEN_FILES;
+    if (needed <= limit) return;
+    throw new OpenError(
+      `${partitionCount} partitions need ${needed} open files, and this process may have ${limit}. Raise the limit (ulimit -n) or take fewer partitions.`,
+    );
   }
 
   #logOf(partition: PartitionHandle): PartitionLog {

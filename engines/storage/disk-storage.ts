@@ -84,6 +84,18 @@ export class DiskStorage implements Storage {
     }
   }
 
+  async syncDirectoryAside(path: string): Promise<void> {
+    const fd = fs.openSync(path, fs.constants.O_RDONLY);
+    this.counters.syncCalls++;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        fs.fsync(fd, (error) => (error ? reject(withPath(error, path)) : resolve()));
+      });
+    } finally {
+      fs.closeSync(fd);
+    }
+  }
+
   readAll(path: string): Uint8Array {
     const content = fs.readFileSync(path);
     this.counters.filesOpened++;
@@ -120,6 +132,16 @@ export class DiskStorage implements Storage {
   freeBytes(path: string): number {
     const { bavail, bsize } = fs.statfsSync(path);
     return bavail * bsize;
+  }
+
+  openFileLimit(): number {
+    try {
+      const limits = fs.readFileSync("/proc/self/limits", "utf8");
+      const soft = /^Max open files\s+(\d+)/m.exec(limits)?.[1];
+      return soft === undefined ? Number.POSITIVE_INFINITY : Number(soft);
+    } catch {
+      return Number.POSITIVE_INFINITY; // not Linux; Node has raised the limit as far as it goes
+    }
   }
 }
 

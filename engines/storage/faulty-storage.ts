@@ -56,6 +56,8 @@ export class FaultyStorage implements Storage {
   readonly counters = zeroCounters();
   /** Asked before every call: an error code (`"EIO"`) makes it fail. It may also cut the power at just that point. */
   fault: (call: StorageCall) => string | null = () => null;
+  /** What `openFileLimit` says; not enforced. */
+  fileLimit = Number.POSITIVE_INFINITY;
 
   readonly #names: Names = new Map([["/", "directory"]]);
   readonly #durableNames: Names = new Map([["/", "directory"]]);
@@ -181,6 +183,17 @@ export class FaultyStorage implements Storage {
     this.#nameChanges = rest;
   }
 
+  async syncDirectoryAside(path: string): Promise<void> {
+    this.counters.syncCalls++;
+    this.#directory(path, "fsync");
+    const covered = this.#nameChanges.filter((change) => change.directories.includes(path));
+    await new Promise((resolve) => setImmediate(resolve)); // a turn of the event loop, as the device would take
+    this.check("syncDirectory", path);
+    const [synced, rest] = partition(this.#nameChanges, (change) => covered.includes(change));
+    for (const change of synced) change.apply(this.#durableNames);
+    this.#nameChanges = rest;
+  }
+
   readAll(path: string): Uint8Array {
     this.check("readAll", path);
     const content = this.#inode(path, "open").liveImage();
@@ -215,6 +228,10 @@ export class FaultyStorage implements Storage {
 
   freeBytes(_path: string): number {
     return PLENTY_BYTES;
+  }
+
+  openFileLimit(): number {
+    return this.fileLimit;
   }
 
   /** @throws what `fault` wants */

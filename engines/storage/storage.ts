@@ -35,6 +35,8 @@ export interface Storage {
   rename(from: string, to: string): void;
   /** Makes creations, renames and removals in this directory durable. */
   syncDirectory(path: string): void;
+  /** The same off this thread, for what was changed before the call: a journal with much to write takes its time. */
+  syncDirectoryAside(path: string): Promise<void>;
   /** Reads a small file whole. */
   readAll(path: string): Uint8Array;
   /**
@@ -46,6 +48,8 @@ export interface Storage {
   lock(path: string): StorageLock | null;
   /** Free bytes for an unprivileged user on the filesystem that holds `path`. */
   freeBytes(path: string): number;
+  /** Files that this process may have open at once; Infinity where nobody says. */
+  openFileLimit(): number;
 }
 
 export interface DirectoryEntry {
