@@ -67,7 +67,7 @@ describe("answers in numbers", () => {
   it("claim no interval for a single pair of trials", () => {
     const single = syntheticRun({ trialCount: 1 });
     const { headline, basis } = answerOf("device-ceiling", single);
-    expect(headline).toMatch(/is ahead of commitlog by [\d.]+× in a single pair of trials/);
+    expect(headline).toMatch(/is ahead of commitlog in durable throughput by [\d.]+×, a single pair of trials: /);
     expect(basis).toContain("one pair of trials has no interval");
   });
 

@@ -141,7 +141,7 @@ function comparisonClause(comparison: Comparison, isUniform: boolean): string {
   const [better, worse] = [figureWords(leader, comparison), figureWords(other, comparison)];
   const circumstances = isUniform ? "" : ` (${circumstancesWords(comparison)})`;
   if (!hasInterval(ratio)) {
-    return `${leader.engine} is ahead of ${other.engine} by ${formatRatio(ratio.point)} in a single pair of trials, ${better} against ${worse}${circumstances}`;
+    return `${leader.engine} is ahead of ${other.engine} in ${figureName(comparison)} by ${formatRatio(ratio.point)}, a single pair of trials: ${better} against ${worse}${circumstances}`;
   }
   const factor = `${formatRatio(ratio.point)} (${intervalWords(ratio, threeDigits)})`;
   if (!comparison.isDistinct) {
@@ -289,7 +289,7 @@ function shareSentences(scenario: ScenarioAnalysis): string[] {
     if (acknowledged.length === 0 && durable.length === 0) continue;
     const where = pointWords(scenario.axes, best.point);
     const place =
-      where === ""
+      scenario.points.length < 2
         ? ""
         : ` where it is fastest (${where}; ${classWords(best.durabilityClasses)}, ${loadWords(best.load)})`;
     const bound = best.isHarnessBound ? "; it is harness-bound there, within 2× of null" : "";

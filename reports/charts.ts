@@ -139,7 +139,8 @@ function throughputChart(
     shown.some((group) => group.isBaseline && group.engine === name) &&
     shown.filter((group) => group.engine === name).length === 1;
   const limits = shown.filter((group) => isLimit(group.engine)).flatMap((group) => limitsOf(scenario, group));
-  if (scenario.xAxis === null) limits.push(...deviceLimits(groups, device).filter(({ y }) => y <= ceiling));
+  const ofDevice = scenario.xAxis === null ? deviceLimits(groups, device) : [];
+  limits.push(...ofDevice.filter(({ y }) => y <= ceiling));
 
   const drawn = shown.filter((group) => !isLimit(group.engine));
   const names = namesIn(drawn);
@@ -157,11 +158,12 @@ function throughputChart(
       };
     });
   });
-  const note = hidden.length === 0 ? "" : `; far above: ${listWords(hidden)}`;
+  const above = [...hidden, ...ofDevice.filter(({ y }) => y > ceiling).map(({ label }) => label)];
+  const note = above.length === 0 ? "" : `; far above: ${listWords(above)}`;
   return {
     id,
     title: titleOf(scenario, "Throughput", facet),
-    subtitle: `Messages a second, closed loop; medians with intervals; ${classesOf(groups.filter((group) => !group.isBaseline))}${note}`,
+    subtitle: `Messages a second, closed loop; ${spreadWords(groups, "medians with intervals")}; ${classesOf(groups.filter((group) => !group.isBaseline))}${note}`,
     x: place.x,
     y: verticalAxis("messages a second", "messagesPerSecond", series, limits, isLogarithmic),
     series,
@@ -192,8 +194,8 @@ function deviceLimits(groups: readonly Group[], device: DeviceLimits): ChartSpec
   const limit = (label: string, probe: ProbeResult | null) =>
     probe === null ? [] : [{ label, y: probe.bytesPerSecond / sizeBytes! }];
   return [
-    ...limit("device, buffered write", device.bufferedWrite),
-    ...limit("device, direct write", device.directWrite),
+    ...limit("device (buffered write)", device.bufferedWrite),
+    ...limit("device (direct write)", device.directWrite),
   ];
 }
 
@@ -241,7 +243,7 @@ function latencyChart(
   return {
     id,
     title: titleOf(scenario, `Response time, ${percentileName(percentile)}`, facet),
-    subtitle: `${loopSubtitle(groups)}; merged over trials, bars from the lowest to the highest trial; ${classesOf(groups)}`,
+    subtitle: `${loopSubtitle(groups)}; ${spreadWords(groups, "all trials merged, bars from the lowest to the highest")}; ${classesOf(groups)}`,
     x: place.x,
     y: verticalAxis("response time", "nanoseconds", series, [], true),
     series,
@@ -425,6 +427,10 @@ function loopSubtitle(groups: readonly Group[]): string {
 
 function sentenceStart(text: string): string {
   return text[0]!.toUpperCase() + text.slice(1);
+}
+
+function spreadWords(groups: readonly Group[], words: string): string {
+  return groups.every((group) => group.trials.length < 2) ? "single trials" : words;
 }
 
 function classesOf(groups: readonly Group[]): string {

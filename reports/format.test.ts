@@ -29,6 +29,7 @@ describe("figures as people read them", () => {
     [formatShare, 0.874, "87 %"],
     [formatShare, 0.0412, "4.1 %"],
     [formatShare, 0, "0 %"],
+    [formatShare, 20.9, "2 090 %"],
     [groupThousands, 10_000, "10 000"],
   ] as const)("%o of %d reads %s", (format, value, expected) => {
     expect(plain(format(value))).toBe(expected);

@@ -77,11 +77,11 @@ export function formatRatio(ratio: number): string {
   return `${threeDigits(ratio)}×`;
 }
 
-/** 0.874 → "87 %"; below 1 % with a digit more, above 1 000 % as a factor. */
+/** 0.874 → "87 %", 0.0412 → "4.1 %", 20.9 → "2 090 %". */
 export function formatShare(share: number): string {
   const percent = share * 100;
-  if (percent >= 1000) return formatRatio(share);
-  const text = percent >= 9.95 || percent === 0 ? percent.toFixed(0) : percent.toPrecision(2);
+  const text =
+    percent >= 9.95 || percent === 0 ? groupThousands(Number(percent.toPrecision(3))) : percent.toPrecision(2);
   return `${text}${NO_BREAK}%`;
 }
 

@@ -52,7 +52,7 @@ const NOTHING: Cell = { text: "–" };
 /** Closed loop: what each engine could take. */
 export function throughputTable(scenario: ScenarioAnalysis, slug: string): Table {
   const groups = scenario.groups.filter((group) => group.loadKey === "closed");
-  return {
+  return withoutEmptyColumns({
     id: `${slug}-throughput-table`,
     caption:
       "Throughput, closed loop: medians over trials in messages a second, the interval below. Shares are of medians; of raw and of the device acknowledged / durable.",
@@ -84,16 +84,16 @@ export function throughputTable(scenario: ScenarioAnalysis, slug: string): Table
         { text: cautionWords(group).join("; ") },
       ],
     })),
-  };
+  });
 }
 
 /** Percentiles of response time, each load by itself: those of a closed loop say so in every row. */
 export function latencyTable(scenario: ScenarioAnalysis, slug: string): Table {
   const groups = scenario.groups.filter((group) => group.responseTime !== null);
-  return {
+  return withoutEmptyColumns({
     id: `${slug}-latency-table`,
     caption:
-      "Response time, all trials merged; below each figure the lowest and highest trial, or after ≈ the 95 % rank interval where only 10 to 99 samples lie beyond. Fewer than 10: not shown.",
+      "Response time, all trials merged; below each figure the lowest and highest trial. Of a single trial, and after ≈ where only 10 to 99 samples lie beyond, it is the 95 % rank interval; with fewer than 10 nothing is shown.",
     columns: [
       ...axisColumns(scenario),
       text("engine", "Engine, class"),
@@ -123,13 +123,13 @@ export function latencyTable(scenario: ScenarioAnalysis, slug: string): Table {
         ],
       };
     }),
-  };
+  });
 }
 
 /** What the engines did for it, from exact counters. */
 export function workTable(scenario: ScenarioAnalysis, slug: string): Table {
   const groups = scenario.groups.filter((group) => group.trials.length > 0);
-  return {
+  return withoutEmptyColumns({
     id: `${slug}-work-table`,
     caption: "What the engines did: medians over trials.",
     columns: [
@@ -154,7 +154,7 @@ export function workTable(scenario: ScenarioAnalysis, slug: string): Table {
         numberCell(group.dirtyBytesAtEnd, formatBytes),
       ],
     })),
-  };
+  });
 }
 
 /**
@@ -328,6 +328,18 @@ export function trialWords(scenario: ScenarioAnalysis, trial: Trial): string {
   return [trial.engine, where, loadWords(trial.configuration.load), `repetition ${trial.repetition}`]
     .filter((part) => part !== "")
     .join(", ");
+}
+
+/** A scenario without baselines has no shares, a short run no high percentiles: columns of dashes tell nothing. */
+function withoutEmptyColumns(table: Table): Table {
+  const isKept = table.columns.map((_, i) =>
+    table.rows.some(({ cells }) => ![NOTHING.text, ""].includes(cells[i]!.text)),
+  );
+  return {
+    ...table,
+    columns: table.columns.filter((_, i) => isKept[i]),
+    rows: table.rows.map((row) => ({ ...row, cells: row.cells.filter((_, i) => isKept[i]) })),
+  };
 }
 
 function text(name: string, label: string) {

@@ -101,9 +101,9 @@ export function countWords(count: number, singular: string, plural = `${singular
 export function cautionWords(group: Group): string[] {
   const cautions: string[] = [];
   if (group.failedCount > 0) cautions.push(`${countWords(group.failedCount, "trial")} failed`);
-  if (group.trials.length === 1) cautions.push("one trial: no interval");
   if (group.isHarnessBound) cautions.push("harness-bound: within 2× of null");
-  if (group.unsteadyCount > 0) cautions.push(`never steady in ${group.unsteadyCount} of ${group.trials.length}`);
+  if (group.unsteadyCount > 0)
+    cautions.push(`not steady in ${group.unsteadyCount} of ${countWords(group.trials.length, "trial")}`);
   if (group.durabilityClasses.length > 1) cautions.push(`mixed classes ${classWords(group.durabilityClasses)}`);
   const overflow = group.responseTime?.overflowCount ?? 0;
   if (overflow > 0) cautions.push(`${formatCount(overflow)} response times above 60 s`);
