@@ -8,6 +8,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { pathToFileURL } from "node:url";
 import { Eta } from "eta";
 import type { ChartSpec } from "../chart-config.js";
 import {
@@ -79,7 +80,7 @@ function compact(spec: ChartSpec): ChartSpec {
 
 function readChartLibrary(): string {
   const entry = createRequire(import.meta.url).resolve("chart.js/auto");
-  return inlinable(readFileSync(new URL("../dist/chart.umd.min.js", `file://${entry}`), "utf8"));
+  return inlinable(readFileSync(new URL("../dist/chart.umd.min.js", pathToFileURL(entry)), "utf8"));
 }
 
 /** Our modules in the order of their imports, which are dropped: in one script they see each other. */
