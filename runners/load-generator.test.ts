@@ -9,11 +9,12 @@ const { messages } = createPayloadPool({ sizeBytes: 16, compressibleFraction: 0,
 const PARTITIONS = 3;
 const MILLISECOND = 1e6;
 
-/** Every reading takes 100 ns; an engine may let more time pass. */
+/** Every reading takes some time; an engine may let more pass. */
 class FakeClock {
   now = 0;
+  stepNs = 100;
   nowNs(): number {
-    this.now += 100;
+    this.now += this.stepNs;
     return this.now;
   }
 }
@@ -99,6 +100,22 @@ describe("closed loop", () => {
     await generator.flush();
     expect(engine.longestQueue).toBe(7);
     expect(engine.appended.length).toBeGreaterThan(1_000);
+  });
+
+  it("polls an engine that acknowledges within append after every window's worth", async () => {
+    const { generator, engine } = setUp(closed(10));
+    const appendsAtPoll: number[] = [];
+    engine.beforeAppend = () => {
+      engine.acknowledgeAll();
+      return true;
+    };
+    engine.beforePoll = () => {
+      appendsAtPoll.push(engine.appended.length);
+      return true;
+    };
+    await generator.measure(limits(1));
+    expect(appendsAtPoll.length).toBeGreaterThan(10);
+    expect(appendsAtPoll.slice(0, 10)).toEqual([10, 20, 30, 40, 50, 60, 70, 80, 90, 100]);
   });
 
   it("records one latency for every message sent, and sends payloads by the rule that the verifier knows", async () => {
@@ -244,6 +261,7 @@ describe("open loop", () => {
 
   it("records the latency of messages that are acknowledged after the end", async () => {
     const { clock, generator, engine } = setUp(open(10_000));
+    clock.stepNs = 10_000;
     engine.beforePoll = () => clock.now > 150 * MILLISECOND;
     const measured = await generator.measure(limits(100));
     await generator.flush();

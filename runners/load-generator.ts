@@ -61,7 +61,7 @@ const NONE = -1;
 /**
  * Sends messages to one engine from one thread and records every latency. Messages go round robin over the partitions.
  *
- * - Closed loop: appends until `inFlight` messages are unacknowledged, then polls: the ceiling, no more.
+ * - Closed loop: appends until `inFlight` messages are unacknowledged, or sent since, then polls: the ceiling, no more.
  * - Open loop: appends each message when its schedule says so, however slow the engine is; latency counts from then.
  *
  * Send times wait in a pool of `inFlight` slots, chained per partition in sending order, because acknowledgements are
@@ -95,6 +95,8 @@ export class LoadGenerator implements EngineListener {
   #cursor = 0;
   #outstandingCount = 0;
   #sentCount = 0;
+  /** Of a closed loop: how many had been sent at the last poll. */
+  #polledAtCount = 0;
   #acknowledgedCount = 0;
   #unsyncedCount = 0;
   #fault: Error | null = null;
@@ -303,20 +305,29 @@ export class LoadGenerator implements EngineListener {
     });
   }
 
-  /** Fills the window, polls, and so on, until only the event loop can bring acknowledgements or has waited too long. */
+  /**
+   * Sends a window's worth, polls, and so on, until only the event loop can bring acknowledgements or has waited too long.
+   * What an engine acknowledges within append leaves the window empty, so what was sent since the last poll counts too.
+   */
   #closedBurst(endNs: number, sentLimit: number): void {
     let nowNs = this.#clock.nowNs();
     const untilNs = Math.min(nowNs + YIELD_AFTER_NS, endNs);
     const { inFlight } = this.#load;
     while (nowNs < untilNs && this.#fault === null) {
       let wasTaken = true;
-      while (this.#outstandingCount < inFlight && this.#sentCount < sentLimit && wasTaken) {
+      while (
+        this.#outstandingCount < inFlight &&
+        this.#sentCount < this.#polledAtCount + inFlight &&
+        this.#sentCount < sentLimit &&
+        wasTaken
+      ) {
         nowNs = this.#clock.nowNs();
         // The window stays open over the pause, so that batches fill the same however often the loop pauses.
         if (nowNs >= untilNs) return;
         wasTaken = this.#send(nowNs, nowNs);
       }
       const acknowledgedBefore = this.#acknowledgedCount;
+      this.#polledAtCount = this.#sentCount;
       this.#engine.poll();
       const isStuck = this.#acknowledgedCount === acknowledgedBefore && this.#outstandingCount > 0;
       if (isStuck || this.#sentCount >= sentLimit) return;
