@@ -9,7 +9,8 @@ import {
 import { heap } from "./heap.js";
 import type { Storage } from "./storage/storage.js";
 
-const START_MS = 1_700_000_000_000;
+/** The message at offset n has the timestamp `START_MS + n`. */
+export const START_MS = 1_700_000_000_000;
 const SCRATCH_BYTES = 65_536;
 const MAX_TURNS = 100_000;
 /** A baseline may forget timestamps. */
@@ -31,6 +32,8 @@ interface Progress {
   appendedTo: number;
   acknowledgedTo: number;
   failedCount: number;
+  /** In order: when the messages below `toOffset` had been acknowledged, by `performance.now`. */
+  readonly acknowledgements: { readonly toOffset: number; readonly atMs: number }[];
 }
 
 /** The next turn of the event loop. */
@@ -184,6 +187,7 @@ export class Driven {
         appendedTo: endOffset,
         acknowledgedTo: endOffset,
         failedCount: 0,
+        acknowledgements: [],
       });
     }
   }
@@ -201,6 +205,7 @@ export class Driven {
     }
     if (!(messageCount > 0)) this.faults.push(`${where}: acknowledged ${messageCount} messages`);
     progress.acknowledgedTo = baseOffset + messageCount;
+    progress.acknowledgements.push({ toOffset: progress.acknowledgedTo, atMs: performance.now() });
     if (progress.acknowledgedTo > progress.appendedTo) {
       this.faults.push(`${where}: acknowledged to ${progress.acknowledgedTo} of ${progress.appendedTo}`);
     }

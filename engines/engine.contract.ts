@@ -3,22 +3,16 @@ import os from "node:os";
 import path from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import {
-  failing,
-  isOperational,
-  killAfter,
-  MEMORY_DIRECTORY,
-  powerCutTrial,
-  storageWithDirectory,
-} from "./engine.contract-crash.js";
 import { Driven, turn } from "./engine.contract-driver.js";
 import { type EngineDefinition, type Header, Message, type PartitionHandle } from "./engine.js";
 import { ClosedError, LogFailedError, OffsetOutOfRangeError, OpenError, UnrepresentableError } from "./errors.js";
 import type { FlushPolicy } from "./flush-policy.js";
 import { heap } from "./heap.js";
 import { DiskStorage } from "./storage/disk-storage.js";
-import { FaultyStorage } from "./storage/faulty-storage.js";
+import { FaultyStorage, type StorageCall } from "./storage/faulty-storage.js";
 import type { Storage } from "./storage/storage.js";
+import { killTrial } from "./torture/kill.js";
+import { isOperational, MEMORY_DIRECTORY, powerCutTrial, storageWithDirectory } from "./torture/power-cut.js";
 
 /** What the suite must know of an engine beyond its definition. */
 export interface ConformanceTraits {
@@ -34,6 +28,7 @@ export interface ConformanceTraits {
 
 const POLICIES: readonly FlushPolicy[] = ["async", { every: { messages: 10 } }, { every: { ms: 1 } }, "sync"];
 const POWER_CUTS = 60;
+const POWER_CUT_STEPS = 120;
 
 const HOSTILE_NAMES = [
   "",
@@ -607,24 +602,12 @@ function describeKill(definition: EngineDefinition, traits: ConformanceTraits): 
   beforeEach(() => machine.prepare());
   afterEach(() => machine.cleanUp());
 
-  it.each(POLICIES)("has every acknowledged message after kill -9 under %j, twice", async (flush) => {
+  it.each(POLICIES)("has every acknowledged message after kill -9 under %j, in several lives", async (flush) => {
+    const seed = Math.floor(Math.random() * 2 ** 32);
+    const { directory } = machine;
     const settings = { ...traits.smallFiles, flush };
-    const expected = [0, 0, 0];
-    for (let round = 0; round < 2; round++) {
-      const task = { engine: definition.name, directory: machine.directory, settings, partitionCount: 3 };
-      const acknowledged = await killAfter(task, 50 + Math.floor(Math.random() * 500));
-      const driven = await open(definition, machine, settings);
-      expect(driven.engine.recovery.wasCleanShutdown).toBe(false);
-      for (let index = 0; index < 3; index++) {
-        const handle = driven.handleOf("kill", index)!;
-        const { rightTo, wrong } = await driven.read(handle);
-        expect(wrong).toBeNull();
-        expect(rightTo).toBeGreaterThanOrEqual(expected[index]! + acknowledged[index]!);
-        expect(rightTo).toBe(driven.engine.partitionInfo(handle).endOffset);
-        expected[index] = rightTo;
-      }
-      await driven.close();
-    }
+    const { wrongs } = await killTrial({ definition, engine: definition.name, directory, settings, seed });
+    expect({ seed, wrongs }).toEqual({ seed, wrongs: [] });
   });
 }
 
@@ -635,8 +618,11 @@ function describePowerCut(definition: EngineDefinition, traits: ConformanceTrait
     const { hasChecksums } = traits;
     const losses: string[] = [];
     for (let seed = 0; seed < POWER_CUTS; seed++) {
-      const trial = powerCutTrial({ definition: subject, settings, seed, failsACall, hasChecksums });
-      const lost = await trial.catch((error: Error) => [error.stack ?? String(error)]);
+      const trial = { definition: subject, settings, seed, stepCount: POWER_CUT_STEPS, failsACall, hasChecksums };
+      const lost = await powerCutTrial(trial).then(
+        ({ wrongs }) => wrongs,
+        (error: Error) => [error.stack ?? String(error)],
+      );
       losses.push(...lost.map((loss) => `seed ${seed}: ${loss}`));
     }
     return losses;
@@ -657,6 +643,11 @@ function describePowerCut(definition: EngineDefinition, traits: ConformanceTrait
     };
     expect((await lossesBySeed(broken, false)).filter((loss) => loss.includes("acknowledged"))).not.toEqual([]);
   });
+}
+
+/** Makes every call of `operation` fail with `code`. */
+function failing(operation: StorageCall["operation"], code: string): (call: StorageCall) => string | null {
+  return (call) => (call.operation === operation ? code : null);
 }
 
 function describeFaults(definition: EngineDefinition, traits: ConformanceTraits): void {

@@ -1,0 +1,90 @@
+import { join } from "node:path";
+import type { EngineDefinition } from "../engine.js";
+import type { FlushPolicy } from "../flush-policy.js";
+import { seededRandom } from "../storage/seeded-random.js";
+import { killTrial } from "./kill.js";
+import type { Outcome } from "./outcome.js";
+import { powerCutTrial } from "./power-cut.js";
+
+export const RIGS = ["kill", "power"] as const;
+export const POLICIES = ["async", "every", "sync"] as const;
+
+export type Rig = (typeof RIGS)[number];
+export type Policy = (typeof POLICIES)[number];
+
+/** Power cuts that one round holds: each takes milliseconds, where a kill takes a process. */
+const POWER_CUTS_PER_ROUND = 20;
+const MAX_STEPS = 600;
+
+/** All that a round does, drawn from its seed. */
+export interface Round {
+  readonly seed: number;
+  readonly rig: Rig;
+  readonly policy: Policy;
+  readonly settings: Readonly<Record<string, unknown>>;
+}
+
+/** Consecutive seeds take turns at rigs and policies, so that six rounds have seen them all. */
+export function drawRound(definition: EngineDefinition, seed: number): Round {
+  const random = seededRandom(seed);
+  const rig = RIGS[seed % RIGS.length]!;
+  const policy = POLICIES[Math.floor(seed / RIGS.length) % POLICIES.length]!;
+  return { seed, rig, policy, settings: drawSettings(definition, policy, random) };
+}
+
+/** Runs it, the kills below `directory`. */
+export async function* runRound(
+  subject: { definition: EngineDefinition; engine: string },
+  round: Round,
+  options: { directory: string; signal: AbortSignal },
+): AsyncGenerator<Outcome> {
+  const { definition, engine } = subject;
+  const { seed, settings } = round;
+  if (round.rig === "kill") {
+    const directory = join(options.directory, `round-${seed}`);
+    yield await killTrial({ definition, engine, directory, settings, seed, signal: options.signal });
+    return;
+  }
+  const random = seededRandom(seed);
+  for (let cut = 0; cut < POWER_CUTS_PER_ROUND && !options.signal.aborted; cut++) {
+    yield await powerCutTrial({
+      definition,
+      settings,
+      seed: Math.floor(random() * 2 ** 32),
+      stepCount: 1 + Math.floor(random() * MAX_STEPS),
+      failsACall: random() < 0.3,
+      hasChecksums: definition.name !== "raw",
+    });
+  }
+}
+
+/** Small files and batches, so that much begins and ends within a round; only what the engine's schema takes. */
+function drawSettings(
+  definition: EngineDefinition,
+  policy: Policy,
+  random: () => number,
+): Readonly<Record<string, unknown>> {
+  const among = <T>(...values: readonly T[]): T => values[Math.floor(random() * values.length)]!;
+  const drawn: Record<string, unknown> = {
+    flush: drawFlush(policy, random),
+    batchSizeBytes: among(0, 500, 2_000, 16_384),
+    lingerMs: among(0, 0, 1, 20),
+    segmentSizeBytes: among(4_096, 8_192, 20_000, 65_536),
+    preallocate: among(true, false),
+    indexIntervalBytes: among(0, 512, 4_096),
+    consumequeueFileSizeBytes: among(100, 400, 6_000),
+  };
+  const words = Object.entries(drawn).filter(
+    ([word, value]) => definition.settingsSchema.safeParse({ [word]: value }).success,
+  );
+  return Object.fromEntries(words);
+}
+
+function drawFlush(policy: Policy, random: () => number): FlushPolicy {
+  if (policy !== "every") return policy;
+  const messages = 1 + Math.floor(random() * 200);
+  const ms = 1 + Math.floor(random() * 200);
+  const kind = random();
+  if (kind < 0.33) return { every: { messages } };
+  return kind < 0.66 ? { every: { ms } } : { every: { messages, ms } };
+}
