@@ -12,8 +12,8 @@ const schema = z.strictObject({
   formatVersion: z.literal(1),
   logEndOffset: z.int().nonnegative(),
   storeTimestampMs: z.int().nonnegative(),
-  /** topic → [queueId, next queue offset][] */
-  queues: z.record(z.string(), z.array(z.tuple([z.int().nonnegative(), z.int().nonnegative()]))),
+  /** topic → [queueId, queue offset of the oldest message, of the next][] */
+  queues: z.record(z.string(), z.array(z.tuple([z.int().nonnegative(), z.int().nonnegative(), z.int().nonnegative()]))),
 });
 
 export type CleanShutdown = z.infer<typeof schema>;

@@ -608,10 +608,10 @@ class CommitlogEngine implements StorageEngine {
   }
 
   #markClean(): void {
-    const queues: Record<string, [number, number][]> = {};
-    for (const { topic, queueId, nextOffset } of this.#queues.queues) {
+    const queues: Record<string, [number, number, number][]> = {};
+    for (const { topic, queueId, startOffset, nextOffset } of this.#queues.queues) {
       queues[topic] ??= [];
-      queues[topic].push([queueId, nextOffset]);
+      queues[topic].push([queueId, startOffset, nextOffset]);
     }
     writeCleanShutdown(this.#storage, this.#root, {
       formatVersion: 1,

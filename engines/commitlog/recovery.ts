@@ -5,6 +5,7 @@ import type { Heap } from "../heap.js";
 import type { Storage } from "../storage/storage.js";
 import { type Checkpoint, readCheckpoint } from "./checkpoint.js";
 import { type CleanShutdown, readCleanShutdown, removeCleanShutdown } from "./clean-shutdown.js";
+import { isData } from "./consumequeue-unit.js";
 import { BEFORE_FIRST, LogScan, PrefixError, type ScanResult } from "./log-scan.js";
 import { MappedFile, type WindowGeometry } from "./mapped-file.js";
 import {
@@ -144,7 +145,7 @@ class Recovery {
       );
     }
     if (action !== "trust") await this.#settle(files, scan);
-    const rebuiltIndexes = this.#finishQueues(files[0]?.baseOffset ?? 0);
+    const rebuiltIndexes = this.#finishQueues();
     return {
       files,
       endOffset: scan.endOffset,
@@ -240,7 +241,7 @@ class Recovery {
     if (!last.isZero(shutdown.logEndOffset, Math.min(8, last.endOffset - shutdown.logEndOffset))) return false;
     let queueCount = 0;
     for (const [topic, ends] of Object.entries(shutdown.queues)) {
-      for (const [queueId, nextOffset] of ends) {
+      for (const [queueId, , nextOffset] of ends) {
         const queue = queues.find(topic, queueId);
         queueCount++;
         if (queue === undefined || !endsAt(queue, nextOffset, shutdown.logEndOffset)) return false;
@@ -251,9 +252,10 @@ class Recovery {
 
   #trust(shutdown: CleanShutdown): ScanResult {
     for (const [topic, ends] of Object.entries(shutdown.queues)) {
-      for (const [queueId, nextOffset] of ends) {
+      for (const [queueId, startOffset, nextOffset] of ends) {
         const queue = this.options.queues.find(topic, queueId)!;
         queue.files.writtenUnits = nextOffset;
+        queue.startOffset = startOffset;
         queue.dispatchedOffset = nextOffset;
       }
     }
@@ -368,10 +370,11 @@ class Recovery {
         `consumequeue/${queue.topic}/${queue.queueId}: units from ${end} on point behind the log's end; cut.`,
       );
     }
+    queue.startOffset = startOffsetOf(queue, logStart);
   }
 
   /** @returns how many queues were changed */
-  #finishQueues(logStart: number): number {
+  #finishQueues(): number {
     let changed = 0;
     for (const queue of this.options.queues.queues) {
       const { files } = queue;
@@ -379,13 +382,17 @@ class Recovery {
       files.comparesFirst = false;
       files.hasChanged = false;
       queue.nextOffset = queue.dispatchedOffset;
-      queue.startOffset = Math.min(
-        files.findFirst((unit) => unit.physicalOffset >= logStart),
-        queue.nextOffset,
-      );
     }
     return changed;
   }
+}
+
+/** Queue offset of the first message that the queue has a unit and the log may have a record of. */
+function startOffsetOf({ files, dispatchedOffset }: Queue, logStart: number): number {
+  const first = files.unitAt(files.firstUnit);
+  const isWhole = first === undefined || (isData(first) && first.physicalOffset >= logStart);
+  const start = isWhole ? files.firstUnit : files.findFirst((unit) => unit.physicalOffset >= logStart);
+  return Math.min(start, dispatchedOffset);
 }
 
 /** @throws OpenError unless the file has its size and follows the one before it */
