@@ -3,7 +3,7 @@ import { seededRandom } from "../../results/random.js";
 import { compareWithBaseline, sampleAlone } from "./baseline.js";
 import type { Arm } from "./blocks.js";
 import { SAME_BUILD } from "./builds.js";
-import { type GateSetup, runGate } from "./gate.js";
+import { type GateSetup, MOST_BLOCKS, runGate } from "./gate.js";
 import { TrialFailedError } from "./measure.js";
 import { PROFILES } from "./workloads.js";
 
@@ -54,6 +54,7 @@ function machine(behaviour: Behaviour = {}): Machine {
     workloads: PROFILES[behaviour.profile ?? "gate"]!.workloads,
     seed,
     deadlineMs: behaviour.budgetMs ?? BUDGET_MS,
+    mostBlocks: MOST_BLOCKS,
     deviceStatPath: null,
     missing: behaviour.missing ?? [],
     tell: () => {},

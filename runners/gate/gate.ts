@@ -23,6 +23,8 @@ export interface GateSetup {
   readonly seed: number;
   /** When to be done, on the instruments' clock. */
   readonly deadlineMs: number;
+  /** Of a round, however much time there is. */
+  readonly mostBlocks: number;
   readonly deviceStatPath: string | null;
   /** Scenarios and engines that the reference has and the candidate lacks: one sentence each. */
   readonly missing: readonly string[];
@@ -40,7 +42,7 @@ export interface GateFindings extends Conclusion {
 /** Of the time left after the counters; the rest confirms. */
 const SCREENING_SHARE = 0.6;
 /** Beyond 20 blocks the sign-flip test is no longer exact, and a machine so quick gains little. */
-const MOST_BLOCKS = 20;
+export const MOST_BLOCKS = 20;
 
 /**
  * Counts, times, decides. Ends early when nothing is open, and at the deadline at the latest; what could not be decided
@@ -75,7 +77,7 @@ async function timeFigures(setup: GateSetup): Promise<Timed> {
   const cells = await layOutCells(setup);
   if (cells.length === 0) return { figures: [], doubts: [] };
   const laboratory = new Laboratory(setup);
-  const orders = blockOrders(MOST_BLOCKS, setup.seed);
+  const orders = blockOrders(setup.mostBlocks, setup.seed);
   setup.tell("Block 1, to see how long a block takes …");
   await laboratory.run(cells, orders.slice(0, 1));
 
@@ -89,7 +91,7 @@ async function timeFigures(setup: GateSetup): Promise<Timed> {
     return { figures: [], doubts: [tooLittleTime(gatedCount, least, most, missingMs)] };
   }
   const affordable = 1 + Math.floor((SCREENING_SHARE * leftMs) / blockMs);
-  const blockCount = Math.min(MOST_BLOCKS, Math.max(least, affordable));
+  const blockCount = Math.min(setup.mostBlocks, Math.max(least, affordable));
   for (let block = 1; block < blockCount; block++) {
     setup.tell(`Block ${block + 1} of ${blockCount} …`);
     await laboratory.run(cells, orders.slice(block, block + 1));

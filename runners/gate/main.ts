@@ -28,7 +28,7 @@ import type { Mount } from "../mount.js";
 import { printable } from "../terminal.js";
 import { compareWithBaseline, sampleAlone } from "./baseline.js";
 import { type Builds, layOutBuilds, resolveCommit, SAME_BUILD } from "./builds.js";
-import { type GateFindings, type GateSetup, runGate } from "./gate.js";
+import { type GateFindings, type GateSetup, MOST_BLOCKS, runGate } from "./gate.js";
 import { REAL_INSTRUMENTS } from "./measure.js";
 import { type Options, parseOptions } from "./options.js";
 import { runSelfTest, selfTestTable } from "./self-test.js";
@@ -149,6 +149,7 @@ async function openWorkshop(options: Options, args: string[]): Promise<Workshop>
       workloads: profile.workloads,
       seed: options.seed,
       deadlineMs: startedAt.getTime() + budgetMs,
+      mostBlocks: MOST_BLOCKS,
       deviceStatPath: mount.statPath,
       missing,
       tell,
