@@ -335,6 +335,25 @@ describe.skipIf(setup.state === "absent")("partitioned-log and Kafka", () => {
     });
   });
 
+  test("a log of batches with every codec in turn is read here", async () => {
+    const directory = newDirectory();
+    const settings = { segmentSizeBytes: 40_000, indexIntervalBytes: 1_000 };
+    await open(directory, settings);
+    const messages = series(300, 600);
+    for (const [i, batch] of chunks(messages, 6).entries()) {
+      const request = { codec: CODECS[i % CODECS.length], records: batch.map(asRequest) };
+      await peer.request("append", { directory, topic: "mixed", partition: 0, batch: request });
+    }
+    await peer.request("close", { directory });
+    const driven = await Driven.open(partitionedLog, directory, settings);
+    const mixed = driven.handle("mixed", 0);
+    expect((await driven.read(mixed)).map(comparable)).toEqual(
+      messages.map((m, offset) => comparable({ ...m, offset })),
+    );
+    for (const offset of [1, 7, 20, 150, 299]) expect(await driven.readAt(mixed, offset)).toBe(offset);
+    await driven.engine.close();
+  });
+
   test("records deleted by request stay deleted, transactions and idempotent producers are read", async () => {
     const directory = newDirectory();
     const settings = { segmentSizeBytes: 2_000 };

@@ -214,11 +214,19 @@ describe.skipIf(setup.state === "absent")("commitlog and RocketMQ", () => {
         const { killed } = written.get(each)!;
         expect(await open(killed, each.settings)).toMatchObject({ wasClean: false, minPhysicalOffset: 0 });
         await expectRocketmqReads(killed, each, each.messages);
+        await expectFoundByKey(killed, each.messages); // an unclean opening builds the key index anew
         await putByRocketmq(peer, killed, each, each.messages);
         await expectRocketmqReads(killed, each, [...each.messages, ...each.messages]);
       });
 
     test("and closed again by RocketMQ", closeAll);
+
+    // The engine writes no key index, and RocketMQ builds none after a clean shutdown.
+    test.fails("RocketMQ finds by key what was written here and closed", async () => {
+      const { closed } = await writeHere(several);
+      await open(closed, several.settings);
+      await expectFoundByKey(closed, several.messages);
+    });
 
     for (const each of CASES)
       test(`${each.name}: opened here again`, async () => {
@@ -490,7 +498,6 @@ describe.skipIf(setup.state === "absent")("commitlog and RocketMQ", () => {
         expect(storeHost).toBe(hostAsJava(each.settings.storeHost ?? "127.0.0.1:10911"));
       }
       await expectFoundByTime(directory, queue);
-      await expectFoundByKey(directory, queue, wanted);
     }
     await expectFoundByTags(directory, expected);
   }
@@ -504,19 +511,24 @@ describe.skipIf(setup.state === "absent")("commitlog and RocketMQ", () => {
     expect(await lookup("UPPER")).toEqual(timestampsMs.map((ms) => stored.findLastIndex((each) => each <= ms)));
   }
 
-  async function expectFoundByKey(directory: string, queue: RocketmqQueue, messages: QueueMessage[]): Promise<void> {
-    const words = new Map<string, number[]>();
-    for (const [queueOffset, { key }] of messages.entries()) {
-      for (const word of key?.toString().split(" ") ?? []) words.set(word, [...(words.get(word) ?? []), queueOffset]);
-    }
-    for (const [key, queueOffsets] of [...words].slice(0, 10)) {
-      const found = await peer.request<{ queueId: number; queueOffset: number }[]>("query", {
-        directory,
-        topic: queue.topic,
-        key,
-      });
-      const inQueue = found.filter(({ queueId }) => queueId === queue.queueId).map(({ queueOffset }) => queueOffset);
-      expect([key, inQueue.sort((a, b) => a - b)]).toEqual([key, queueOffsets]);
+  async function expectFoundByKey(directory: string, messages: readonly QueueMessage[]): Promise<void> {
+    for (const [queue, inQueue] of byQueue(messages)) {
+      const words = new Map<string, number[]>();
+      for (const [queueOffset, { key }] of inQueue.entries()) {
+        for (const word of key?.toString().split(" ") ?? []) words.set(word, [...(words.get(word) ?? []), queueOffset]);
+      }
+      for (const [key, queueOffsets] of [...words].slice(0, 10)) {
+        const { topic } = inQueue[0]!;
+        const found = await peer.request<{ queueId: number; queueOffset: number }[]>("query", {
+          directory,
+          topic,
+          key,
+        });
+        const here = found
+          .filter(({ queueId }) => `${topic}-${queueId}` === queue)
+          .map(({ queueOffset }) => queueOffset);
+        expect([queue, key, here.sort((a, b) => a - b)]).toEqual([queue, key, queueOffsets]);
+      }
     }
   }
 
