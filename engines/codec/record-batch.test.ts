@@ -99,6 +99,41 @@ const leader = fc.record({
   leaderEpoch: fc.integer({ min: 0, max: 0x7fffffff }),
 });
 
+describe("compressed payloads that Kafka wrote", () => {
+  const payloads: Record<string, [number, string]> = {
+    gzip: [
+      1,
+      "bdf7b631 1f8b08000000000000ff9362606060c936e4ca48cdc9c9675060e06262e429cf2fca49516462ca602a03004c2710d81f000000",
+    ],
+    snappy: [
+      2,
+      "7fee3896 82534e41505059000000000100000001000000211f781a000000046b310a68656c6c6f0020000a02010c776f726c64210202680276",
+    ],
+    lz4: [3, "29498fea 04224d186040821f0000801a000000046b310a68656c6c6f0020000a02010c776f726c6421020268027600000000"],
+    zstd: [4, "3d182ff2 28b52ffd0058f800001a000000046b310a68656c6c6f0020000a02010c776f726c64210202680276010000"],
+  };
+  test.each(Object.entries(payloads))("%s", (_name, [codec, golden]) => {
+    const [crc, payload] = golden.split(" ") as [string, string];
+    const batch = Buffer.concat([PRODUCER_FORM.subarray(0, 61), hex(payload)]);
+    batch.writeInt32BE(batch.byteLength - 12, 8);
+    batch.writeInt16BE(codec, 21);
+    batch.set(hex(crc), 17);
+    const records = decode(PRODUCER_FORM, 0);
+    expect(decode(batch, 0)).toEqual(records);
+    // Damage under a right checksum is the writer's; it must not do worse than an error.
+    for (let at = 61; at < batch.byteLength; at++) {
+      const damaged = Buffer.from(batch);
+      damaged[at]! ^= 0x10;
+      withChecksum(damaged);
+      try {
+        decode(damaged, 0);
+      } catch (error) {
+        expect(error).toBeInstanceOf(CorruptDataError);
+      }
+    }
+  });
+});
+
 describe("properties", () => {
   test("the kernel writes what the plain encoder writes, and the reader reads it back", () => {
     fc.assert(
@@ -193,7 +228,7 @@ describe("the reader refuses", () => {
     "a negative count of headers": [(batch) => batch.writeUInt8(0x01, 87), /malformed record/],
     "a null header key": [(batch) => batch.writeUInt8(0x01, 88), /malformed record/],
     "an offset beyond the last one": [(batch) => batch.writeInt32BE(0, 23), /malformed record/],
-    "an unknown codec": [(batch) => batch.writeInt16BE(7, 21), /codec 7/],
+    "an unknown codec": [(batch) => batch.writeInt16BE(7, 21), /unknown compression 7/],
   };
   test.each(Object.entries(damages))("%s", (_name, [damage, message]) => {
     const batch = Buffer.from(LEADER_FORM);

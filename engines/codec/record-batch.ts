@@ -15,7 +15,7 @@
  *   51      2  producerEpoch         i16     -1
  *   53      4  baseSequence          i32     -1
  *   57      4  recordsCount          i32
- *   61      …  records, back to back
+ *   61      …  records, back to back, or one compressed stream of them
  *
  * A record is zigzag varints and bytes: length of what follows · attributes (one byte, 0) · timestampDelta ·
  * offsetDelta · key length (-1 null), key · value length (-1 null), value · header count, and per header key length,
@@ -25,9 +25,10 @@
  */
 
 import type { Header, MessageVisitor, StoredMessage } from "../engine.js";
-import { CorruptDataError } from "../errors.js";
+import { CorruptDataError, CorruptPayloadError } from "../errors.js";
 import type { Heap } from "../heap.js";
 import { crc32c } from "./checksums.js";
+import { decompress, MAX_PAYLOAD_SIZE_BYTES } from "./compression.js";
 import { MAX_VARINT_BYTES, readVarint, readVarlong, varintSizeBytes, writeVarint } from "./varint.js";
 
 export const BATCH_HEADER_SIZE_BYTES = 8 + 4 + 4 + 1 + 4 + 2 + 4 + 8 + 8 + 8 + 2 + 4 + 4;
@@ -37,10 +38,10 @@ export const CRC_AT = 8 + 4 + 4 + 1;
 /** Where the bytes under the checksum begin. */
 export const CHECKED_AT = CRC_AT + 4;
 
-const LENGTH_AT = 8;
+export const LENGTH_AT = 8;
 const LEADER_EPOCH_AT = 12;
 const MAGIC_AT = 16;
-const ATTRIBUTES_AT = 21;
+export const ATTRIBUTES_AT = 21;
 const LAST_OFFSET_DELTA_AT = 23;
 const BASE_TIMESTAMP_AT = 27;
 export const MAX_TIMESTAMP_AT = 35;
@@ -50,7 +51,9 @@ const COMPRESSION_MASK = 0x07;
 const LOG_APPEND_TIME_FLAG = 0x08;
 const CONTROL_FLAG = 0x20;
 
-const COMPRESSION_NAMES = ["none", "gzip", "snappy", "lz4", "zstd"];
+/** By the number that bits 0-2 of the attributes hold. */
+export const COMPRESSIONS = ["none", "gzip", "snappy", "lz4", "zstd"] as const;
+export type Compression = (typeof COMPRESSIONS)[number];
 
 const UTF8 = new TextEncoder();
 
@@ -112,11 +115,14 @@ export class RecordBatchReader {
   #attributes = 0;
   #baseTimestamp = 0;
   readonly #cursor = { at: 0 };
-  readonly #bytes: Uint8Array;
+  readonly #heapBytes: Uint8Array;
+  /** What the cursor moves over: the heap, or the records of a compressed batch. */
+  #bytes: Uint8Array;
   readonly #view: DataView;
   readonly #message: StoredMessage = { offset: 0, timestampMs: 0, key: null, value: null, headers: NO_HEADERS };
 
   constructor(heap: Heap) {
+    this.#heapBytes = heap.bytes;
     this.#bytes = heap.bytes;
     this.#view = heap.view;
   }
@@ -146,7 +152,7 @@ export class RecordBatchReader {
     const sizeBytes = view.getInt32(address + LENGTH_AT) + BATCH_PREFIX_SIZE_BYTES;
     if (sizeBytes < BATCH_HEADER_SIZE_BYTES) return "a record batch of impossible length";
     this.sizeBytes = sizeBytes;
-    if (this.#bytes[address + MAGIC_AT] !== 2) return "a record batch of unknown format";
+    if (this.#heapBytes[address + MAGIC_AT] !== 2) return "a record batch of unknown format";
     if (sizeBytes > availableBytes) return "an incomplete record batch";
     if (crc32c(address + CHECKED_AT, sizeBytes - CHECKED_AT) !== view.getUint32(address + CRC_AT)) {
       return "a record batch with a wrong checksum";
@@ -185,19 +191,18 @@ export class RecordBatchReader {
     positionBytes: number,
   ): number {
     if ((this.#attributes & CONTROL_FLAG) !== 0) return 0;
-    const codec = this.#attributes & COMPRESSION_MASK;
-    if (codec !== 0) {
-      const name = COMPRESSION_NAMES[codec] ?? `codec ${codec}`;
-      throw new CorruptDataError(
-        `A record batch compressed with ${name}, which this reader does not know,`,
-        path,
-        positionBytes,
-      );
-    }
     const message = this.#message;
-    const end = address + this.sizeBytes;
-    let visited = 0;
+    let end = address + this.sizeBytes;
     this.#cursor.at = address + BATCH_HEADER_SIZE_BYTES;
+    const codec = this.#attributes & COMPRESSION_MASK;
+    if (codec === 0) {
+      this.#bytes = this.#heapBytes;
+    } else {
+      this.#bytes = decompressRecords(this.#heapBytes.slice(this.#cursor.at, end), codec, path, positionBytes);
+      this.#cursor.at = 0;
+      end = this.#bytes.byteLength;
+    }
+    let visited = 0;
     for (let i = 0; i < this.recordCount; i++) {
       if (!this.#readRecord(message, end)) throw new CorruptDataError("A malformed record", path, positionBytes);
       if (message.offset < fromOffset) continue;
@@ -260,7 +265,24 @@ export class RecordBatchReader {
     if (sizeBytes === -1) return null;
     if (!(sizeBytes >= 0 && at + sizeBytes <= end)) return undefined;
     this.#cursor.at = at + sizeBytes;
-    return new Uint8Array(this.#bytes.buffer, at, sizeBytes);
+    return new Uint8Array(this.#bytes.buffer, this.#bytes.byteOffset + at, sizeBytes);
+  }
+}
+
+/** @throws CorruptDataError */
+function decompressRecords(payload: Uint8Array, codec: number, path: string, positionBytes: number): Uint8Array {
+  const name = COMPRESSIONS[codec];
+  if (name === undefined)
+    throw new CorruptDataError(`A record batch of unknown compression ${codec}`, path, positionBytes);
+  try {
+    return decompress(name, payload, MAX_PAYLOAD_SIZE_BYTES);
+  } catch (error) {
+    if (!(error instanceof CorruptPayloadError)) throw error;
+    throw new CorruptDataError(
+      `A record batch whose records cannot be decompressed (${error.message})`,
+      path,
+      positionBytes,
+    );
   }
 }
 

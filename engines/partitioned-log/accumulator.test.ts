@@ -206,6 +206,26 @@ test("after a failed write a log takes nothing more and says why; the others go 
   expect(await readAll(engine, 0)).toEqual([]);
 });
 
+test.each(["gzip", "snappy", "lz4", "zstd"])(
+  "batches are compressed by %s, when that makes them smaller",
+  async (compression) => {
+    const storage = new FaultyStorage();
+    const { engine } = await openTopic({ compression }, 1, storage);
+    append(engine, [0, 200]);
+    engine.poll();
+    const { logBytes } = engine.counters();
+    expect(logBytes).toBeLessThan(200 * 50);
+    expect(await readAll(engine, 0, 0, 1)).toEqual(expected(0, 200));
+    const noise = Buffer.from(Array.from({ length: 64 }, (_, i) => (i * 167 + 13) & 0xff));
+    engine.append(0, new Message(heap, noise), START_MS);
+    engine.poll();
+    expect(engine.counters().logBytes - logBytes).toBe(61 + 64 + 9);
+    await engine.close();
+    const again = await openTopic({}, 1, storage);
+    expect((await readAll(again.engine, 0)).slice(0, 200)).toEqual(expected(0, 200));
+  },
+);
+
 test("LogAppendTime stamps what is read with the time of its write", async () => {
   const before = Date.now();
   const { engine } = await openTopic({ timestampType: "log-append" });

@@ -1,10 +1,15 @@
 import { crc32c } from "../codec/checksums.js";
+import { compress } from "../codec/compression.js";
 import {
+  ATTRIBUTES_AT,
   BATCH_HEADER_SIZE_BYTES,
+  BATCH_PREFIX_SIZE_BYTES,
   CHECKED_AT,
+  COMPRESSIONS,
   CRC_AT,
   encodeHeaders,
   firstRecordSizeBytes,
+  LENGTH_AT,
 } from "../codec/record-batch.js";
 import type { EngineListener, Message, PartitionHandle } from "../engine.js";
 import { LogFailedError, UnrepresentableError } from "../errors.js";
@@ -260,8 +265,9 @@ export class Accumulator {
     const { view } = this.heap;
     const appendTimeMs = this.settings.timestampType === "log-append" ? Date.now() : -1;
     const messageCount = view.getInt32(control + RECORD_COUNT_AT, true);
-    const sizeBytes = this.#kernel.sealRecordBatch(control, log.endOffset, log.leaderEpoch, appendTimeMs);
+    let sizeBytes = this.#kernel.sealRecordBatch(control, log.endOffset, log.leaderEpoch, appendTimeMs);
     invariant(messageCount > 0 && sizeBytes <= capacityBytes, "a sealed batch holds messages and fits its buffer");
+    if (this.settings.compression !== "none") sizeBytes = this.#compress(address, sizeBytes);
     view.setUint32(address + CRC_AT, crc32c(address + CHECKED_AT, sizeBytes - CHECKED_AT));
     this.#unlink(batch);
     batch.address = 0;
@@ -275,6 +281,24 @@ export class Accumulator {
       this.#buffers.giveBack(address, capacityBytes);
     }
     this.written(log);
+  }
+
+  /**
+   * Compresses the records of a sealed batch in place, unless that would make them larger. (Kafka's producer keeps the
+   * larger form too.)
+   * @returns size of the whole batch
+   */
+  #compress(address: number, sizeBytes: number): number {
+    const { bytes, view } = this.heap;
+    const { compression } = this.settings;
+    const records = address + BATCH_HEADER_SIZE_BYTES;
+    const compressed = compress(compression, bytes.slice(records, address + sizeBytes));
+    const compressedSizeBytes = BATCH_HEADER_SIZE_BYTES + compressed.byteLength;
+    if (compressedSizeBytes >= sizeBytes) return sizeBytes;
+    bytes.set(compressed, records);
+    view.setInt32(address + LENGTH_AT, compressedSizeBytes - BATCH_PREFIX_SIZE_BYTES);
+    view.setInt16(address + ATTRIBUTES_AT, view.getInt16(address + ATTRIBUTES_AT) | COMPRESSIONS.indexOf(compression));
+    return compressedSizeBytes;
   }
 
   #unlink(batch: OpenBatch): void {

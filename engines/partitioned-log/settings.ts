@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { COMPRESSIONS } from "../codec/record-batch.js";
 import { flushPolicySchema } from "../flush-policy.js";
 
 const MAX_INT32 = 0x7fff_ffff;
@@ -31,6 +32,7 @@ export const settingsSchema = z
       .int()
       .positive()
       .default(MIB + 12),
+    compression: z.enum(COMPRESSIONS).default("none"),
     timestampType: z.enum(["create", "log-append"]).default("create"),
     preallocate: z.boolean().default(false),
   })
