@@ -65,7 +65,10 @@ export class LogScan {
     private readonly queues: QueueTable,
     private readonly parser: RecordParser,
     private readonly dispatcher: Dispatcher,
-    /** A record stored up to this time was on the device; Infinity after a clean shutdown. */
+    /**
+     * A record stored before this time was on the device; Infinity after a clean shutdown. Of those stored within that
+     * very millisecond the last may have come after the sync.
+     */
     private readonly durableUntilMs: number,
     /** Whether the scan begins with the log, so that a queue's first record says where the queue begins. */
     private readonly isWhole: boolean,
@@ -275,7 +278,7 @@ export class LogScan {
       if (this.#check(at, end - at, position, fileEnd) !== ParseOutcome.OK) continue;
       const { storeTimestampMs } = this.parser;
       // Older than what precedes it: left behind by an earlier life of the file, not part of this log.
-      if (storeTimestampMs <= this.durableUntilMs && storeTimestampMs >= this.#storeTimestampMs) return position;
+      if (storeTimestampMs < this.durableUntilMs && storeTimestampMs >= this.#storeTimestampMs) return position;
     }
   }
 }
