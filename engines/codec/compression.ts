@@ -5,13 +5,14 @@
  * A payload from a disk may be damaged or hostile: `decompress` gives the right bytes or a CorruptPayloadError, takes no
  * more memory than its limit allows, and treats bytes behind the payload's end as damage.
  *
- * µs to compress / decompress log-like text, Node 20 on a 2-core VM (read the ratios):
+ * µs to compress / decompress log-like text, the best of many runs on a busy 2-core VM, Node 20 (read the ratios):
  *
- *            1 KiB      16 KiB     1 MiB
- *   snappy   4 / 3      19 / 11    900 / 530
- *   lz4      4 / 3      40 / 13    1 700 / 790
- *   zstd     26 / 15    214 / 33   1 200 / 690   WebAssembly; native from Node 22.15 on
- *   gzip     32 / 14    305 / 20   31 000 / 1 950
+ *            1 KiB       16 KiB      256 KiB
+ *   snappy   2.3 / 2.4   20 / 11     390 / 200
+ *   lz4      2.7 / 2.4   19 / 10     410 / 140
+ *   zstd     20 / 6.2    200 / 33    2 200 / 540    WebAssembly; native in Node 24: 24 / 17, 76 / 32, 770 / 450
+ *   gzip     13 / 4.9    420 / 20    16 900 / 440
+ *   zlib     13 / 4.9    120 / 18    5 400 / 310    level 5, RocketMQ's
  */
 
 import zlib from "node:zlib";
