@@ -142,7 +142,7 @@ async function compareIn(directory: string, plan: Plan): Promise<void> {
 function compile(directory: string): string | null {
   const program = path.join(directory, "sender");
   try {
-    execFileSync("cc", ["-O2", "-o", program, C_SOURCE], { stdio: ["ignore", "ignore", "inherit"] });
+    execFileSync(process.env.CC ?? "cc", ["-O2", "-o", program, C_SOURCE], { stdio: ["ignore", "ignore", "inherit"] });
     return program;
   } catch {
     return null;
