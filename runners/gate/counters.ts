@@ -25,14 +25,15 @@ const TITLES: Readonly<Record<string, string>> = {
 };
 
 /**
- * For each message, how much of a difference is none. The engine's own counters are exact; the tallies are of the whole
- * process, whose start-up copies and allocates a little that varies: a copy for each batch shows, one for each file not.
+ * How much of a difference is none: for each message, and in all. The engine's own counters are exact; the tallies are of
+ * the whole process, whose start-up copies and allocates a little that varies. So a copy for each batch shows, and one for
+ * each file does not.
  */
-const RESOLUTIONS: Readonly<Record<string, number>> = {
-  copyCalls: 0.005,
-  copiedBytes: 0.5,
-  kernelCalls: 0.001,
-  allocatedBytes: 24,
+const RESOLUTIONS: Readonly<Record<string, { perMessage: number; total: number }>> = {
+  copyCalls: { perMessage: 0.005, total: 5 },
+  copiedBytes: { perMessage: 0.5, total: 4_096 },
+  kernelCalls: { perMessage: 0.001, total: 5 },
+  allocatedBytes: { perMessage: 24, total: 4_000_000 },
 };
 
 /**
@@ -76,7 +77,12 @@ export function compareTotals(
       messageCount,
       reference: reference.map((totals) => totals[name]!),
       candidate: candidate.map((totals) => totals[name]!),
-      resolution: (RESOLUTIONS[name] ?? 0) * messageCount,
+      resolution: resolutionOf(name, messageCount),
     }),
   );
+}
+
+function resolutionOf(name: string, messageCount: number): number {
+  const { perMessage, total } = RESOLUTIONS[name] ?? { perMessage: 0, total: 0 };
+  return Math.max(perMessage * messageCount, total);
 }

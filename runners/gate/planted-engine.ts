@@ -109,13 +109,14 @@ class PlantedEngine implements StorageEngine {
 
 /** The storage of the engine inside, with faults in its files. */
 class PlantedFiles {
-  #last: StorageFile | null = null;
+  /** Open for writing, the last opened last. */
+  readonly #files = new Set<StorageFile>();
   #writeCount = 0;
 
   constructor(readonly plant: Plant) {}
 
   syncLast(): void {
-    this.#last?.syncNow();
+    [...this.#files].at(-1)?.syncNow();
   }
 
   /** Everything passes through, but for the files opened for writing. */
@@ -147,7 +148,12 @@ class PlantedFiles {
         await sync();
       };
     }
-    this.#last = file;
+    const close = file.close.bind(file);
+    file.close = () => {
+      this.#files.delete(file);
+      close();
+    };
+    this.#files.add(file);
     return file;
   }
 }
