@@ -27,7 +27,7 @@ export interface ChildTask {
 
 const LINES = 3;
 /** Should nobody kill it: it must not fill the disk. */
-const LIFETIME_MS = 20_000;
+const LIFETIME_MS = 60_000;
 const MAX_IN_FLIGHT = 200;
 const LONGEST_BURST = 60;
 

@@ -14,7 +14,7 @@ const MAX_LIVES = 4;
 const MAX_PARTITIONS = 6;
 const MAX_ACKNOWLEDGED_BEFORE_KILL = 2_000;
 const LONGEST_DELAY_MS = 40;
-/** Should a child say nothing at all, its life ends so long after its start. */
+/** A child that says nothing for so long hangs. */
 const SILENCE_MS = 15_000;
 
 export interface KillTrial {
@@ -191,7 +191,9 @@ async function killAfter(
       when.acknowledged(index!, offset!, messageCount!);
       total += messageCount!;
     }
-    if (isDoomed || total < when.messageCount) return;
+    if (isDoomed) return;
+    timer.refresh();
+    if (total < when.messageCount) return;
     isDoomed = true;
     clearTimeout(timer);
     timer = setTimeout(kill, when.delayMs);
@@ -201,5 +203,7 @@ async function killAfter(
   when.signal?.removeEventListener("abort", kill);
   if (exitCode !== null) throw new Error(`The child ended by itself with ${exitCode}: ${complaint.trim()}`);
   if (!isDoomed && !when.signal?.aborted)
-    throw new Error(`The child acknowledged ${total} of ${when.messageCount} messages in ${SILENCE_MS} ms.`);
+    throw new Error(
+      `The child acknowledged ${total} of ${when.messageCount} messages and then said nothing for ${SILENCE_MS} ms.`,
+    );
 }

@@ -88,6 +88,7 @@ async function runAndJudge(
   const outcome = noOutcome();
   const hung = setTimeout(() => {
     tellFailure(subject, round, [`a crash or recovery did not end in ${TRIAL_LIMIT_MS / 1_000} s`]);
+    console.log(ledger.table());
     process.exit(EXIT_ENGINE_FAILED);
   }, TRIAL_LIMIT_MS);
   try {

@@ -6,11 +6,11 @@ import { killTrial } from "./kill.js";
 import type { Outcome } from "./outcome.js";
 import { powerCutTrial } from "./power-cut.js";
 
-export const RIGS = ["kill", "power"] as const;
-export const POLICIES = ["async", "every", "sync"] as const;
+const RIGS = ["kill", "power"] as const;
+const POLICIES = ["async", "every", "sync"] as const;
 
-export type Rig = (typeof RIGS)[number];
-export type Policy = (typeof POLICIES)[number];
+type Rig = (typeof RIGS)[number];
+type Policy = (typeof POLICIES)[number];
 
 /** Power cuts that one round holds: each takes milliseconds, where a kill takes a process. */
 const POWER_CUTS_PER_ROUND = 20;
