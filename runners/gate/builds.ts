@@ -56,9 +56,19 @@ async function build(worktree: string, commit: string, signal: AbortSignal): Pro
     await run("npm", ["run", "build"], worktree);
   } catch (cause) {
     if (signal.aborted) throw cause;
-    const lastLine = (cause as { all?: string }).all?.trim().split("\n").at(-1) ?? String(cause);
-    throw new UsageError(`${commit} does not build (${lastLine}); compare with a commit that does.`, { cause });
+    const reason = firstError((cause as { all?: string }).all ?? String(cause));
+    throw new UsageError(`${commit} does not build (${reason}); compare with a commit that does.`, { cause });
   }
+}
+
+/** The line of a build's output that says what is wrong: the first of the compiler's or of npm's with a sentence in it. */
+function firstError(output: string): string {
+  const lines = output.split("\n").map((line) => line.trim());
+  const isHeader = (line: string) =>
+    /^npm (error|ERR!) (code|errno|syscall|path|command|signal|A complete log)\b/.test(line);
+  return (
+    lines.find((line) => /error|ERR!/i.test(line) && !isHeader(line)) ?? lines.filter(Boolean).at(-1) ?? "no output"
+  );
 }
 
 function lockOf(directory: string): string | null {
