@@ -71,8 +71,13 @@ function drawSettings(
     lingerMs: among(0, 0, 1, 20),
     segmentSizeBytes: among(4_096, 8_192, 20_000, 65_536),
     preallocate: among(true, false),
+    compression: among("none", "none", "gzip", "snappy", "lz4", "zstd"),
     indexIntervalBytes: among(0, 512, 4_096),
+    indexSizeBytes: among(120, 10_485_760),
     consumequeueFileSizeBytes: among(100, 400, 6_000),
+    appendPropertyCrc: among(false, true),
+    flushIntervalMs: among(20, 100, 500),
+    consumequeueFlushIntervalMs: among(20, 1_000),
   };
   const words = Object.entries(drawn).filter(
     ([word, value]) => definition.settingsSchema.safeParse({ [word]: value }).success,
