@@ -185,14 +185,25 @@ describe("executeTrials", () => {
 
   it("leaves out later repetitions, of every point alike, when time does not suffice", async () => {
     const { trials, run } = await execute(["null", "raw"], {
-      profile: { repetitions: 50, budgetMs: 4_000 },
-      scenario: defineScenario({ ...scenario, engines: ["null", "raw"] }),
+      profile: { repetitions: 50, budgetMs: 9_000 },
+      scenario: defineScenario({
+        ...scenario,
+        engines: ["null", "raw"],
+        load: { inFlight: 64, open: { capacityFractions: [0.1], arrivals: "constant" } },
+      }),
     });
-    const counts = ["null", "raw"].map((name) => trials.filter(({ engine }) => engine === name).length);
-    expect(run.status).toBe("complete");
-    expect(counts[0]).toBe(counts[1]);
-    expect(counts[0]).toBeLessThan(50);
-    expect(run.environment.notes.at(-1)).toBe(`The profile's time sufficed for ${counts[0]} of 50 repetitions.`);
+    const counts = ["null", "raw"].flatMap((name) =>
+      ["closed", "open"].map(
+        (model) =>
+          trials.filter(({ engine, configuration }) => engine === name && configuration.load.model === model).length,
+      ),
+    );
+    const [count] = counts;
+    expect(count).toBeGreaterThan(0);
+    expect(count).toBeLessThan(50);
+    expect(run.environment.notes.at(-1)).toBe(`The profile's time sufficed for ${count} of 50 repetitions.`);
+    // Complete, unless the machine slowed down so much that even the reduced plan did not fit.
+    if (run.status === "complete") expect(new Set(counts)).toEqual(new Set([count]));
   });
 
   it("begins no trial after its budget, and the run is partial when a point is left without", async () => {

@@ -57,24 +57,14 @@ export async function executeTrials(
   const { store, progress, profile, signal } = execution;
   const budgetMs = profile.budgetMs ?? Number.POSITIVE_INFINITY;
   const startedMs = Date.now();
-  let trials = [...planned];
+  let trials = planned;
   let engineFailed = false;
   for (let index = 0; index < trials.length; index++) {
     const elapsedMs = Date.now() - startedMs;
     if (elapsedMs > budgetMs) break;
-    const next = trials[index]!;
-    if (index > 0 && next.load.model === "closed" && next.repetition !== trials[index - 1]!.repetition) {
-      const count = affordableRepetitions(trials, index, elapsedMs, budgetMs);
-      trials = trials.filter(({ repetition }) => repetition < count);
-      if (next.repetition >= count) {
-        store.reducePlan(
-          trials.length,
-          `The profile's time sufficed for ${count} of ${profile.repetitions} repetitions.`,
-        );
-        index--;
-        continue;
-      }
-    }
+    if (beginsBlock(trials, index)) trials = affordableTrials(trials, index, budgetMs / elapsedMs);
+    const next = trials[index];
+    if (next === undefined) break;
     progress.begin(index, trials.length, next.trialId);
     const { trial, isFault } = await executeTrial(next, execution);
     if (signal.aborted) break;
@@ -82,28 +72,37 @@ export async function executeTrials(
     engineFailed ||= isFault;
     for (const failure of trial.failures) progress.note(`Failed: ${trial.trialId}: ${failure}`);
   }
+  if (trials.length < planned.length) {
+    const sufficed = `${repetitionCount(trials)} of ${repetitionCount(planned)} repetitions`;
+    store.reducePlan(trials.length, `The profile's time sufficed for ${sufficed}.`);
+  }
   return { engineFailed };
 }
 
+/** Whether another repetition of the closed loops is about to begin. */
+function beginsBlock(trials: readonly PlannedTrial[], index: number): boolean {
+  const next = trials[index]!;
+  return index > 0 && next.load.model === "closed" && next.repetition !== trials[index - 1]!.repetition;
+}
+
 /**
- * How many repetitions fit into the budget, at the pace of the trials so far: the finished blocks at least.
- * @param doneCount trials done: all of some blocks of closed loops
+ * Leaves out as many repetitions as must be, at the pace of the trials so far; not those of which closed loops are done.
+ * @param doneCount trials done, @param budgetFactor the whole time by the time that those took
  */
-function affordableRepetitions(
+function affordableTrials(
   trials: readonly PlannedTrial[],
   doneCount: number,
-  elapsedMs: number,
-  budgetMs: number,
-): number {
-  const finishedBlocks = trials[doneCount]!.repetition;
-  const perTrialMs = elapsedMs / doneCount;
-  let count = Math.max(...trials.map(({ repetition }) => repetition)) + 1;
-  const fits = () => {
-    const totalCount = trials.filter(({ repetition }) => repetition < count).length;
-    return elapsedMs + (totalCount - doneCount) * perTrialMs <= budgetMs;
-  };
-  while (count > finishedBlocks && !fits()) count--;
-  return count;
+  budgetFactor: number,
+): readonly PlannedTrial[] {
+  const doneRepetitions = trials[doneCount]!.repetition;
+  for (let count = repetitionCount(trials); ; count--) {
+    const kept = trials.filter(({ repetition }) => repetition < count);
+    if (count === doneRepetitions || kept.length <= doneCount * budgetFactor) return kept;
+  }
+}
+
+function repetitionCount(trials: readonly PlannedTrial[]): number {
+  return Math.max(...trials.map(({ repetition }) => repetition)) + 1;
 }
 
 async function executeTrial(planned: PlannedTrial, execution: Execution): Promise<{ trial: Trial; isFault: boolean }> {
