@@ -11,6 +11,8 @@
 //   16  i64  baseTimestamp  of the first record
 //   24  i64  maxTimestamp
 //   32  f64  maxTimestamp as a number, set by sealRecordBatch
+//   40  f64  timestamp of the last record, as it came; NaN before the first
+//   48  u64  its delta to baseTimestamp, zigzag
 
 const HEADER_SIZE_BYTES: usize = 61;
 
@@ -21,6 +23,8 @@ const BATCH_ADDRESS: usize = 12;
 const BASE_TIMESTAMP: usize = 16;
 const MAX_TIMESTAMP: usize = 24;
 const SEALED_MAX_TIMESTAMP: usize = 32;
+const LAST_TIMESTAMP: usize = 40;
+const LAST_DELTA_ZIGZAG: usize = 48;
 
 const NOT_IN_HEAP: u32 = 0xffff_ffff;
 
@@ -30,6 +34,7 @@ export function openRecordBatch(control: usize, batchAddress: u32, limit: u32): 
   store<u32>(control, limit, LIMIT);
   store<i32>(control, 0, RECORD_COUNT);
   store<u32>(control, batchAddress, BATCH_ADDRESS);
+  store<f64>(control, NaN, LAST_TIMESTAMP);
 }
 
 /**
@@ -116,9 +121,6 @@ function append(
   headersSizeBytes: i32,
 ): i32 {
   const recordCount = load<i32>(control, RECORD_COUNT);
-  const timestamp = <i64>timestampMs;
-  const delta = recordCount == 0 ? 0 : timestamp - load<i64>(control, BASE_TIMESTAMP);
-  const deltaZigzag = <u64>((delta << 1) ^ (delta >> 63));
   const offsetZigzag = <u64>recordCount << 1;
   const keyBytes = <usize>max(keySizeBytes, 0);
   const valueBytes = <usize>max(valueSizeBytes, 0);
@@ -131,9 +133,10 @@ function append(
     keyBytes + valueBytes - ORDINARY_LEAST_BYTES <= ORDINARY_MOST_BYTES - ORDINARY_LEAST_BYTES &&
     cursor + keyBytes + valueBytes + MOST_FRAMING_BYTES <= limit
   ) {
+    if (timestampMs != load<f64>(control, LAST_TIMESTAMP)) noteTimestamp(control, timestampMs);
     let at = cursor + 2;
     store<u8>(at, 0);
-    at = writeVarint(at + 1, deltaZigzag);
+    at = writeVarint(at + 1, load<u64>(control, LAST_DELTA_ZIGZAG));
     at = writeVarint(at, offsetZigzag);
     at = writeBytes(at, keyAddress, keySizeBytes);
     at = writeBytes(at, valueAddress, valueSizeBytes);
@@ -141,11 +144,13 @@ function append(
     at++;
     const bodyZigzag = <u32>(at - cursor - 2) << 1;
     store<u16>(cursor, <u16>((bodyZigzag & 0x7f) | 0x80 | ((bodyZigzag >> 7) << 8)));
-    note(control, recordCount, timestamp, at);
+    store<u32>(control, <u32>at, CURSOR);
+    store<i32>(control, recordCount + 1, RECORD_COUNT);
     return at + (at - cursor) > limit ? 2 : 1;
   }
 
   const headersBytes: usize = headersSizeBytes == 0 ? 1 : <usize>headersSizeBytes;
+  const deltaZigzag = deltaZigzagOf(control, timestampMs);
   const bodySizeBytes: usize =
     1 +
     varintSize(deltaZigzag) +
@@ -159,6 +164,7 @@ function append(
   const end = <u64>cursor + varintSize(bodyZigzag) + bodySizeBytes;
   if (end > <u64>limit) return 0;
 
+  noteTimestamp(control, timestampMs);
   let at = writeVarint(cursor, bodyZigzag);
   store<u8>(at, 0);
   at = writeVarint(at + 1, deltaZigzag);
@@ -167,7 +173,8 @@ function append(
   at = writeBytes(at, valueAddress, valueSizeBytes);
   if (headersSizeBytes == 0) store<u8>(at, 0);
   else copyRun(at, headersAddress, headersBytes);
-  note(control, recordCount, timestamp, <usize>end);
+  store<u32>(control, <u32>end, CURSOR);
+  store<i32>(control, recordCount + 1, RECORD_COUNT);
   return end + (end - <u64>cursor) > <u64>limit ? 2 : 1;
 }
 
@@ -177,17 +184,20 @@ const ORDINARY_MOST_BYTES: usize = 8191 - 27;
 /** Length 2, attributes 1, timestamp delta 10, offset delta 5, key length 5, value length 5, header count 1. */
 const MOST_FRAMING_BYTES: usize = 29;
 
-// @ts-ignore: decorator
-@inline
-function note(control: usize, recordCount: i32, timestamp: i64, cursor: usize): void {
-  store<u32>(control, <u32>cursor, CURSOR);
-  store<i32>(control, recordCount + 1, RECORD_COUNT);
-  if (recordCount == 0) {
-    store<i64>(control, timestamp, BASE_TIMESTAMP);
-    store<i64>(control, timestamp, MAX_TIMESTAMP);
-  } else if (timestamp > load<i64>(control, MAX_TIMESTAMP)) {
-    store<i64>(control, timestamp, MAX_TIMESTAMP);
-  }
+/** Notes the timestamp of a record that is about to be written. Many records share one, so it is not done for each. */
+function noteTimestamp(control: usize, timestampMs: f64): void {
+  const timestamp = <i64>timestampMs;
+  const isFirst = load<i32>(control, RECORD_COUNT) == 0;
+  if (isFirst) store<i64>(control, timestamp, BASE_TIMESTAMP);
+  if (isFirst || timestamp > load<i64>(control, MAX_TIMESTAMP)) store<i64>(control, timestamp, MAX_TIMESTAMP);
+  store<u64>(control, deltaZigzagOf(control, timestampMs), LAST_DELTA_ZIGZAG);
+  store<f64>(control, timestampMs, LAST_TIMESTAMP);
+}
+
+function deltaZigzagOf(control: usize, timestampMs: f64): u64 {
+  if (load<i32>(control, RECORD_COUNT) == 0) return 0;
+  const delta = <i64>timestampMs - load<i64>(control, BASE_TIMESTAMP);
+  return <u64>((delta << 1) ^ (delta >> 63));
 }
 
 // @ts-ignore: decorator
