@@ -606,7 +606,15 @@ function describeKill(definition: EngineDefinition, traits: ConformanceTraits): 
     const seed = Math.floor(Math.random() * 2 ** 32);
     const { directory } = machine;
     const settings = { ...traits.smallFiles, flush };
-    const { wrongs } = await killTrial({ definition, engine: definition.name, directory, settings, seed });
+    const { hasChecksums } = traits;
+    const { wrongs } = await killTrial({
+      definition,
+      engine: definition.name,
+      directory,
+      settings,
+      hasChecksums,
+      seed,
+    });
     expect({ seed, wrongs }).toEqual({ seed, wrongs: [] });
   });
 }

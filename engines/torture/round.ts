@@ -40,9 +40,10 @@ export async function* runRound(
 ): AsyncGenerator<Outcome> {
   const { definition, engine } = subject;
   const { seed, settings } = round;
+  const hasChecksums = definition.name !== "raw";
   if (round.rig === "kill") {
     const directory = join(options.directory, `round-${seed}`);
-    yield await killTrial({ definition, engine, directory, settings, seed, signal: options.signal });
+    yield await killTrial({ definition, engine, directory, settings, hasChecksums, seed, signal: options.signal });
     return;
   }
   const random = seededRandom(seed);
@@ -53,7 +54,7 @@ export async function* runRound(
       seed: Math.floor(random() * 2 ** 32),
       stepCount: 1 + Math.floor(random() * MAX_STEPS),
       failsACall: random() < 0.3,
-      hasChecksums: definition.name !== "raw",
+      hasChecksums,
     });
   }
 }

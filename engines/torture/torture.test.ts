@@ -73,6 +73,7 @@ it("catches an engine that acknowledges before its write by killing its process"
     engine,
     directory: path.join(directory, "data"),
     settings,
+    hasChecksums: false,
     seed,
   };
   const { wrongs, lostMessages, lostBytes, oldestLostMs } = await killTrial(trial);
