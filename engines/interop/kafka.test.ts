@@ -261,8 +261,11 @@ describe.skipIf(setup.state === "absent")("partitioned-log and Kafka", () => {
     if (setup.state === "absent") return;
     const victim = new Peer(setup);
     const directories = new Map(CASES.map((written) => [written, newDirectory()]));
-    for (const [written, directory] of directories) await writeByKafka(victim, directory, written);
-    await victim.kill();
+    try {
+      for (const [written, directory] of directories) await writeByKafka(victim, directory, written);
+    } finally {
+      await victim.kill();
+    }
     for (const [written, directory] of directories) {
       const driven = await Driven.open(partitionedLog, directory, written.settings);
       expect(driven.engine.recovery.wasCleanShutdown).toBe(false);

@@ -269,12 +269,15 @@ describe.skipIf(setup.state === "absent")("commitlog and RocketMQ", () => {
       await closeAll();
       if (setup.state === "absent") return;
       const victim = new Peer(setup);
-      for (const each of CASES) {
-        killed.set(each, newDirectory());
-        await victim.request("open", { directory: killed.get(each)!, config: rocketmqConfig(each.settings) });
-        await putByRocketmq(victim, killed.get(each)!, each, each.messages);
+      try {
+        for (const each of CASES) {
+          killed.set(each, newDirectory());
+          await victim.request("open", { directory: killed.get(each)!, config: rocketmqConfig(each.settings) });
+          await putByRocketmq(victim, killed.get(each)!, each, each.messages);
+        }
+      } finally {
+        await victim.kill();
       }
-      await victim.kill();
     });
 
     for (const each of CASES)
