@@ -53,6 +53,17 @@ it("reserves windows of whole 64 KiB for mappings", () => {
   heap.release(next);
 });
 
+it("aligns large windows where the machine maps large pages, and small ones to 64 KiB", () => {
+  const own = new Heap();
+  const machineAddress = 0x7f6a_5c7b_0000;
+  own.liesAt(machineAddress);
+  own.allocate(100);
+  for (const sizeBytes of [2 << 20, (64 << 20) + 65_536]) {
+    expect((machineAddress + own.reserveWindow(sizeBytes)) % (2 << 20)).toBe(0);
+  }
+  expect(own.reserveWindow(65_536) % 65_536).toBe(0);
+});
+
 it("says when it is exhausted, and refuses what was not allocated", () => {
   expect(() => heap.allocate(HEAP_SIZE_BYTES)).toThrow(RangeError);
   for (const sizeBytes of [0, -1, 1.5, Number.NaN]) expect(() => heap.allocate(sizeBytes)).toThrow(InvariantError);

@@ -1,5 +1,6 @@
 import fs from "node:fs";
 import { dirname } from "node:path";
+import { UnsupportedError } from "../errors.js";
 import { type Heap, heap as processHeap } from "../heap.js";
 import { invariant } from "../invariant.js";
 import { zeroCounters } from "./counters.js";
@@ -32,7 +33,13 @@ const SMALLEST_PAGE_BYTES = 4_096;
 export class DiskStorage implements Storage {
   readonly counters: StorageCounters = zeroCounters();
 
-  constructor(private readonly heap: Heap = processHeap) {}
+  constructor(private readonly heap: Heap = processHeap) {
+    try {
+      heap.liesAt(baseAddressOf(heap));
+    } catch (error) {
+      if (!(error instanceof UnsupportedError)) throw error; // no mapping here at all, so no need to align one
+    }
+  }
 
   open(path: string, mode: "create" | "write" | "read"): StorageFile {
     const fd = fs.openSync(path, OPEN_FLAGS[mode]);
