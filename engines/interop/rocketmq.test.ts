@@ -199,9 +199,12 @@ describe.skipIf(setup.state === "absent")("commitlog and RocketMQ", () => {
   describe("written here", () => {
     const written = new Map<Case, { closed: string; killed: string }>();
 
+    beforeAll(async () => {
+      for (const each of CASES) written.set(each, await writeHere(each));
+    });
+
     for (const each of CASES)
       test(`${each.name}: closed, opened by RocketMQ`, async () => {
-        written.set(each, await writeHere(each));
         const { closed } = written.get(each)!;
         expect(await open(closed, each.settings)).toMatchObject({ wasClean: true, minPhysicalOffset: 0 });
         await expectRocketmqReads(closed, each, each.messages);
