@@ -46,7 +46,8 @@ export class CommitLog {
   #shift = 0;
   /** A record that ends at or below this position needs neither a new window nor a new file. */
   #limit = -1;
-  #aheadFailed = false;
+  /** The next file is made when the log ends here. */
+  #createAt = Number.POSITIVE_INFINITY;
   readonly #options: CommitLogOptions;
   readonly #warmUp: WarmUp;
 
@@ -57,7 +58,9 @@ export class CommitLog {
     this.endOffset = endOffset;
     this.flushedOffset = endOffset;
     this.dispatchedOffset = endOffset;
-    this.#warmUp = new WarmUp(endOffset);
+    this.#warmUp = new WarmUp();
+    const last = files.at(-1);
+    if (last !== undefined) this.#createAt = this.#createAtOf(last);
   }
 
   get startOffset(): number {
@@ -104,7 +107,7 @@ export class CommitLog {
     const file = this.#next ?? this.#createFile(this.endOffset);
     invariant(file.baseOffset === this.endOffset, "a new file begins where the log ends");
     this.#next = null;
-    this.#aheadFailed = false;
+    this.#createAt = this.#createAtOf(file);
     this.files.push(file);
     this.filesRolled++;
     this.#options.listener.event?.({
@@ -114,6 +117,11 @@ export class CommitLog {
       detail: file.path,
     });
     return file;
+  }
+
+  /** Half a file ahead of need. */
+  #createAtOf(file: MappedFile): number {
+    return this.#options.preallocate ? file.baseOffset + file.sizeBytes / 2 : Number.POSITIVE_INFINITY;
   }
 
   #createFile(baseOffset: number): MappedFile {
@@ -138,23 +146,24 @@ export class CommitLog {
     for (const file of this.files) file.unmapBelow(from);
   }
 
+  /** `prepare` is due when the log ends here. */
+  get prepareAt(): number {
+    return Math.min(this.#warmUp.dueAt, this.#createAt);
+  }
+
   /** One bounded step of what is done ahead of need: the next file, and pages faulted in before they are written. */
   prepare(nowMs: number): void {
     const file = this.files.at(-1);
     if (file === undefined) return;
-    if (
-      this.#next === null &&
-      !this.#aheadFailed &&
-      this.#options.preallocate &&
-      this.endOffset - file.baseOffset >= file.sizeBytes / 2
-    ) {
+    if (this.endOffset >= this.#createAt) {
+      this.#createAt = Number.POSITIVE_INFINITY;
       try {
         this.#next = this.#createFile(file.endOffset);
       } catch {
-        this.#aheadFailed = true; // tried again when it is needed, and reported then
+        // tried again when it is needed, and reported then
       }
     }
-    this.#warmUp.step(this.endOffset, nowMs, file, this.#next);
+    if (this.endOffset >= this.#warmUp.dueAt) this.#warmUp.step(this.endOffset, nowMs, file, this.#next);
   }
 
   /** Makes the first file, if there is none, and faults its first pages in. */

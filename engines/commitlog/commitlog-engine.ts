@@ -240,6 +240,7 @@ class CommitlogEngine implements StorageEngine {
     this.durability = settings.flush === "sync" ? "D2" : "D1";
     this.recovery = recovered.report;
     this.#storeTimestampMs = Math.max(recovered.storeTimestampMs, this.#nowMs);
+    this.#encoder.setStoreTimestamp(this.#storeTimestampMs);
     this.#flushedTimestampMs = recovered.storeTimestampMs;
     this.#logicsTimestampMs = recovered.storeTimestampMs;
     this.#reputOffset = recovered.endOffset;
@@ -296,7 +297,7 @@ class CommitlogEngine implements StorageEngine {
     }
     const log = this.#log;
     const target = this.#begin(sizeBytes);
-    encoder.encode(target, queue, message, queue.nextOffset, log.endOffset, timestampMs, this.#storeTimestampMs);
+    encoder.encode(target, queue, message, queue.nextOffset, log.endOffset, timestampMs);
     log.advance(sizeBytes);
     const queueOffset = queue.nextOffset++;
     this.#appendedMessages++;
@@ -316,12 +317,15 @@ class CommitlogEngine implements StorageEngine {
       const nowMs = Date.now();
       isTick = nowMs !== this.#nowMs;
       this.#nowMs = nowMs;
-      if (nowMs > this.#storeTimestampMs) this.#storeTimestampMs = nowMs;
+      if (nowMs > this.#storeTimestampMs) {
+        this.#storeTimestampMs = nowMs;
+        this.#encoder.setStoreTimestamp(nowMs);
+      }
     }
     if (this.#batches !== null && !this.#batches.isEmpty) this.#drainDue(this.#batches);
-    this.#groupCommit.poll(this.#nowMs);
+    if (!this.#groupCommit.isIdle) this.#groupCommit.poll(this.#nowMs);
     this.#reputStep(isTick);
-    this.#log.prepare(this.#nowMs);
+    if (this.#log.endOffset >= this.#log.prepareAt) this.#log.prepare(this.#nowMs);
     if (isTick) this.#runBackground();
     if (this.#draining.length > 0) this.#drainSome();
   }
@@ -433,7 +437,7 @@ class CommitlogEngine implements StorageEngine {
       return false;
     }
     // Position and store time are filled in when the batch gets its place.
-    this.#encoder.encode(batch.address + batch.sizeBytes, queue, message, queue.nextOffset, 0, timestampMs, 0);
+    this.#encoder.encode(batch.address + batch.sizeBytes, queue, message, queue.nextOffset, 0, timestampMs);
     batch.sizeBytes += sizeBytes;
     batch.messageCount++;
     queue.nextOffset++;

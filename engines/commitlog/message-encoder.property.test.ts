@@ -180,7 +180,8 @@ function encodeInKernel(input: Input): Uint8Array {
   heap.bytes.fill(0xaa, record, record + 8_192);
   const sizeBytes = encoder.prepare(queue, message);
   const { queueOffset, physicalOffset, bornTimestampMs, storeTimestampMs } = input;
-  encoder.encode(record, queue, message, queueOffset, physicalOffset, bornTimestampMs, storeTimestampMs);
+  encoder.setStoreTimestamp(storeTimestampMs);
+  encoder.encode(record, queue, message, queueOffset, physicalOffset, bornTimestampMs);
   encoder.release();
   expect(heap.bytes.slice(record + sizeBytes, record + 8_192).every((byte) => byte === 0xaa)).toBe(true);
   return heap.bytes.slice(record, record + sizeBytes);

@@ -50,7 +50,13 @@ const RESERVED_NAMES: ReadonlySet<string> = new Set([
 
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
-const ORIGIN_SIZE_BYTES = 64;
+// The origin's layout, documented in kernel/assembly/commitlog-message.ts.
+const ORIGIN_SIZE_BYTES = 80;
+const BORN_HOST_AT = 4;
+const STORE_HOST_AT = 28;
+const PROPERTIES_ADDRESS_AT = 52;
+const STORE_TIMESTAMP_AT = 56;
+const RESERVED_SIZE_AT = 64;
 const HOST_SIZE_V4 = 8;
 const HOST_SIZE_V6 = 20;
 /** Names already seen as bytes; a workload has few. */
@@ -82,12 +88,19 @@ export class MessageEncoder {
     this.#reservedBytes = settings.appendPropertyCrc ? CRC_PROPERTY_SIZE_BYTES : 0;
     this.#origin = heap.allocate(ORIGIN_SIZE_BYTES, 64);
     this.#properties = heap.allocate(MAX_PROPERTIES_SIZE_BYTES + 1);
-    const born = this.#writeHost(4, settings.bornHost);
-    const store = this.#writeHost(28, settings.storeHost);
+    const born = this.#writeHost(BORN_HOST_AT, settings.bornHost);
+    const store = this.#writeHost(STORE_HOST_AT, settings.storeHost);
     this.#v6HostCount = (born === HOST_SIZE_V6 ? 1 : 0) + (store === HOST_SIZE_V6 ? 1 : 0);
     const sysFlag =
       (born === HOST_SIZE_V6 ? SysFlag.BORN_HOST_V6 : 0) | (store === HOST_SIZE_V6 ? SysFlag.STORE_HOST_V6 : 0);
     heap.view.setInt32(this.#origin, sysFlag, true);
+    heap.view.setUint32(this.#origin + PROPERTIES_ADDRESS_AT, this.#properties, true);
+    heap.view.setUint32(this.#origin + RESERVED_SIZE_AT, this.#reservedBytes, true);
+  }
+
+  /** Store time of the records that are encoded from now on. */
+  setStoreTimestamp(storeTimestampMs: number): void {
+    this.heap.view.setFloat64(this.#origin + STORE_TIMESTAMP_AT, storeTimestampMs, true);
   }
 
   /** @returns size of the record that `encode` will write. @throws UnrepresentableError */
@@ -123,7 +136,6 @@ export class MessageEncoder {
     queueOffset: number,
     physicalOffset: number,
     bornTimestampMs: number,
-    storeTimestampMs: number,
   ): void {
     const bodySizeBytes = message.valueSizeBytes;
     const sizeBytes = this.kernel.encodeCommitlogMessage(
@@ -133,13 +145,11 @@ export class MessageEncoder {
       this.#bodyAddress,
       bodySizeBytes,
       bodySizeBytes > KERNEL_CRC_LIMIT_BYTES ? crc32(this.#bodyAddress, bodySizeBytes) & 0x7fffffff : -1,
-      this.#properties,
       this.#propertiesSizeBytes,
-      this.#reservedBytes,
       queueOffset,
-      physicalOffset,
+      (physicalOffset / 4_294_967_296) | 0,
+      physicalOffset | 0,
       bornTimestampMs,
-      storeTimestampMs,
     );
     if (this.#reservedBytes !== 0) this.writeCrc(target, sizeBytes);
   }

@@ -37,13 +37,11 @@ export interface Kernel {
     bodyAddress: number,
     bodySizeBytes: number,
     bodyCrc: number,
-    propertiesAddress: number,
     propertiesSizeBytes: number,
-    reservedSizeBytes: number,
     queueOffset: number,
-    physicalOffset: number,
+    positionHigh: number,
+    positionLow: number,
     bornTimestampMs: number,
-    storeTimestampMs: number,
   ): number;
   writeCommitlogCrcProperty(record: number, sizeBytes: number, crc: number): void;
   writeCommitlogKeys(target: number, keyAddress: number, keySizeBytes: number): number;

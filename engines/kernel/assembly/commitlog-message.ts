@@ -15,10 +15,14 @@
 //   40  u32  isV2              1 = the topic needs message version 2
 //   48  ...  topic             at most 255 bytes, zeros behind
 //
-// The constants of all records of an engine (`origin`), 64 bytes:
+// What all records of an engine have in common (`origin`), 80 bytes (little-endian, hosts as in the record):
 //
-//    0  i32  sysFlag;  4  u32  size of the born host (8 or 20);  8  20 bytes born host;  28  u32 size of the store host;
-//   32  20 bytes store host
+//    0  i32  sysFlag
+//    4  u32  size of the born host with its port, 8 or 20;    8  20 bytes  the host
+//   28  u32  size of the store host with its port, 8 or 20;  32  20 bytes  the host
+//   52  u32  propertiesAddress  where the properties of the record to be encoded stand
+//   56  f64  storeTimestamp     ms
+//   64  u32  reservedSizeBytes  of properties to leave free at the end (20 for a CRC property)
 
 import { crc32 } from "./checksum";
 import { copyBytes } from "./copy";
@@ -44,6 +48,12 @@ const IS_LISTED: usize = 36;
 const IS_V2: usize = 40;
 const TOPIC: usize = 48;
 
+const BORN_HOST: usize = 4;
+const STORE_HOST: usize = 28;
+const PROPERTIES_ADDRESS: usize = 52;
+const STORE_TIMESTAMP: usize = 56;
+const RESERVED_SIZE: usize = 64;
+
 const UNIT_SIZE_BYTES: usize = 20;
 
 const NAME_END: u32 = 0x01;
@@ -58,9 +68,8 @@ const CRC_PROPERTY_SIZE_BYTES: usize = 20;
 const MAX_SAFE_INTEGER: i64 = 9_007_199_254_740_991;
 
 /**
- * Writes one record at `target`.
+ * Writes one record at `target`. Its position comes in two 32-bit halves: V8 puts a larger number on its heap for the call.
  * @param bodyCrc CRC-32 of the body without its top bit, or -1 to have it computed here
- * @param reservedSizeBytes bytes of properties to leave free at the end (20 for a CRC property), part of the sizes
  * @returns size of the record in bytes
  */
 export function encodeCommitlogMessage(
@@ -70,13 +79,11 @@ export function encodeCommitlogMessage(
   bodyAddress: usize,
   bodySizeBytes: i32,
   bodyCrc: i32,
-  propertiesAddress: usize,
   propertiesSizeBytes: i32,
-  reservedSizeBytes: i32,
   queueOffset: f64,
-  physicalOffset: f64,
+  positionHigh: u32,
+  positionLow: u32,
   bornTimestampMs: f64,
-  storeTimestampMs: f64,
 ): i32 {
   const isV2 = load<u32>(queue, IS_V2) != 0;
   const topicSizeBytes = <usize>load<u32>(queue, TOPIC_SIZE);
@@ -87,13 +94,14 @@ export function encodeCommitlogMessage(
   store<i32>(target, bswap<i32>(load<i32>(queue, QUEUE_ID)), 12);
   store<i32>(target, 0, 16);
   store<i64>(target, bswap<i64>(<i64>queueOffset), 20);
-  store<i64>(target, bswap<i64>(<i64>physicalOffset), 28);
+  store<u32>(target, bswap<u32>(positionHigh), 28);
+  store<u32>(target, bswap<u32>(positionLow), 32);
   store<i32>(target, bswap<i32>(load<i32>(origin)), 36);
   store<i64>(target, bswap<i64>(<i64>bornTimestampMs), 40);
   let at = target + 48;
-  at = writeHost(at, origin + 4);
-  store<i64>(at, bswap<i64>(<i64>storeTimestampMs));
-  at = writeHost(at + 8, origin + 28);
+  at = writeHost(at, origin + BORN_HOST);
+  store<i64>(at, bswap<i64>(<i64>load<f64>(origin, STORE_TIMESTAMP)));
+  at = writeHost(at + 8, origin + STORE_HOST);
   store<i32>(at, 0);
   store<i64>(at, 0, 4);
   store<i32>(at, bswap<i32>(bodySizeBytes), 12);
@@ -109,9 +117,10 @@ export function encodeCommitlogMessage(
   }
   copyBytes(at, queue + TOPIC, topicSizeBytes);
   at += topicSizeBytes;
+  const reservedSizeBytes = load<i32>(origin, RESERVED_SIZE);
   store<u16>(at, bswap<u16>(<u16>(propertiesSizeBytes + reservedSizeBytes)));
   at += 2;
-  if (propertiesSizeBytes != 0) copyBytes(at, propertiesAddress, propertiesSizeBytes);
+  if (propertiesSizeBytes != 0) copyBytes(at, load<u32>(origin, PROPERTIES_ADDRESS), propertiesSizeBytes);
   const sizeBytes = <i32>(at + propertiesSizeBytes + reservedSizeBytes - target);
   store<i32>(target, bswap<i32>(sizeBytes));
   return sizeBytes;
