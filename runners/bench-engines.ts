@@ -14,7 +14,7 @@ import { median, quantile } from "simple-statistics";
 import { Message, type PartitionHandle, type StorageEngine } from "../engines/engine.js";
 import { DiskStorage, heap, loadEngine } from "../engines/registry.js";
 
-interface Contender {
+interface EngineChoice {
   readonly engine: string;
   readonly settings: Readonly<Record<string, unknown>>;
 }
@@ -23,10 +23,13 @@ interface Comparison {
   readonly name: string;
   readonly messageSizeBytes: number;
   readonly partitionCount: number;
-  readonly measured: Contender;
-  readonly reference: Contender;
+  readonly measured: EngineChoice;
+  readonly raw: EngineChoice;
+  /** Also compare with ready blocks written to as many files as there are partitions: the layout's price, taken out. */
+  readonly withReadyBlocks: boolean;
   /** What the ratio compares: bytes of log written, or messages appended, per second. */
   readonly unit: "log bytes" | "messages";
+  /** Least ratio to raw. */
   readonly targetRatio: number;
 }
 
@@ -47,7 +50,8 @@ const comparisons: Comparison[] = [
       messageSizeBytes,
       partitionCount,
       measured: { engine: "partitioned-log", settings: { ...FULL_BATCHES, ...SEGMENT } },
-      reference: { engine: "raw", settings: FULL_BATCHES },
+      raw: { engine: "raw", settings: FULL_BATCHES },
+      withReadyBlocks: true,
       unit: "log bytes" as const,
       targetRatio: messageSizeBytes === 100 ? 0.7 : 0.85,
     })),
@@ -57,14 +61,21 @@ const comparisons: Comparison[] = [
     messageSizeBytes,
     partitionCount: 8,
     measured: { engine: "commitlog", settings: { ...ONE_BY_ONE, ...SEGMENT } },
-    reference: { engine: "raw", settings: ONE_BY_ONE },
+    raw: { engine: "raw", settings: ONE_BY_ONE },
+    withReadyBlocks: false,
     unit: "messages" as const,
     targetRatio: messageSizeBytes === 100 ? 3 : 2,
   })),
 ];
 
-/** One opened engine of a comparison, fed slice by slice. */
-class Bench {
+/** What takes part in a comparison, fed slice by slice. */
+interface Contender {
+  /** Appends a slice. @returns bytes of log or messages a second, as the comparison asks */
+  rateOfSlice(messageCount: number): Promise<number>;
+  close(): Promise<void>;
+}
+
+class EngineContender implements Contender {
   #sentCount = 0;
   #acknowledgedCount = 0;
   #failure: Error | null = null;
@@ -73,21 +84,21 @@ class Bench {
   #partitions: readonly PartitionHandle[] = [];
 
   constructor(
-    readonly contender: Contender,
+    readonly choice: EngineChoice,
     readonly comparison: Comparison,
     readonly message: Message,
     /** As the sticky partitioner does: one partition until its batch is full, then the next. */
     readonly runLength: number,
   ) {}
 
-  async open(directory: string): Promise<void> {
+  async open(directory: string): Promise<this> {
     await mkdir(directory);
-    const definition = await loadEngine(this.contender.engine);
+    const definition = await loadEngine(this.choice.engine);
     this.#engine = await definition.open({
       directory,
       storage: new DiskStorage(),
       heap,
-      settings: this.contender.settings,
+      settings: this.choice.settings,
       listener: {
         acknowledged: (_partition, _baseOffset, messageCount) => {
           this.#acknowledgedCount += messageCount;
@@ -98,9 +109,10 @@ class Bench {
       },
     });
     this.#partitions = await this.#engine.createTopic("bench", this.comparison.partitionCount);
+    return this;
   }
 
-  /** Appends a slice and waits until it is indexed too, as far as the engine defers that. @returns bytes or messages a second */
+  /** Waits until the slice is indexed too, where the engine defers that. */
   async rateOfSlice(messageCount: number): Promise<number> {
     const before = this.#engine.counters();
     const startedNs = process.hrtime.bigint();
@@ -109,7 +121,7 @@ class Bench {
       this.#appendRuns(Math.min(until, this.#sentCount + TURN_MESSAGES));
       await turnOfEventLoop();
     }
-    while (this.contender.engine === "commitlog" && this.#engine.counters().indexEntries < this.#sentCount) {
+    while (this.choice.engine === "commitlog" && this.#engine.counters().indexEntries < this.#sentCount) {
       this.#engine.poll();
     }
     const durationSeconds = Number(process.hrtime.bigint() - startedNs) / 1e9;
@@ -134,42 +146,84 @@ class Bench {
     if (this.#failure !== null) throw this.#failure;
     if (this.#acknowledgedCount !== this.#sentCount) {
       throw new Error(
-        `${this.contender.engine}: ${this.#acknowledgedCount} of ${this.#sentCount} messages were acknowledged.`,
+        `${this.choice.engine}: ${this.#acknowledgedCount} of ${this.#sentCount} messages were acknowledged.`,
       );
     }
   }
 }
 
-interface Rates {
-  readonly measured: number[];
-  readonly reference: number[];
+/** Writes one ready block after the other, in turn to as many files: no format, no checksum, the engine's block size. */
+class ReadyBlocks implements Contender {
+  readonly #files: ReturnType<DiskStorage["open"]>[];
+  readonly #sizes: Float64Array;
+  #next = 0;
+
+  constructor(
+    directory: string,
+    fileCount: number,
+    readonly address: number,
+    readonly blockSizeBytes: number,
+    readonly messagesPerBlock: number,
+  ) {
+    const storage = new DiskStorage();
+    storage.makeDirectory(directory);
+    this.#files = Array.from({ length: fileCount }, (_, i) => storage.open(join(directory, `${i}`), "create"));
+    this.#sizes = new Float64Array(fileCount);
+  }
+
+  async rateOfSlice(messageCount: number): Promise<number> {
+    const blockCount = Math.ceil(messageCount / this.messagesPerBlock);
+    const startedNs = process.hrtime.bigint();
+    for (let i = 0; i < blockCount; i++) {
+      const place = this.#next++ % this.#files.length;
+      this.#files[place]!.write(heap.bytes, this.address, this.blockSizeBytes, this.#sizes[place]!);
+      this.#sizes[place]! += this.blockSizeBytes;
+    }
+    return (blockCount * this.blockSizeBytes * 1e9) / Number(process.hrtime.bigint() - startedNs);
+  }
+
+  async close(): Promise<void> {
+    for (const file of this.#files) file.close();
+  }
 }
 
-/** Alternates slices of the two, in ABBA order; the first slices, in which the code is compiled, are not counted. */
-async function compare(comparison: Comparison, rounds: number, sliceBytes: number, parent: string): Promise<Rates> {
-  const { messageSizeBytes } = comparison;
-  const payload = heap.place(new Uint8Array(messageSizeBytes).fill(0x6c));
-  const message = new Message(heap, payload);
+/**
+ * Alternates slices of the contenders, forwards and backwards (ABBA); the first slices, in which the code is compiled, are
+ * not counted.
+ * @returns rates by round: of the engine, of raw, and of ready blocks if asked for
+ */
+async function compare(
+  comparison: Comparison,
+  rounds: number,
+  sliceBytes: number,
+  parent: string,
+): Promise<number[][]> {
+  const { messageSizeBytes, partitionCount } = comparison;
+  const bytes = heap.place(new Uint8Array(BATCH_SIZE_BYTES).fill(0x6c));
+  const message = new Message(heap, bytes.subarray(0, messageSizeBytes));
   const runLength = Math.max(1, Math.floor((BATCH_SIZE_BYTES - 61) / (messageSizeBytes + 10)));
-  const sliceMessages = Math.ceil(sliceBytes / messageSizeBytes);
-  const measured = new Bench(comparison.measured, comparison, message, runLength);
-  const reference = new Bench(comparison.reference, comparison, message, runLength);
   const directory = await mkdtemp(join(parent, "comparison-"));
-  const rates: Rates = { measured: [], reference: [] };
-  await measured.open(join(directory, "measured"));
-  await reference.open(join(directory, "reference"));
-  for (let round = -WARMUP_ROUNDS; round < rounds; round++) {
-    const first = round % 2 === 0 ? measured : reference;
-    const second = first === measured ? reference : measured;
-    const firstRate = await first.rateOfSlice(sliceMessages);
-    const secondRate = await second.rateOfSlice(sliceMessages);
-    if (round < 0) continue;
-    rates.measured.push(first === measured ? firstRate : secondRate);
-    rates.reference.push(first === measured ? secondRate : firstRate);
+  const contenders: Contender[] = [
+    await new EngineContender(comparison.measured, comparison, message, runLength).open(join(directory, "engine")),
+    await new EngineContender(comparison.raw, comparison, message, runLength).open(join(directory, "raw")),
+  ];
+  if (comparison.withReadyBlocks) {
+    const blockSizeBytes = 61 + runLength * (messageSizeBytes + 9);
+    contenders.push(
+      new ReadyBlocks(join(directory, "blocks"), partitionCount, bytes.byteOffset, blockSizeBytes, runLength),
+    );
   }
-  await measured.close();
-  await reference.close();
-  heap.release(payload.byteOffset);
+  const rates: number[][] = contenders.map(() => []);
+  const order = contenders.map((_, i) => i);
+  for (let round = -WARMUP_ROUNDS; round < rounds; round++) {
+    for (const i of order) {
+      const rate = await contenders[i]!.rateOfSlice(Math.ceil(sliceBytes / messageSizeBytes));
+      if (round >= 0) rates[i]!.push(rate);
+    }
+    order.reverse();
+  }
+  for (const contender of contenders) await contender.close();
+  heap.release(bytes.byteOffset);
   await rm(directory, { recursive: true, force: true });
   return rates;
 }
@@ -198,22 +252,40 @@ if (chosen.length === 0) {
 const parent = await mkdtemp(join(process.cwd(), ".logduel-bench-"));
 const table = new Table({
   style: process.stdout.isTTY ? {} : { head: [], border: [] },
-  head: ["comparison", "message", "partitions", "engine", "raw", "ratio, median (quartiles)", "target"],
+  head: [
+    "comparison",
+    "message",
+    "partitions",
+    "engine",
+    "raw, one file",
+    "ratio (quartiles)",
+    "target",
+    "blocks, as many files",
+    "ratio",
+  ],
 });
 try {
   for (const comparison of chosen) {
-    const { measured, reference } = await compare(comparison, options.rounds, options.mib * 1024 * 1024, parent);
-    const ratios = measured.map((rate, round) => rate / reference[round]!);
-    const show = (rate: number) =>
-      comparison.unit === "log bytes" ? `${(rate / 1e6).toFixed(0)} MB/s` : `${(rate / 1e3).toFixed(0)} k/s`;
+    const [engine, raw, blocks] = await compare(comparison, options.rounds, options.mib * 1024 * 1024, parent);
+    const rate = (rates: number[]) =>
+      comparison.unit === "log bytes"
+        ? `${(median(rates) / 1e6).toFixed(0)} MB/s`
+        : `${(median(rates) / 1e3).toFixed(0)} k/s`;
+    const ratio = (to: number[]) => {
+      const ratios = engine!.map((value, round) => value / to[round]!);
+      const quartiles = [0.25, 0.75].map((p) => quantile(ratios, p).toFixed(2));
+      return `${median(ratios).toFixed(2)} (${quartiles.join(" – ")})`;
+    };
     table.push([
       comparison.name,
       `${comparison.messageSizeBytes} B`,
       comparison.partitionCount,
-      show(median(measured)),
-      show(median(reference)),
-      `${median(ratios).toFixed(2)} (${quantile(ratios, 0.25).toFixed(2)} – ${quantile(ratios, 0.75).toFixed(2)})`,
+      rate(engine!),
+      rate(raw!),
+      ratio(raw!),
       `≥ ${comparison.targetRatio}`,
+      blocks === undefined ? "" : rate(blocks),
+      blocks === undefined ? "" : ratio(blocks),
     ]);
     console.error(
       `${comparison.name}, ${comparison.messageSizeBytes} B, ${comparison.partitionCount} partitions: done`,
@@ -224,5 +296,5 @@ try {
 }
 console.log(table.toString());
 console.log(
-  "D1, closed loop, one writer, asynchronous flush; bytes of log per second (batches) or messages per second.",
+  "D1, closed loop, one writer, asynchronous flush; bytes of log (batches) or messages (one by one) a second.",
 );
