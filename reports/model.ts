@@ -4,7 +4,7 @@ import type { Run } from "../results/schema.js";
 import { analyse, type RunAnalysis, type ScenarioAnalysis } from "./analysis.js";
 import { type Answer, answer, FACETS_IN_WORDS, summary } from "./answers.js";
 import { chartsOf, identities, type ScenarioCharts } from "./charts.js";
-import { cleanRun } from "./clean.js";
+import { cleanRecord } from "./clean.js";
 import {
   courseTable,
   latencyTable,
@@ -46,7 +46,7 @@ export interface ReportModel {
 }
 
 export function buildModel(stored: Run): ReportModel {
-  const run = cleanRun(stored);
+  const run = cleanRecord(stored);
   const analysis = analyse(run);
   const known = identities(analysis);
   const taken = new Set<string>();

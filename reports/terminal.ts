@@ -4,14 +4,14 @@ import CliTable from "cli-table3";
 import type { Run } from "../results/schema.js";
 import { analyse, type Group, type ScenarioAnalysis } from "./analysis.js";
 import { answer } from "./answers.js";
-import { cleanRun } from "./clean.js";
+import { cleanRecord } from "./clean.js";
 import { formatRate, formatShare, formatTime } from "./format.js";
 import { trialWords } from "./tables.js";
 import { axisName, axisValueWords, cautionWords, classWords, countWords, hasInterval } from "./words.js";
 
 /** Plain text without colours, so that it reads the same in a log. */
 export function terminalTable(stored: Run): string {
-  const run = cleanRun(stored);
+  const run = cleanRecord(stored);
   const analysis = analyse(run);
   const parts = analysis.scenarios.map(scenarioPart);
   if (run.status === "partial") {

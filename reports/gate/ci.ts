@@ -1,12 +1,14 @@
 /** What continuous integration reads: JUnit's XML and GitHub's annotations. */
 import type { GateResult } from "../../results/gate.js";
-import { commandWords, comparedWords, counterRows, figureRows, reasonsOf } from "./rows.js";
+import { cleanRecord } from "../clean.js";
+import { commandWords, comparedWords, counterRows, figureRows } from "./rows.js";
 
 /**
  * A test case for each figure and counter, as the de facto schema of JUnit's Ant task has it: a regression is a failure,
  * wrong data an error, and what could not be decided is skipped.
  */
-export function junitXml(result: GateResult): string {
+export function junitXml(stored: GateResult): string {
+  const result = cleanRecord(stored);
   const cases = [
     ...figureRows(result).map((row) => ({
       name: row.figure.id,
@@ -77,9 +79,10 @@ function escapeXml(text: string): string {
 }
 
 /** Workflow commands of GitHub Actions, a line each; print them and they stand on the run's page. */
-export function githubAnnotations(result: GateResult): string[] {
+export function githubAnnotations(stored: GateResult): string[] {
+  const result = cleanRecord(stored);
   const level = { passed: "notice", regression: "error", inconclusive: "warning", failed: "error" }[result.outcome];
-  return reasonsOf(result).map(
+  return result.reasons.map(
     (reason) => `::${level} title=${escapeProperty(`logduel gate: ${result.outcome}`)}::${escapeData(reason)}`,
   );
 }

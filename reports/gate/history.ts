@@ -1,7 +1,7 @@
 import CliTable from "cli-table3";
 import { Eta } from "eta";
 import { FEWEST_RUNS, type FigureHistory } from "../../results/gate-history.js";
-import { cleanText } from "../clean.js";
+import { cleanRecord } from "../clean.js";
 import { STYLE } from "../html/style.js";
 import { inUnit } from "./rows.js";
 import { levelPlot, SVG_STYLE } from "./svg.js";
@@ -38,12 +38,13 @@ const TEMPLATE = `<!doctype html>
 `;
 
 /** The history as one HTML file that needs nothing else: a chart for each figure, its levels drawn in. */
-export function historyPage(histories: readonly FigureHistory[]): string {
+export function historyPage(stored: readonly FigureHistory[]): string {
+  const histories = cleanRecord(stored);
   return eta.renderString(TEMPLATE, {
     style: STYLE + SVG_STYLE,
     method: METHOD,
     figures: histories.map((history) => ({
-      name: cleanText(history.id),
+      name: history.id,
       changes: changeWords(history),
       silence: silenceOf(history),
       plot: levelPlot(
@@ -61,12 +62,13 @@ export function historyPage(histories: readonly FigureHistory[]): string {
 }
 
 /** The changes of level on a terminal. */
-export function historyTerminal(histories: readonly FigureHistory[]): string {
+export function historyTerminal(stored: readonly FigureHistory[]): string {
+  const histories = cleanRecord(stored);
   const table = new CliTable({ head: ["figure", "runs", "changes"], style: { head: [], border: [], compact: true } });
   for (const history of histories) {
     const changes = changeWords(history);
     const words = changes.length === 0 ? silenceOf(history) : changes.join("\n");
-    table.push([cleanText(history.id), String(history.values.length), words]);
+    table.push([history.id, String(history.values.length), words]);
   }
   return table.toString();
 }

@@ -1,15 +1,7 @@
 import type { GateResult } from "../../results/gate.js";
+import { cleanRecord } from "../clean.js";
 import { escapeMarkdown } from "../markdown.js";
-import {
-  commandWords,
-  comparedWords,
-  counterRows,
-  counterSummary,
-  EXPLANATION,
-  figureRows,
-  headline,
-  reasonsOf,
-} from "./rows.js";
+import { commandWords, comparedWords, counterRows, counterSummary, EXPLANATION, figureRows, headline } from "./rows.js";
 import { blockRatios } from "./svg.js";
 
 /** By this line a workflow finds the comment that it wrote before, and replaces it. */
@@ -17,7 +9,8 @@ const STICKY_MARK = "<!-- logduel gate -->";
 const MARKS = { passed: "✅", regression: "❌", inconclusive: "❔", failed: "💥" };
 
 /** For a job summary or a comment of a pull request. */
-export function gateMarkdown(result: GateResult): string {
+export function gateMarkdown(stored: GateResult): string {
+  const result = cleanRecord(stored);
   const figures = figureRows(result);
   const counters = counterRows(result);
   const changed = counters.filter(({ verdict }) => verdict === "regression" || verdict === "improvement");
@@ -36,9 +29,7 @@ export function gateMarkdown(result: GateResult): string {
   return [
     STICKY_MARK,
     `## ${MARKS[result.outcome]} ${headline(result)}: ${escapeMarkdown(comparedWords(result))}`,
-    reasonsOf(result)
-      .map((reason) => `- ${escapeMarkdown(reason)}`)
-      .join("\n"),
+    result.reasons.map((reason) => `- ${escapeMarkdown(reason)}`).join("\n"),
     ...(figures.length === 0 ? [] : [figureTable, escapeMarkdown(EXPLANATION)]),
     escapeMarkdown(counterSummary(result)),
     ...(changed.length === 0

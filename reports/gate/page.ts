@@ -1,17 +1,8 @@
 import { Eta } from "eta";
 import type { GateResult } from "../../results/gate.js";
-import { cleanText } from "../clean.js";
+import { cleanRecord } from "../clean.js";
 import { STYLE } from "../html/style.js";
-import {
-  commandWords,
-  comparedWords,
-  counterRows,
-  counterSummary,
-  EXPLANATION,
-  figureRows,
-  headline,
-  reasonsOf,
-} from "./rows.js";
+import { commandWords, comparedWords, counterRows, counterSummary, EXPLANATION, figureRows, headline } from "./rows.js";
 import { blockRatios, ratioPlot, SVG_STYLE } from "./svg.js";
 
 const eta = new Eta({ autoEscape: true, autoTrim: false });
@@ -64,17 +55,16 @@ const TEMPLATE = `<!doctype html>
 `;
 
 /** The comparison as one HTML file that needs nothing else. */
-export function gatePage(result: GateResult): string {
+export function gatePage(stored: GateResult): string {
+  const result = cleanRecord(stored);
   const { environment } = result;
   return eta.renderString(TEMPLATE, {
     result,
     style: STYLE + SVG_STYLE,
     headline: headline(result),
     compared: comparedWords(result),
-    machine: cleanText(
-      `${environment.cpu.logicalCores} × ${environment.cpu.model}, ${environment.filesystem.type}, Node ${environment.node.version}`,
-    ),
-    reasons: reasonsOf(result),
+    machine: `${environment.cpu.logicalCores} × ${environment.cpu.model}, ${environment.filesystem.type}, Node ${environment.node.version}`,
+    reasons: result.reasons,
     figures: figureRows(result),
     plot: ratioPlot(result.figures),
     explanation: EXPLANATION,
@@ -90,7 +80,7 @@ function blockRows({ figures }: GateResult) {
   return figures.flatMap(({ id, screen, confirmation }) =>
     [screen, ...(confirmation === null ? [] : [confirmation])].flatMap(({ blocks }, round) =>
       blocks.map((block, at) => ({
-        figure: cleanText(id),
+        figure: id,
         name: `${round === 0 ? "" : "re-run "}${at + 1}`,
         order: block.order,
         reference: list(block.reference),

@@ -1,6 +1,5 @@
-/** A gate's result in words and figures, the same for terminal, Markdown, JUnit and page. */
+/** A gate's result, already clean (`clean.ts`), in words and figures: the same for terminal, Markdown, JUnit and page. */
 import type { GateCounter, GateFigure, GateResult } from "../../results/gate.js";
-import { cleanText } from "../clean.js";
 import { formatBytes, formatRate, formatTime, groupThousands, threeDigits } from "../format.js";
 
 export interface FigureRow {
@@ -30,7 +29,7 @@ export function figureRows({ figures }: GateResult): FigureRow[] {
       guard: last.guard === null ? "–" : ratioWords(last.guard.ratio),
       p: pWords(last.candidate.pWorseHolm),
       verdict: figure.gated ? figure.verdict : `${figure.verdict} (watched)`,
-      reason: cleanText(figure.reason),
+      reason: figure.reason,
       figure,
     };
   });
@@ -38,7 +37,7 @@ export function figureRows({ figures }: GateResult): FigureRow[] {
 
 /** "partitioned-log, closed: CPU per message". */
 function figureName({ id, title }: GateFigure | GateCounter): string {
-  return `${id.split("/").slice(0, -1).map(cleanText).join(", ")}: ${cleanText(title)}`;
+  return `${id.split("/").slice(0, -1).join(", ")}: ${title}`;
 }
 
 export function inUnit(value: number, unit: string): string {
@@ -70,7 +69,7 @@ export function counterRows({ counters }: GateResult): CounterRow[] {
     reference: totals(counter.reference),
     candidate: totals(counter.candidate),
     verdict: counter.verdict,
-    reason: cleanText(counter.reason),
+    reason: counter.reason,
     counter,
   }));
 }
@@ -110,12 +109,7 @@ export function headline({ outcome }: GateResult): string {
 
 /** "working tree against main (1a2b3c4)". */
 export function comparedWords({ candidate, reference }: GateResult): string {
-  return cleanText(`${candidate.label} against ${reference.label}`);
-}
-
-/** Why this outcome, on one line each. */
-export function reasonsOf({ reasons }: GateResult): string[] {
-  return reasons.map(cleanText);
+  return `${candidate.label} against ${reference.label}`;
 }
 
 /** Arguments quoted for a shell; the seed makes it the same run. */
@@ -123,7 +117,7 @@ export function commandWords({ command, seed }: GateResult): string {
   const hasSeed = command.some((argument) => /^--seed(=|$)/.test(argument));
   const complete = hasSeed ? command : [...command, "--seed", String(seed)];
   const quoted = complete.map((argument) =>
-    /^[\w./:=,@%+-]+$/.test(argument) ? argument : `'${cleanText(argument).replaceAll("'", "'\\''")}'`,
+    /^[\w./:=,@%+-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", "'\\''")}'`,
   );
   return `npm run gate -- ${quoted.join(" ")}`;
 }

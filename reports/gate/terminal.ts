@@ -1,9 +1,11 @@
 import CliTable from "cli-table3";
 import type { GateResult } from "../../results/gate.js";
-import { commandWords, comparedWords, counterRows, counterSummary, figureRows, headline, reasonsOf } from "./rows.js";
+import { cleanRecord } from "../clean.js";
+import { commandWords, comparedWords, counterRows, counterSummary, figureRows, headline } from "./rows.js";
 
 /** A gate's result on a terminal: plain text without colours, so that it reads the same in a log. */
-export function gateTerminal(result: GateResult): string {
+export function gateTerminal(stored: GateResult): string {
+  const result = cleanRecord(stored);
   const figures = tableOf(["figure", "reference", "candidate", "ratio", "A/A", "p", "verdict"]);
   for (const row of figureRows(result)) {
     figures.push([row.name, row.reference, row.candidate, row.ratio, row.guard, row.p, row.verdict]);
@@ -16,7 +18,7 @@ export function gateTerminal(result: GateResult): string {
     ...(changed.length === 0 ? [] : [counters.toString()]),
     counterSummary(result),
     `${headline(result)}: ${comparedWords(result)}.`,
-    ...reasonsOf(result).map((reason) => `  ${reason}`),
+    ...result.reasons.map((reason) => `  ${reason}`),
     `To repeat: ${commandWords(result)}`,
   ].join("\n");
 }

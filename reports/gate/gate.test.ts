@@ -1,0 +1,214 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { type GateComparison, type GateFigure, type GateResult, gateResultSchema } from "../../results/gate.js";
+import { githubAnnotations, junitXml } from "./ci.js";
+import { gateMarkdown, gateTerminal, writeGateReports } from "./index.js";
+import { gatePage } from "./page.js";
+
+const HOSTILE = `x"><script>alert(1)</script>\u001b[31m\u202e%0A::error::\n| **y** ]]>`;
+
+function comparison(point: number): GateComparison {
+  const ratio = { point, lower: point * 0.98, upper: point * 1.02, confidence: 0.9 };
+  return { ratio, pWorse: 0.004, pBetter: 1, pWorseHolm: 0.008, pBetterHolm: 1 };
+}
+
+function figure(id: string, over: Partial<GateFigure> = {}): GateFigure {
+  const blocks = [1.1, 1.12, 1.09].map((ratio) => ({
+    order: "RCCG",
+    reference: [1000],
+    guard: [1000],
+    candidate: [1000 * ratio, 1000 * ratio],
+  }));
+  const round = { blocks, candidate: comparison(1.1), guard: comparison(1), guardAlarms: false };
+  return {
+    id,
+    title: "CPU per message",
+    unit: "ns",
+    better: "lower",
+    margin: 0.03,
+    equivalenceMargin: 0.1,
+    gated: true,
+    reference: 1000,
+    candidate: 1103,
+    screen: round,
+    confirmation: round,
+    ratio: comparison(1.1).ratio,
+    verdict: "regression",
+    rulesOutSlowdown: false,
+    reason: "worse by more than 3 %, and again when re-run in reversed order",
+    ...over,
+  };
+}
+
+function result(over: Partial<GateResult> = {}): GateResult {
+  return {
+    formatVersion: 1,
+    startedAt: "2026-03-01T12:00:00.000Z",
+    durationMs: 421_000,
+    command: ["--against", "main", "--set", "a=b c"],
+    profile: "gate",
+    seed: 7,
+    budgetMs: 480_000,
+    reference: { label: "main (1a2b3c4)", commit: "1a2b3c4", engine: null, settings: {} },
+    candidate: { label: "working tree", commit: "5d6e7f8", engine: null, settings: {} },
+    environment: {
+      fingerprint: "00",
+      platform: "linux x64",
+      kernel: "6.1",
+      distribution: "Debian",
+      cpu: { model: "CPU", logicalCores: 2, governor: null },
+      memoryBytes: 1,
+      memoryLimitBytes: null,
+      node: { version: "20.20.0", v8: "", uv: "", threadPoolSize: 4, flags: [] },
+      device: {
+        name: null,
+        model: null,
+        rotational: null,
+        scheduler: null,
+        writeCache: null,
+        fua: null,
+        queueDepth: null,
+      },
+      filesystem: { type: "ext4", mountPoint: "/", mountOptions: "rw", sizeBytes: 1, freeBytes: 1 },
+      dirtySettings: {},
+      loadAverage: [0, 0, 0],
+      checksumProviders: {},
+      notes: [],
+    },
+    figures: [
+      figure("one/closed/cpuPerMessage"),
+      figure("one/closed/durableThroughput", {
+        title: "durable throughput",
+        unit: "messages/s",
+        verdict: "equivalent",
+        confirmation: null,
+        rulesOutSlowdown: true,
+        reason: "within 10 % either way",
+      }),
+      figure("one/open/responseP99", { verdict: "inconclusive", confirmation: null, reason: "too noisy" }),
+      figure("one/closed/residentBytes", { gated: false, unit: "bytes", confirmation: null }),
+    ],
+    counters: [
+      {
+        id: "one/appending/syncCalls",
+        title: "sync calls",
+        reference: [10, 10],
+        candidate: [20, 20],
+        messageCount: 100,
+        verdict: "regression",
+        reason: "0.1 more for each message",
+      },
+      {
+        id: "one/appending/batches",
+        title: "batches",
+        reference: [5, 5],
+        candidate: [5, 5],
+        messageCount: 100,
+        verdict: "equal",
+        reason: "the same",
+      },
+    ],
+    failures: [],
+    doubts: [],
+    outcome: "regression",
+    exitCode: 1,
+    reasons: ["one/closed/cpuPerMessage: worse by more than 3 %."],
+    ...over,
+  };
+}
+
+/** Counts elements, and fails where a tag is not closed or an attribute not quoted. */
+function parseXml(xml: string): Record<string, number> {
+  const counts: Record<string, number> = {};
+  const open: string[] = [];
+  const tag = /<(\/?)([\w-]+)((?:\s+[\w-]+="[^"<]*")*)\s*(\/?)>/g;
+  const rest = xml.replace(/^<\?xml[^>]*\?>/, "").replace(tag, (_, closing, name, _attributes, empty) => {
+    if (closing) expect(open.pop()).toBe(name);
+    else {
+      counts[name] = (counts[name] ?? 0) + 1;
+      if (!empty) open.push(name);
+    }
+    return "";
+  });
+  expect(open).toEqual([]);
+  expect(rest).not.toMatch(/[<>]/);
+  expect(rest.replace(/&(amp|lt|gt|quot|#10);/g, "")).not.toContain("&");
+  return counts;
+}
+
+describe("the gate's result", () => {
+  it("is valid by its own schema", () => {
+    expect(gateResultSchema.parse(result())).toEqual(result());
+  });
+
+  it("names figure, both values, ratio with interval, p, verdict and the command on a terminal and in Markdown", () => {
+    for (const text of [gateTerminal(result()), gateMarkdown(result())]) {
+      expect(text).toContain("one, closed: CPU per message");
+      expect(text).toMatch(/1\.00.µs/);
+      expect(text).toMatch(/1\.10.µs/);
+      expect(text).toContain("1.100 (1.078 – 1.122)");
+      expect(text).toContain("0.008");
+      expect(text).toContain("npm run gate -- --against main --set 'a=b c' --seed 7");
+      expect(text).toContain("one, appending: sync calls");
+      expect(text).toMatch(/Counters: 1 risen, 1 equal/);
+    }
+    expect(gateMarkdown(result())).toMatch(/^<!-- logduel gate -->\n\n## ❌ Regression: working tree against main/);
+    expect(gateMarkdown(result())).toContain("1.100, 1.120, 1.090");
+  });
+
+  it("is JUnit XML that parses: regressions fail, what is open is skipped, wrong data is an error", () => {
+    const xml = junitXml(result({ failures: ["one/closed, candidate: lost"], outcome: "failed", exitCode: 4 }));
+    expect(parseXml(xml)).toMatchObject({ testsuite: 1, testcase: 7, failure: 2, skipped: 1, error: 1 });
+    expect(xml).toContain('tests="7" failures="2" errors="1" skipped="1"');
+    expect(xml).toContain('name="one/closed/cpuPerMessage"');
+  });
+
+  it("annotates on GitHub by the gravity of the outcome", () => {
+    expect(githubAnnotations(result())).toEqual([
+      "::error title=logduel gate%3A regression::one/closed/cpuPerMessage: worse by more than 3 %25.",
+    ]);
+    expect(githubAnnotations(result({ outcome: "inconclusive" }))[0]).toMatch(/^::warning /);
+    expect(githubAnnotations(result({ outcome: "passed" }))[0]).toMatch(/^::notice /);
+  });
+
+  it("is a page with the figures, a picture of the ratios and every block, and no script", () => {
+    const page = gatePage(result());
+    expect(page).toContain('<h1 id="headline">Regression</h1>');
+    expect(page).toContain("1.100 (1.078 – 1.122)");
+    expect(page.match(/<svg /g)).toHaveLength(1);
+    expect(page.match(/<td>RCCG<\/td>/g)).toHaveLength(3 * 5);
+    expect(page).not.toContain("<script");
+    expect(page).toContain("default-src 'none'");
+  });
+
+  it("stays inert when every name is hostile", () => {
+    const hostile = result({
+      figures: [figure(`${HOSTILE}/closed/${HOSTILE}`, { title: HOSTILE, reason: HOSTILE })],
+      candidate: { label: HOSTILE, commit: null, engine: HOSTILE, settings: {} },
+      command: ["--engine", HOSTILE],
+      failures: [HOSTILE],
+      reasons: [HOSTILE],
+    });
+    const page = gatePage(hostile);
+    expect(page).not.toContain("<script");
+    expect(page).not.toContain("\u202e");
+    expect(gateMarkdown(hostile)).not.toContain("<script");
+    expect(gateTerminal(hostile)).not.toContain("\u001b");
+    for (const line of githubAnnotations(hostile)) expect(line.split("\n")).toHaveLength(1);
+    parseXml(junitXml(hostile));
+  });
+
+  it("is written as four files", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "logduel-gate-report-"));
+    try {
+      await writeGateReports(result(), join(directory, "new"));
+      expect(readdirSync(join(directory, "new")).sort()).toEqual(["gate.html", "gate.json", "gate.md", "gate.xml"]);
+      const stored = JSON.parse(readFileSync(join(directory, "new", "gate.json"), "utf8"));
+      expect(gateResultSchema.parse(stored)).toEqual(result());
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+});

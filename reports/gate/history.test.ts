@@ -1,0 +1,74 @@
+import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { GateResult } from "../../results/gate.js";
+import { analyseHistory, appendHistory, type HistoryEntry, loadHistory } from "../../results/gate-history.js";
+import { seededRandom } from "../../results/random.js";
+import { historyPage, historyTerminal } from "./history.js";
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "logduel-history-"));
+});
+afterEach(() => rmSync(directory, { recursive: true }));
+
+function runs(values: readonly number[], fingerprint = "m"): HistoryEntry[] {
+  return values.map((value, at) => ({
+    formatVersion: 1,
+    at: new Date(Date.UTC(2026, 0, 1 + at)).toISOString(),
+    commit: `${at}`.padStart(7, "c"),
+    fingerprint,
+    outcome: "passed",
+    figures: { "one/closed/cpuPerMessage": { value, unit: "ns" } },
+  }));
+}
+
+const random = seededRandom(4);
+const level = (height: number, count: number) => Array.from({ length: count }, () => height * (1 + 0.03 * random()));
+
+describe("the gate's history", () => {
+  it("grows by a line for each run and is read back", () => {
+    const file = join(directory, "history.jsonl");
+    const result = {
+      startedAt: "2026-03-01T12:00:00.000Z",
+      candidate: { commit: "5d6e7f8" },
+      environment: { fingerprint: "m" },
+      outcome: "passed",
+      figures: [{ id: "a/b/c", unit: "ns", candidate: 12.5 }],
+    } as GateResult;
+    appendHistory(file, result);
+    appendHistory(file, result);
+    expect(loadHistory(file)).toHaveLength(2);
+    expect(loadHistory(file)[1]!.figures).toEqual({ "a/b/c": { value: 12.5, unit: "ns" } });
+    appendFileSync(file, "nonsense\n");
+    expect(() => loadHistory(file)).toThrow(/line 3, is not a gated run/);
+    expect(() => loadHistory(join(directory, "no"))).toThrow(/There is no history/);
+  });
+
+  it("finds where the level changed, and names the run and the size", () => {
+    const histories = analyseHistory(runs([...level(1000, 15), ...level(1100, 15)]));
+    expect(histories[0]!.changes.map(({ at }) => at)).toEqual([15]);
+    expect(historyTerminal(histories)).toMatch(/ccccc15, 2026-01-16: 1\.0\d.µs → 1\.1\d.µs \(\+(9|10)\.\d %/);
+    const page = historyPage(histories);
+    expect(page.match(/class="level"/g)).toHaveLength(2);
+    expect(page).not.toContain("<script");
+  });
+
+  it("never judges the last run alone, however far off it is", () => {
+    const histories = analyseHistory(runs([...level(1000, 30), 5000]));
+    expect(histories[0]!.changes).toEqual([]);
+    expect(historyTerminal(histories)).toContain("No change of level.");
+  });
+
+  it("says nothing before ten runs, and leaves other machines out", () => {
+    expect(analyseHistory(runs([1, 1, 1, 1, 9, 9, 9, 9]))[0]!.changes).toEqual([]);
+    const mixed = [...runs(level(2000, 20), "other"), ...runs(level(1000, 12))];
+    const [history] = analyseHistory(mixed);
+    expect(history!.values).toHaveLength(12);
+    expect(history!.changes).toEqual([]);
+    expect(analyseHistory([])).toEqual([]);
+    writeFileSync(join(directory, "empty"), "");
+    expect(loadHistory(join(directory, "empty"))).toEqual([]);
+  });
+});
