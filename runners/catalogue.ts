@@ -34,7 +34,7 @@ export async function loadProfiles(): Promise<Record<ProfileName, Profile>> {
 /** @throws UsageError that lists the scenarios there are */
 export function chooseScenarios(all: readonly Scenario[], ids: readonly string[] | null): Scenario[] {
   if (ids === null) return [...all];
-  return ids.map((id) => {
+  return [...new Set(ids)].map((id) => {
     const scenario = all.find((candidate) => candidate.id === id);
     if (scenario === undefined) {
       throw new UsageError(
@@ -48,7 +48,7 @@ export function chooseScenarios(all: readonly Scenario[], ids: readonly string[]
 /** Loads the engines by name or path, or all of the project's own. @throws UsageError, EngineLoadError */
 export async function loadContestants(namesOrPaths: readonly string[] | null): Promise<Contestant[]> {
   return Promise.all(
-    (namesOrPaths ?? engineNames()).map(async (source) => {
+    [...new Set(namesOrPaths ?? engineNames())].map(async (source) => {
       const isThirdParty = !engineNames().includes(source);
       const isPath = isThirdParty && !isAbsolute(source) && !source.startsWith("file:");
       const definition = await loadEngine(source);

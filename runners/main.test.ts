@@ -44,6 +44,8 @@ describe("bad input", () => {
     ],
     ["an unknown engine", ["--engine", "mysql"], /^There is no engine called "mysql"\. There are .*null, raw.*\.$/],
     ["an engine module that is not there", ["--engine", "./nothing.js"], /nothing\.js could not be loaded/],
+    ["an empty seed", ["--seed", ""], /^The seed "" is not a whole number/],
+    ["an empty directory", ["--dir", ""], /^An empty path was given/],
     ["a seed that is no number", ["--seed", "soon"], /^The seed "soon" is not a whole number/],
     ["a missing directory", ["--dir", "./absent"], /absent does not exist\. Create it, or give another --dir\.$/],
   ])("%s is refused in one sentence, with exit code 2", async (_, args, sentence) => {
@@ -115,7 +117,9 @@ describe("a run", () => {
     expect(run).toMatchObject({ status: "complete", profile: "smoke", seed: 3, command: args });
     expect(run.trials.map(({ engine }) => engine).sort()).toEqual(["null", "raw", "test-engine", "test-engine"]);
     expect(run.trials.length).toBe(run.plannedTrialCount);
-    expect(run.trials.every(({ status }) => status === "ok")).toBe(true);
+    // On a busy machine an open loop may miss its rate, which is a finding of that trial and no failure of the run.
+    const closed = run.trials.filter(({ configuration }) => configuration.load.model === "closed");
+    expect(closed.map(({ status, failures }) => [status, ...failures])).toEqual([["ok"], ["ok"], ["ok"]]);
     expect(run.probe.length).toBeGreaterThan(5);
     expect(run.packages["hdr-histogram-js"]).toMatch(/^\d+\./);
     expect(run.environment.node.threadPoolSize).toBe(16);
@@ -148,7 +152,7 @@ describe("a run", () => {
     expect(leftovers()).toEqual([]);
   });
 
-  it.each(["SIGINT", "SIGTERM"] as const)(
+  it.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)(
     "interrupted by %s, keeps what is finished and removes its data",
     async (signal) => {
       const running = start([...SMOKE, "--scenario", "batch-size", "--engine", TEST_ENGINE, "--out", "out"]);
@@ -168,6 +172,15 @@ describe("a run", () => {
       expect(leftovers()).toEqual([]);
     },
   );
+
+  it("goes on when whoever reads its output has gone", async () => {
+    const running = start([...SMOKE, "--scenario", "device-ceiling", "--engine", "null", "--out", "out"]);
+    running.stdout.destroy();
+    running.stderr.destroy();
+    expect((await running).exitCode).toBe(0);
+    expect(loadRun(join(directory, "out")).status).toBe("complete");
+    expect(leftovers()).toEqual([]);
+  });
 
   it("does not collide with another run in the same directory", async () => {
     const args = [...SMOKE, "--scenario", "device-ceiling", "--engine", "null"];

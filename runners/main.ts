@@ -39,6 +39,8 @@ interface Options {
   anyFilesystem?: boolean;
 }
 
+// Whoever reads along may go away (a pipe to head, a closed terminal): the run and its report do not depend on it.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(args: string[]): Promise<number> {
@@ -122,7 +124,7 @@ async function run(context: {
     if (!interruption.signal.aborted) interruptedMs = Date.now();
     interruption.abort();
   };
-  process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(name, interrupt);
   const dataDirectory = new DataDirectory(parent);
   const progress = createProgress(estimatedTrialMs(profile), process.stderr);
   const execution = {
@@ -147,15 +149,17 @@ async function run(context: {
     progress.end();
     dataDirectory.remove();
   }
-  const finished = store.finish({ interrupted: interruption.signal.aborted });
+  // A Ctrl-C from here on takes nothing from the run: the reports are written all the same.
+  const isInterrupted = interruption.signal.aborted;
+  const finished = store.finish({ interrupted: isInterrupted });
   // Loaded only now: charts are slow to load, and no trial needs them.
   const { terminalTable, writeReports } = await import("../reports/index.js");
   await writeReports(finished, outputDirectory);
   console.log(terminalTable(finished));
-  if (interruption.signal.aborted) console.log("Interrupted: the report is partial.");
+  if (isInterrupted) console.log("Interrupted: the report is partial.");
   else if (finished.status === "partial") console.log("The profile's time was up: the report is partial.");
   console.log(`Report: ${printable(relative(process.cwd(), resolve(outputDirectory, "report.html")))}`);
-  if (interruption.signal.aborted) return EXIT_INTERRUPTED;
+  if (isInterrupted) return EXIT_INTERRUPTED;
   return engineFailed ? EXIT_ENGINE_FAILED : 0;
 }
 
@@ -170,8 +174,8 @@ function parseArguments(args: string[]): Options {
     .option("--profile <name>", "smoke, quick or full", "quick")
     .option("--scenario <ids>", "only these scenarios, separated by commas", list)
     .option("--engine <names>", "only these engines, by name or path of a module (./mine.js)", list)
-    .option("--dir <directory>", "measure the disk that this existing directory lies on (default: here)")
-    .option("--out <directory>", "where the results go (default: results/runs/<time>-<id>)")
+    .option("--dir <directory>", "measure the disk that this existing directory lies on (default: here)", requirePath)
+    .option("--out <directory>", "where the results go (default: results/runs/<time>-<id>)", requirePath)
     .option("--seed <n>", "of payloads, arrivals and order (default: drawn by chance)", parseSeed)
     .option("--list", "show scenarios, engines and profiles, and end")
     .option("--dry-run", "show what would run and how long it would take, and end")
@@ -209,9 +213,16 @@ function optionNames(command: Command): string {
   return [...command.options.map(({ flags }) => flags), "--help"].join(", ");
 }
 
+/** An empty path is a shell variable that was not set, and would mean the working directory. */
+function requirePath(text: string): string {
+  if (text === "")
+    throw new UsageError("An empty path was given as --dir or --out; name a directory, or leave it out.");
+  return text;
+}
+
 function parseSeed(text: string): number {
-  const seed = Number(text);
-  if (!Number.isSafeInteger(seed) || seed < 0) {
+  const seed = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (!Number.isSafeInteger(seed)) {
     throw new UsageError(`The seed ${JSON.stringify(text)} is not a whole number from 0 on.`);
   }
   return seed;
