@@ -115,7 +115,7 @@ describe("executeTrials", () => {
     expect(measured!.serviceTime.sampleCount).toBe(measured!.sentCount);
     expect(measured!.durable.durationNs).toBeGreaterThan(measured!.acknowledged.durationNs);
     expect(measured!.durable.messagesPerSecond).toBeLessThan(measured!.acknowledged.messagesPerSecond);
-    expect(measured!.samples.length).toBeGreaterThan(2);
+    expect(measured!.samples.length).toBeGreaterThan(0);
     const sampled = measured!.samples.reduce((sum, { acknowledgedMessages }) => sum + acknowledgedMessages, 0);
     expect(sampled).toBe(measured!.counters.acknowledgedMessages);
     expect(readdirSync(dataDirectory.path)).toEqual([".made-by-logduel"]);
