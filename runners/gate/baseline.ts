@@ -77,7 +77,7 @@ export async function compareWithBaseline(
 }
 
 /** The stored trials then and the new ones now, as one unpaired block each. Pure. */
-export function figuresAgainst(
+function figuresAgainst(
   stored: GateSamples,
   cells: readonly Cell[],
   samples: ReadonlyMap<string, readonly number[]>,
@@ -93,7 +93,7 @@ export function figuresAgainst(
 }
 
 /** A figure of `raw` that has changed by more than its margin says that the machine has. Pure. */
-export function changesOfMachine(raw: readonly FigureBlocks[]): string[] {
+function changesOfMachine(raw: readonly FigureBlocks[]): string[] {
   return screen(raw).flatMap(({ title, gated, screen: { candidate } }) => {
     const hasChanged = gated && Math.min(candidate.pWorseHolm, candidate.pBetterHolm) <= 0.025;
     const change = `${((candidate.ratio.point - 1) * 100).toFixed(1)} %`;
@@ -104,7 +104,7 @@ export function changesOfMachine(raw: readonly FigureBlocks[]): string[] {
 }
 
 /** Cells that the baseline has and that are gone. Pure. */
-export function goneFrom(stored: GateSamples, cells: readonly Cell[], counters: GateSamples["counters"]): string[] {
+function goneFrom(stored: GateSamples, cells: readonly Cell[], counters: GateSamples["counters"]): string[] {
   const figures = new Set(cells.flatMap(figuresOf).map(({ id }) => id));
   const gone = [
     ...Object.keys(stored.figures).filter((id) => !figures.has(id)),

@@ -21,6 +21,7 @@ const TITLES: Readonly<Record<string, string>> = {
   copyCalls: "copies in JavaScript",
   copiedBytes: "bytes copied in JavaScript",
   kernelCalls: "kernel calls",
+  foreignCalls: "calls of native libraries",
   allocatedBytes: "bytes allocated",
 };
 
@@ -33,6 +34,7 @@ const RESOLUTIONS: Readonly<Record<string, { perMessage: number; total: number }
   copyCalls: { perMessage: 0.005, total: 5 },
   copiedBytes: { perMessage: 0.5, total: 4_096 },
   kernelCalls: { perMessage: 0.001, total: 5 },
+  foreignCalls: { perMessage: 0.001, total: 5 },
   allocatedBytes: { perMessage: 24, total: 4_000_000 },
 };
 

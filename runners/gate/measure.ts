@@ -97,7 +97,7 @@ export async function measure(
  * @returns totals by name; what could not be counted is missing
  * @throws TrialFailedError
  */
-export async function count(bench: Bench, workload: CountedWorkload, trial: Trial): Promise<Record<string, number>> {
+async function count(bench: Bench, workload: CountedWorkload, trial: Trial): Promise<Record<string, number>> {
   const tallyFile = join(bench.scratchDirectory, TALLY_FILE);
   const outcome = await runTrial(
     bench,

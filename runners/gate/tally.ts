@@ -5,19 +5,22 @@
  *
  * A copy is a call of what JavaScript copies bytes with (`set`, `slice`, `copyWithin` and `fill` of typed arrays,
  * `Buffer.from`, `Buffer.concat`, `Buffer.copy`); a kernel call is one into a WebAssembly module over the engines' shared
- * heap, whose job is to move bytes. A byte-by-byte loop is neither, and shows in the CPU time instead.
+ * heap, a foreign call one into a native library through koffi: moving and summing bytes is what both are for. A
+ * byte-by-byte loop is none of these, and shows in the CPU time instead.
  */
 import { writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { PerformanceObserver } from "node:perf_hooks";
 import { isMainThread } from "node:worker_threads";
 
 const TICK_NS = 1_000n;
-const tally = { copyCalls: 0, copiedBytes: 0, kernelCalls: 0, allocatedBytes: 0, collections: 0 };
+const tally = { copyCalls: 0, copiedBytes: 0, kernelCalls: 0, foreignCalls: 0, allocatedBytes: 0, collections: 0 };
 
 if (isMainThread) {
   fixClock();
   watchCopies();
   watchKernels();
+  watchForeignCalls();
   watchMemory();
 }
 
@@ -73,7 +76,7 @@ function watchKernels(): void {
       if (!importsSharedMemory(imports)) return;
       const watched = Object.entries(this.exports).map(([name, value]) => [
         name,
-        typeof value === "function" ? counting(value as Callable) : value,
+        typeof value === "function" ? counting("kernelCalls", value as Callable) : value,
       ]);
       Object.defineProperty(this, "exports", { value: Object.fromEntries(watched) });
     }
@@ -86,9 +89,42 @@ function importsSharedMemory(imports: WebAssembly.Imports): boolean {
     .some((value) => value instanceof WebAssembly.Memory && value.buffer instanceof SharedArrayBuffer);
 }
 
-function counting(call: Callable): Callable {
+function watchForeignCalls(): void {
+  let koffi: { load: Callable };
+  try {
+    koffi = createRequire(import.meta.url)("koffi");
+  } catch {
+    return;
+  }
+  const { load } = koffi;
+  koffi.load = (...parameters) =>
+    new Proxy(load(...parameters) as { func: Callable }, {
+      get: (library, name) => {
+        const member = Reflect.get(library, name) as unknown;
+        if (typeof member !== "function") return member;
+        const method = member.bind(library) as Callable;
+        return name === "func" ? (...declaration: unknown[]) => countingForeign(method(...declaration)) : method;
+      },
+    });
+}
+
+/** A declared function with its `async` form. */
+function countingForeign(declared: unknown): unknown {
+  return new Proxy(declared as Callable & { async?: Callable }, {
+    apply: (call, self, parameters) => {
+      tally.foreignCalls++;
+      return Reflect.apply(call, self, parameters);
+    },
+    get: (call, name) => {
+      const member = Reflect.get(call, name) as unknown;
+      return name === "async" ? counting("foreignCalls", member as Callable) : member;
+    },
+  });
+}
+
+function counting(what: "kernelCalls" | "foreignCalls", call: Callable): Callable {
   return (...parameters) => {
-    tally.kernelCalls++;
+    tally[what]++;
     return call(...parameters);
   };
 }
