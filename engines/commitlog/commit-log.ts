@@ -17,6 +17,11 @@ export interface CommitLogOptions {
   readonly fileSizeBytes: number;
   readonly geometry: WindowGeometry;
   readonly preallocate: boolean;
+  /**
+   * A sync takes along the zeros that were faulted in ahead. Later ones then find their blocks written, and take about
+   * two thirds of the time; but the pages have to be faulted in again, so it pays only for many small syncs.
+   */
+  readonly syncsAhead: boolean;
   readonly listener: EngineListener;
 }
 
@@ -48,6 +53,7 @@ export class CommitLog {
   #limit = -1;
   /** The next file is made when the log ends here. */
   #createAt = Number.POSITIVE_INFINITY;
+  #syncing: Promise<void> = Promise.resolve();
   readonly #options: CommitLogOptions;
   readonly #warmUp: WarmUp;
 
@@ -182,12 +188,20 @@ export class CommitLog {
     return file;
   }
 
-  /** Makes durable all that is written now. */
-  async sync(): Promise<void> {
+  /** Makes durable all that is written now. One sync at a time. */
+  sync(): Promise<void> {
+    this.#syncing = this.#sync();
+    return this.#syncing;
+  }
+
+  async #sync(): Promise<void> {
     const from = this.flushedOffset;
     const to = this.endOffset;
+    const last = this.files.at(-1);
     for (const file of this.files) {
-      if (file.endOffset > from && file.baseOffset < to) await file.sync(from, to);
+      if (file.endOffset <= from || file.baseOffset >= to) continue;
+      const syncTo = file === last && this.#options.syncsAhead ? Math.max(to, this.#warmUp.warmedTo) : to;
+      await file.sync(from, syncTo);
     }
     this.flushedOffset = Math.max(this.flushedOffset, to);
   }
@@ -195,6 +209,7 @@ export class CommitLog {
   /** Deletes the files that hold no record and closes the others. What was written must have been synced. */
   async close(): Promise<void> {
     await this.#warmUp.settled();
+    await this.#syncing.catch(() => undefined); // whoever began it knows
     const last = this.files.at(-1);
     if (this.#next !== null) this.#removeFile(this.#next);
     if (last !== undefined && last.baseOffset === this.endOffset) {

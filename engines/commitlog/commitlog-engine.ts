@@ -178,6 +178,7 @@ class CommitlogEngine implements StorageEngine {
           fileSizeBytes,
           geometry,
           preallocate,
+          syncsAhead: settings.flush === "sync",
           listener: options.listener,
         },
         recovered.files,

@@ -23,6 +23,8 @@ const CHUNK_BYTES = 1 << 20;
  */
 export class MappedFile {
   readonly #windows = new Map<number, MappedRegion>();
+  /** Stays mapped for now. */
+  #syncing: MappedRegion | null = null;
 
   private constructor(
     private readonly storage: Storage,
@@ -115,7 +117,7 @@ export class MappedFile {
   /** Gives back the windows that end at or below `position` of the log. The file keeps what was stored. */
   unmapBelow(position: number): void {
     for (const [index, window] of this.#windows) {
-      if (this.baseOffset + (index + 1) * this.geometry.windowBytes > position) continue;
+      if (this.baseOffset + (index + 1) * this.geometry.windowBytes > position || window === this.#syncing) continue;
       this.#unmap(index, window);
     }
   }
@@ -145,19 +147,30 @@ export class MappedFile {
     return this.file.read(target, at, sizeBytes, position - this.baseOffset);
   }
 
-  /** Makes durable what was stored in the log's bytes `from` to `to`, as far as they are this file's. */
+  /** Makes durable the log's bytes `from` to `to`, as far as they are this file's. */
   async sync(from: number, to: number): Promise<void> {
     const { windowBytes } = this.geometry;
-    const first = Math.floor((Math.max(from, this.baseOffset) - this.baseOffset) / windowBytes);
-    const last = Math.floor((Math.min(to, this.endOffset) - 1 - this.baseOffset) / windowBytes);
-    // What was stored through a window that is unmapped by now is the file's to sync.
+    const end = Math.min(to, this.endOffset) - this.baseOffset;
     let hasUnmapped = false;
-    for (let index = first; index <= last; index++) {
+    for (let at = Math.max(from, this.baseOffset) - this.baseOffset; at < end; ) {
+      const index = Math.floor(at / windowBytes);
+      const next = Math.min((index + 1) * windowBytes, end);
       const window = this.#windows.get(index);
       if (window === undefined) hasUnmapped = true;
-      else await window.sync();
+      else await this.#syncWindow(window, at - index * windowBytes, next - at);
+      at = next;
     }
+    // What was stored through a window that is unmapped by now is the file's to sync.
     if (hasUnmapped) await this.file.sync();
+  }
+
+  async #syncWindow(window: MappedRegion, at: number, sizeBytes: number): Promise<void> {
+    this.#syncing = window;
+    try {
+      await window.sync(at, sizeBytes);
+    } finally {
+      this.#syncing = null;
+    }
   }
 
   /** Cuts what lies at and behind `position` of the log, and puts zeros there: nothing of it can come back. */

@@ -17,7 +17,7 @@ export class WarmUp {
   /** The next step is due when the log ends here; never while one is under way. */
   dueAt = 0;
   /** Faulted in, or about to be, up to here. */
-  #warmedTo = 0;
+  warmedTo = 0;
   #aheadBytes = STEP_BYTES;
   #lastMs = Number.NaN;
   #running: Promise<void> | null = null;
@@ -26,7 +26,7 @@ export class WarmUp {
     if (this.#running !== null) return;
     this.#adapt(endOffset, nowMs);
     // What is being written now is left to who writes it: two threads on one page wait for each other.
-    const from = Math.max(this.#warmedTo, this.#warmedTo === 0 ? endOffset : alignedUp(endOffset, file));
+    const from = Math.max(this.warmedTo, this.warmedTo === 0 ? endOffset : alignedUp(endOffset, file));
     const target = from < file.endOffset ? file : next;
     if (target === null || from >= target.endOffset) {
       this.dueAt = endOffset + STEP_BYTES; // with small files all that there is may be warm
@@ -34,7 +34,7 @@ export class WarmUp {
     }
     const window = target.mapWindow(from);
     const to = Math.min(alignedUp(Math.max(from, endOffset + this.#aheadBytes), target), target.windowEnd(from));
-    this.#warmedTo = to;
+    this.warmedTo = to;
     if (to === from) {
       this.dueAt = endOffset + STEP_BYTES;
       return;
@@ -42,7 +42,7 @@ export class WarmUp {
     this.dueAt = Number.POSITIVE_INFINITY;
     const finish = () => {
       this.#running = null;
-      this.dueAt = this.#warmedTo - this.#aheadBytes / 2;
+      this.dueAt = this.warmedTo - this.#aheadBytes / 2;
     };
     // Only help can fail here: the store itself will fault the page in.
     this.#running = window.populate(from - target.windowStart(from), to - from).then(finish, finish);
@@ -52,7 +52,7 @@ export class WarmUp {
   #adapt(endOffset: number, nowMs: number): void {
     const tookMs = nowMs - this.#lastMs;
     this.#lastMs = nowMs;
-    if (endOffset >= this.#warmedTo || tookMs < AHEAD_LASTS_MS / 4) {
+    if (endOffset >= this.warmedTo || tookMs < AHEAD_LASTS_MS / 4) {
       this.#aheadBytes = Math.min(this.#aheadBytes * 2, MOST_AHEAD_BYTES);
     } else if (tookMs > AHEAD_LASTS_MS * 2) {
       this.#aheadBytes = Math.max(this.#aheadBytes / 2, STEP_BYTES);

@@ -162,8 +162,7 @@ describe("DiskStorage mappings", () => {
     file.read(target, 0, 6, sizeBytes - 6);
     expect(Buffer.from(target).toString()).toBe("stored");
     file.close();
-    await region.sync();
-    region.syncNow();
+    await region.sync(65_536, sizeBytes - 65_536);
     region.unmap();
     region.unmap();
     heap.bytes.fill(0xff, window, window + 4 * 65_536);

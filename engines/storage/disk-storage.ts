@@ -4,16 +4,7 @@ import { UnsupportedError } from "../errors.js";
 import { type Heap, heap as processHeap } from "../heap.js";
 import { invariant } from "../invariant.js";
 import { zeroCounters } from "./counters.js";
-import {
-  baseAddressOf,
-  lockFile,
-  mapAnonymous,
-  mapFile,
-  populate,
-  reserveBlocks,
-  syncMapping,
-  syncMappingNow,
-} from "./libc.js";
+import { baseAddressOf, lockFile, mapAnonymous, mapFile, populate, reserveBlocks, syncMapping } from "./libc.js";
 import type { DirectoryEntry, MappedRegion, Storage, StorageCounters, StorageFile, StorageLock } from "./storage.js";
 
 const OPEN_FLAGS = {
@@ -252,7 +243,13 @@ class DiskFile implements StorageFile {
       fs.closeSync(fd);
       throw error;
     }
-    return new DiskRegion(address, sizeBytes, new DiskFile(this.path, fd, this.counters, this.heap), this.heap);
+    return new DiskRegion(
+      address,
+      sizeBytes,
+      new DiskFile(this.path, fd, this.counters, this.heap),
+      this.counters,
+      this.heap,
+    );
   }
 
   close(): void {
@@ -273,11 +270,13 @@ class DiskFile implements StorageFile {
 
 class DiskRegion implements MappedRegion {
   #isMapped = true;
+  #syncsUnderWay = 0;
 
   constructor(
     readonly address: number,
     readonly sizeBytes: number,
     private readonly file: DiskFile,
+    private readonly counters: StorageCounters,
     private readonly heap: Heap,
   ) {}
 
@@ -301,20 +300,26 @@ class DiskRegion implements MappedRegion {
     }
   }
 
-  async sync(): Promise<void> {
+  /** On Linux a ranged msync is a ranged fdatasync; macOS needs the file's own behind it. */
+  async sync(at: number, sizeBytes: number): Promise<void> {
     invariant(this.#isMapped, "a region is not used after it was unmapped");
-    if (process.platform === "darwin") await syncMapping(baseAddressOf(this.heap) + this.address, this.sizeBytes);
-    await this.file.sync();
-  }
-
-  syncNow(): void {
-    invariant(this.#isMapped, "a region is not used after it was unmapped");
-    if (process.platform === "darwin") syncMappingNow(baseAddressOf(this.heap) + this.address, this.sizeBytes);
-    this.file.syncNow();
+    invariant(at >= 0 && sizeBytes > 0 && at + sizeBytes <= this.sizeBytes, "only the region's own pages are synced");
+    const from = at - (at % MAP_GRAIN_BYTES);
+    this.#syncsUnderWay++;
+    try {
+      if (process.platform === "linux") this.counters.syncCalls++;
+      await syncMapping(baseAddressOf(this.heap) + this.address + from, at + sizeBytes - from);
+      if (process.platform === "darwin") await this.file.sync();
+    } catch (error) {
+      throw withPath(error, this.file.path);
+    } finally {
+      this.#syncsUnderWay--;
+    }
   }
 
   unmap(): void {
     if (!this.#isMapped) return;
+    invariant(this.#syncsUnderWay === 0, "a region is not unmapped while it is synced: nothing would be");
     this.#isMapped = false;
     const wholeBytes = Math.ceil(this.sizeBytes / MAP_GRAIN_BYTES) * MAP_GRAIN_BYTES;
     onPath(this.file.path, () => mapAnonymous(baseAddressOf(this.heap) + this.address, wholeBytes));

@@ -92,17 +92,17 @@ export class FaultyInode {
     return this.#settledChanges + this.#changes.length;
   }
 
-  /** All changes made before that sync began are on the device. */
-  finishSync(number: number): void {
-    for (const change of this.#takeChanges(number)) apply(change, this.#durable);
+  /** All changes made before that sync began are on the device, of those to the bytes `from` to `to`. */
+  finishSync(number: number, from = 0, to = Infinity): void {
+    for (const change of this.#takeChanges(number, from, to)) apply(change, this.#durable);
   }
 
   /**
    * That sync failed: as Linux does, the page cache forgets that those changes were never written, so programs go on
    * reading them, and no later sync brings them to the device.
    */
-  loseUnsynced(number: number): void {
-    this.#takeChanges(number);
+  loseUnsynced(number: number, from = 0, to = Infinity): void {
+    this.#takeChanges(number, from, to);
   }
 
   /** What programs read now: what is left when a process ends and the machine goes on. */
@@ -129,8 +129,12 @@ export class FaultyInode {
     apply(change, this.#current);
   }
 
-  #takeChanges(number: number): Change[] {
-    const taken = this.#changes.splice(0, Math.max(0, number - this.#settledChanges));
+  /** A change that is left behind keeps a number below those of the changes made after it. */
+  #takeChanges(number: number, from: number, to: number): Change[] {
+    const count = number - this.#settledChanges;
+    const taken = this.#changes.filter((change, index) => index < count && isWithin(change, from, to));
+    const settled = new Set(taken);
+    this.#changes = this.#changes.filter((change) => !settled.has(change));
     this.#settledChanges += taken.length;
     return taken;
   }
@@ -169,6 +173,12 @@ export class FaultyInode {
       this.heap.bytes.set(seen, address);
     }
   }
+}
+
+/** A file's size goes to the device with any of its bytes. */
+function isWithin(change: Change, from: number, to: number): boolean {
+  if (change.kind === "resize") return true;
+  return change.positionBytes < to && change.positionBytes + change.bytes.byteLength > from;
 }
 
 function apply(change: Change, target: GrowingBytes): void {

@@ -149,7 +149,7 @@ describe("a power cut", () => {
     const window = heap.reserveWindow(65_536);
     const region = file.map(window, 65_536, 0);
     heap.bytes.fill(1, window, window + 4_096);
-    await region.sync();
+    await region.sync(0, 65_536);
     heap.bytes.fill(2, window, window + 3 * 4_096);
     const images = new Set(
       SEEDS.map((seed) => {
@@ -160,6 +160,22 @@ describe("a power cut", () => {
       }),
     );
     expect([...images].sort()).toEqual(["100", "102", "120", "122", "200", "202", "220", "222"]);
+    region.unmap();
+    heap.release(window);
+  });
+
+  it("syncs a part of a window: stores elsewhere are not covered", async () => {
+    const { storage, file } = withFile(Buffer.alloc(65_536));
+    const window = heap.reserveWindow(65_536);
+    const region = file.map(window, 65_536, 0);
+    heap.bytes.fill(1, window, window + 3 * 4_096);
+    await region.sync(4_096, 10);
+    heap.bytes.fill(2, window + 2 * 4_096, window + 3 * 4_096);
+    await region.sync(2 * 4_096, 4_096);
+    const contents = SEEDS.map((seed) => storage.powerCut(seed).readAll("/d/f"));
+    expect(new Set(contents.map((content) => [0, 1, 2].map((page) => content[page * 4_096]).join("")))).toEqual(
+      new Set(["012", "112"]),
+    );
     region.unmap();
     heap.release(window);
   });

@@ -359,6 +359,7 @@ class FaultyRegion implements MappedRegion {
   readonly address: number;
   readonly sizeBytes: number;
   #isMapped = true;
+  #syncsUnderWay = 0;
 
   constructor(
     private readonly path: string,
@@ -376,31 +377,29 @@ class FaultyRegion implements MappedRegion {
     await nextTurn();
   }
 
-  async sync(): Promise<void> {
-    this.#checkMapped();
+  async sync(at: number, sizeBytes: number): Promise<void> {
+    invariant(this.#isMapped, "a region is not used after it was unmapped");
+    invariant(at >= 0 && sizeBytes > 0 && at + sizeBytes <= this.sizeBytes, "only the region's own pages are synced");
     this.storage.counters.syncCalls++;
-    return syncInode(this.inode, () => this.storage.check("sync", this.path));
-  }
-
-  syncNow(): void {
-    this.#checkMapped();
-    this.storage.counters.syncCalls++;
-    syncInodeNow(this.inode, () => this.storage.check("sync", this.path));
+    this.#syncsUnderWay++;
+    const from = this.window.positionBytes + at;
+    try {
+      await syncInode(this.inode, () => this.storage.check("sync", this.path), from, from + sizeBytes);
+    } finally {
+      this.#syncsUnderWay--;
+    }
   }
 
   unmap(): void {
     if (!this.#isMapped) return;
+    invariant(this.#syncsUnderWay === 0, "a region is not unmapped while it is synced: nothing would be");
     this.#isMapped = false;
     this.inode.unmap(this.window);
-  }
-
-  #checkMapped(): void {
-    invariant(this.#isMapped, "a region is not used after it was unmapped");
   }
 }
 
 /** Takes a turn of the event loop, as the device would. */
-async function syncInode(inode: FaultyInode, check: () => void): Promise<void> {
+async function syncInode(inode: FaultyInode, check: () => void, from = 0, to = Infinity): Promise<void> {
   const number = inode.beginSync();
   let error: unknown = null;
   try {
@@ -409,7 +408,7 @@ async function syncInode(inode: FaultyInode, check: () => void): Promise<void> {
     error = caught;
   }
   await nextTurn();
-  settleSync(inode, number, error);
+  settleSync(inode, number, error, from, to);
 }
 
 function syncInodeNow(inode: FaultyInode, check: () => void): void {
@@ -423,11 +422,11 @@ function syncInodeNow(inode: FaultyInode, check: () => void): void {
   settleSync(inode, number, error);
 }
 
-function settleSync(inode: FaultyInode, number: number, error: unknown): void {
+function settleSync(inode: FaultyInode, number: number, error: unknown, from = 0, to = Infinity): void {
   if (error === null) {
-    inode.finishSync(number);
+    inode.finishSync(number, from, to);
   } else {
-    inode.loseUnsynced(number);
+    inode.loseUnsynced(number, from, to);
     throw error;
   }
 }

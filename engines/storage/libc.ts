@@ -191,10 +191,6 @@ export function syncMapping(address: number, sizeBytes: number): Promise<void> {
   });
 }
 
-export function syncMappingNow(address: number, sizeBytes: number): void {
-  if (native().msync(address, sizeBytes, MS_SYNC) !== 0) throw lastError("msync");
-}
-
 /**
  * Reserves blocks for the file's first `sizeBytes`, growing it to that size.
  * @returns false where the platform or the filesystem cannot; nothing was changed then

@@ -95,9 +95,12 @@ export interface MappedRegion {
   readonly sizeBytes: number;
   /** Faults pages in for writing, off the append path, without changing them. `at` and `sizeBytes` within the region. */
   populate(at: number, sizeBytes: number): Promise<void>;
-  /** Writes dirty pages back and waits, off this thread. */
-  sync(): Promise<void>;
-  syncNow(): void;
+  /**
+   * Makes durable what was stored in that part of the region, off this thread, and leaves other dirty pages alone: those
+   * faulted in ahead need not be written yet. What becomes durable is as with `StorageFile.sync`. The region stays mapped
+   * until it has resolved.
+   */
+  sync(at: number, sizeBytes: number): Promise<void>;
   /** Gives the window back to the heap's anonymous memory; the file keeps what was stored. */
   unmap(): void;
 }
