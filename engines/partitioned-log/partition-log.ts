@@ -175,13 +175,16 @@ export class PartitionLog {
   async close(): Promise<void> {
     const active = this.#active;
     const isUntouched = this.endOffset === this.#untouchedEndOffset && active.hasOffsetIndexFile();
-    if (this.failure === null && !isUntouched) {
-      active.finish(this.context.counters);
-      this.#directoryIsDirty = true;
-      await this.#sync(() => active.syncAll());
+    try {
+      if (this.failure === null && !isUntouched) {
+        active.finish(this.context.counters);
+        this.#directoryIsDirty = true;
+        await this.#sync(() => active.syncAll());
+      }
+      await this.#unsyncedWork;
+    } finally {
+      for (const segment of this.segments) segment.unload();
     }
-    await this.#unsyncedWork;
-    for (const segment of this.segments) segment.unload();
   }
 
   #beginEpoch(startOffset: number): void {
@@ -191,25 +194,24 @@ export class PartitionLog {
   }
 
   #roll(): void {
-    const { context } = this;
-    const startedNs = context.listener.event === undefined ? 0n : process.hrtime.bigint();
+    const { storage, settings, counters, listener } = this.context;
+    const startedNs = listener.event === undefined ? 0n : process.hrtime.bigint();
     const ended = this.#active;
-    ended.finish(context.counters);
+    ended.finish(counters);
     ended.unload(); // a thousand partitions roll at about the same time: their files are opened again in turn
-    const segment = new Segment(context.storage, context.settings, this.directory, this.endOffset);
+    const indexedNs = listener.event === undefined ? 0n : process.hrtime.bigint();
+    const segment = new Segment(storage, settings, this.directory, this.endOffset);
     segment.create();
     this.#directoryIsDirty = true;
     this.segments.push(segment);
     this.#active = segment;
     this.#unsynced.push(ended);
-    context.counters.filesRolled++;
+    counters.filesRolled++;
     this.#syncEndedSegments();
-    context.listener.event?.({
-      kind: "segment-roll",
-      startedNs,
-      durationNs: Number(process.hrtime.bigint() - startedNs),
-      detail: segment.path,
-    });
+    if (listener.event === undefined) return;
+    const durationNs = Number(process.hrtime.bigint() - startedNs);
+    listener.event({ kind: "index-flush", startedNs, durationNs: Number(indexedNs - startedNs), detail: ended.path });
+    listener.event({ kind: "segment-roll", startedNs, durationNs, detail: segment.path });
   }
 
   async #syncForCommit(): Promise<void> {

@@ -1,5 +1,6 @@
 import { afterEach, expect, test, vi } from "vitest";
 import { OpenError } from "../errors.js";
+import { heap } from "../heap.js";
 import { FaultyStorage } from "../storage/faulty-storage.js";
 import { RECOVERY_POINT_CHECKPOINT } from "./names.js";
 import { appendBatches, DIRECTORY, expected, message, type Opened, open, read, readAll, START_MS } from "./testing.js";
@@ -114,6 +115,24 @@ test("what a killed process left unsynced, a flush makes durable", async () => {
     await after.engine.close();
   }
   await again.engine.close();
+});
+
+test("a refused opening gives back the heap, the lock and the files", async () => {
+  const storage = new FaultyStorage();
+  opened = await open(storage);
+  await opened.engine.createTopic("t", 3);
+  await opened.engine.close();
+  storage.makeDirectory(`${DIRECTORY}/zzz`);
+  const probe = () => {
+    const address = heap.allocate(1_024);
+    heap.release(address);
+    return address;
+  };
+  const free = probe();
+  for (let i = 0; i < 3; i++) await expect(open(storage)).rejects.toThrow(OpenError);
+  expect(probe()).toBe(free);
+  storage.removeDirectory(`${DIRECTORY}/zzz`);
+  opened = await open(storage);
 });
 
 test("a topic grows, and its partitions keep their handles", async () => {

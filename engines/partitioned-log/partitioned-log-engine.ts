@@ -78,7 +78,7 @@ export class PartitionedLogEngine implements StorageEngine {
   #checkpointedMs = performance.now();
   #checkpointWork: Promise<void> = Promise.resolve();
   #recoveryPointsMoved = false;
-  #state: "open" | "closing" | "closed" = "open";
+  #closing: Promise<void> | null = null;
 
   constructor(options: OpenOptions, settings: PartitionedLogSettings) {
     this.#storage = options.storage;
@@ -102,12 +102,15 @@ export class PartitionedLogEngine implements StorageEngine {
     const startedMs = performance.now();
     this.#storage.makeDirectory(this.#directory);
     this.#lock = this.#takeLock();
+    let accumulator: Accumulator | undefined;
     try {
-      this.#accumulator = this.#createAccumulator(options);
+      accumulator = this.#createAccumulator(options);
+      this.#accumulator = accumulator;
       this.#reader = new LogReader(options.heap);
       this.recovery = this.#load(options, startedMs);
     } catch (error) {
       for (const log of this.#logs) for (const segment of log.segments) segment.unload();
+      accumulator?.release();
       this.#lock.release();
       throw error;
     }
@@ -149,12 +152,12 @@ export class PartitionedLogEngine implements StorageEngine {
   }
 
   append(partition: PartitionHandle, message: Message, timestampMs: number): boolean {
-    if (this.#state !== "open") this.#checkOpen();
+    if (this.#closing !== null) this.#checkOpen();
     return this.#accumulator.append(partition, message, timestampMs);
   }
 
   poll(): void {
-    if (this.#state !== "open") return;
+    if (this.#closing !== null) return;
     this.#accumulator.drain();
     if (this.#toCommit.length > 0) this.#beginCommits();
     if (this.#recoveryPointsMoved) this.#checkpointWhenDue();
@@ -187,28 +190,28 @@ export class PartitionedLogEngine implements StorageEngine {
     };
   }
 
-  async close(): Promise<void> {
-    if (this.#state !== "open") return;
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     this.#accumulator.drainAll();
-    this.#state = "closing";
-    const failures: unknown[] = [];
-    await inParallel(this.#logs, async (log) => {
-      try {
-        await log.flush();
-      } catch {
-        // reported through the listener; the log stays as it is for the next opening to recover
-      }
-      await log.close();
-    }).catch((error) => failures.push(error));
-    this.#state = "closed";
-    this.#accumulator.release();
-    this.#reader.release();
     try {
-      if (failures.length > 0) throw failures[0];
+      await inParallel(this.#logs, async (log) => {
+        try {
+          await log.flush();
+        } catch {
+          // reported through the listener; the log stays as it is for the next opening to recover
+        }
+        await log.close();
+      });
       await this.#checkpointWork;
       await this.#writeCheckpoints();
       if (this.#logs.every((log) => log.failure === null)) this.#writeCleanShutdownMarker();
     } finally {
+      this.#accumulator.release();
+      this.#reader.release();
       this.#lock.release();
     }
   }
@@ -393,7 +396,7 @@ export class PartitionedLogEngine implements StorageEngine {
   }
 
   #checkOpen(): void {
-    if (this.#state !== "open")
+    if (this.#closing !== null)
       throw new ClosedError(`The engine over ${this.#directory} has been closed. Open it again.`);
   }
 }
