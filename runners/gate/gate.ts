@@ -130,7 +130,7 @@ export function chooseAgain(
     if (chosen.length === 0) continue;
     const count = suspects.filter((figure) => chosen.some((cell) => within(cell, figure))).length;
     const blockCount = affordable(chosen);
-    const least = count === 0 ? 1 : fewestBlocks(count);
+    const least = fewestBlocks(Math.max(1, count));
     if (blockCount >= least) return { cells: chosen, why: count > 0 ? "To be confirmed" : "Still open", blockCount };
   }
   return null;

@@ -37,6 +37,7 @@ import { type GateProfile, PROFILES } from "./workloads.js";
 
 const EXIT_USAGE = 2;
 const EXIT_UNFIT = 3;
+const EXIT_FAULT = 70;
 const EXIT_INTERRUPTED = 130;
 /** Space that the largest trial needs, with room for files made in advance. */
 const NEEDED_BYTES = 2e9;
@@ -50,9 +51,10 @@ async function main(args: string[]): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
     const usage = [UsageError, EngineLoadError, UnreadableBaselineError, UnreadableHistoryError];
     const isUsage = usage.some((type) => error instanceof type);
-    if (!isUsage && !(error instanceof UnfitTargetError)) throw error;
-    console.error(printable((error as Error).message));
-    return isUsage ? EXIT_USAGE : EXIT_UNFIT;
+    const isUnfit = error instanceof UnfitTargetError;
+    // A fault of the gate itself must not read as a regression, which is what Node's own exit code 1 would say.
+    console.error(isUsage || isUnfit ? printable((error as Error).message) : error);
+    return isUsage ? EXIT_USAGE : isUnfit ? EXIT_UNFIT : EXIT_FAULT;
   }
 }
 

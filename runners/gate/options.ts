@@ -52,7 +52,7 @@ export function parseOptions(args: string[]): { mode: Mode; options: Options } {
     .helpOption("--help", "show this help, and end")
     .addHelpText(
       "after",
-      "\nExit codes: 0 no regression, 1 regression, 2 usage, 3 inconclusive or unfit environment, 4 an engine or its data failed, 130 interrupted.",
+      "\nExit codes: 0 no regression, 1 regression, 2 usage, 3 inconclusive or unfit environment, 4 an engine or its data failed, 70 a fault of the gate, 130 interrupted.",
     )
     .allowExcessArguments(false)
     .exitOverride()
