@@ -23,6 +23,7 @@ const deviceStat = deviceStatPath === null ? null : openCounterFile(deviceStatPa
 
 let signal = cells.wait(WAITING, Number.POSITIVE_INFINITY);
 const started = read();
+parentPort!.postMessage("begun");
 const samples: Sample[] = [];
 let last = started;
 for (let index = 1; signal !== STOP; index++) {

@@ -42,8 +42,8 @@ export class Sampler {
     return this.#cells.numbers;
   }
 
-  /** Starts the first interval. */
-  start(): void {
+  /** Starts the first interval; it has begun when this resolves, so that no message falls before it. */
+  async start(): Promise<void> {
     const { numbers } = this.#cells;
     const observer = new PerformanceObserver((list) => {
       for (const entry of list.getEntries()) numbers[GC_NS]! += Math.round(entry.duration * 1e6);
@@ -60,7 +60,9 @@ export class Sampler {
       clearInterval(heartbeat);
       observer.disconnect();
     };
+    const begun = once(this.#worker, "message");
     this.#cells.signal(1);
+    await begun;
   }
 
   /** Ends the last interval. @returns all of them */

@@ -57,7 +57,7 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
   const handles = await createTopics(engine, configuration);
   generator.attach(engine, handles);
 
-  sampler.start();
+  await sampler.start();
   const warmup = await generator.warmUp(input.limits.warmup);
   const cpuBefore = process.cpuUsage();
   const load = await generator.measure(input.limits.measure);
