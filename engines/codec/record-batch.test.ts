@@ -289,6 +289,7 @@ function appendInKernel({ timestampMs, key, value, headers = [] }: PlainRecord):
   heap.bytes.set(encodedHeaders, headersAddress);
   const keySize = key?.byteLength ?? -1;
   const valueSize = value?.byteLength ?? -1;
+  if (headers.length === 0 && key === null) return kernel.appendValue(control, timestampMs, valueAddress, valueSize);
   return headers.length === 0
     ? kernel.appendRecord(control, timestampMs, keyAddress, keySize, valueAddress, valueSize)
     : kernel.appendRecordWithHeaders(

@@ -53,7 +53,6 @@ const CONTROL_FLAG = 0x20;
 
 /** By the number that bits 0-2 of the attributes hold. */
 export const COMPRESSIONS = ["none", "gzip", "snappy", "lz4", "zstd"] as const;
-export type Compression = (typeof COMPRESSIONS)[number];
 
 const UTF8 = new TextEncoder();
 

@@ -18,6 +18,7 @@ export interface Kernel {
     valueAddress: number,
     valueSizeBytes: number,
   ): number;
+  appendValue(control: number, timestampMs: number, valueAddress: number, valueSizeBytes: number): number;
   appendRecordWithHeaders(
     control: number,
     timestampMs: number,

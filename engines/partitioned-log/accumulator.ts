@@ -31,6 +31,9 @@ const MAX_PARTITIONS = 65_536;
 const SMALLEST_BUFFER_BYTES = 4_096;
 const FIRST_SCRATCH_SIZE_BYTES = 4_096;
 
+/** A batch of one record has no more bytes than this, besides key, value and headers (a null counts as -1). */
+const MOST_FRAMING_BYTES = BATCH_HEADER_SIZE_BYTES + 5 + 3 + 2 * (5 + 1) + 1;
+
 /** What a partition collects before it is written. */
 interface OpenBatch {
   readonly log: PartitionLog;
@@ -63,8 +66,9 @@ export class Accumulator {
   readonly #buffers: BatchBuffers;
   readonly #controls: number;
   readonly #kernel: Kernel;
-  /** Kernel function, held apart: one load less for each message. */
+  /** Kernel functions, held apart: one load less for each message. */
   readonly #appendRecord: Kernel["appendRecord"];
+  readonly #appendValue: Kernel["appendValue"];
   readonly #batchLimitBytes: number;
   #partitionCount = 0;
   #oldest: OpenBatch | null = null;
@@ -83,6 +87,7 @@ export class Accumulator {
     const { batchSizeBytes, bufferMemoryBytes, maxMessageBytes, segmentSizeBytes } = settings;
     this.#kernel = kernelOf(heap);
     this.#appendRecord = this.#kernel.appendRecord;
+    this.#appendValue = this.#kernel.appendValue;
     this.#batchLimitBytes = Math.min(batchSizeBytes, maxMessageBytes, segmentSizeBytes);
     this.#buffers = new BatchBuffers(
       heap,
@@ -109,14 +114,12 @@ export class Accumulator {
   append(partition: PartitionHandle, message: Message, timestampMs: number): boolean {
     invariant(partition >= 0 && partition < this.#partitionCount, "a partition handle comes from this engine");
     if (message.headers.length === 0) {
-      const appended = this.#appendRecord(
-        this.#controls + partition * CONTROL_BLOCK_SIZE_BYTES,
-        timestampMs,
-        message.keyAddress,
-        message.keySizeBytes,
-        message.valueAddress,
-        message.valueSizeBytes,
-      );
+      const control = this.#controls + partition * CONTROL_BLOCK_SIZE_BYTES;
+      const { keySizeBytes, valueAddress, valueSizeBytes } = message;
+      const appended =
+        keySizeBytes === -1
+          ? this.#appendValue(control, timestampMs, valueAddress, valueSizeBytes)
+          : this.#appendRecord(control, timestampMs, message.keyAddress, keySizeBytes, valueAddress, valueSizeBytes);
       if (appended === 1) {
         this.appendedMessages++;
         return true;
@@ -163,10 +166,7 @@ export class Accumulator {
       );
     }
     const headers = message.headers.length === 0 ? NO_HEADERS : encodeHeaders(message.headers);
-    const firstSizeBytes =
-      BATCH_HEADER_SIZE_BYTES +
-      firstRecordSizeBytes(message.keySizeBytes, message.valueSizeBytes, headers.byteLength || 1);
-    this.#checkSize(firstSizeBytes);
+    const capacityBytes = this.#capacityFor(message, headers);
     this.#place(message, headers);
 
     if (batch.address !== 0) {
@@ -175,7 +175,6 @@ export class Accumulator {
       this.#write(batch);
       if (batch.log.failure !== null) return this.#appendSlowly(batch, message, timestampMs);
     }
-    const capacityBytes = Math.max(firstSizeBytes, this.#batchLimitBytes);
     const address = this.#buffers.take(capacityBytes);
     if (address === 0) {
       this.#isExhausted = true;
@@ -185,6 +184,18 @@ export class Accumulator {
     const appended = this.#encode(batch, message, timestampMs, headers);
     invariant(appended !== 0, "the first record fits into its batch");
     return this.#appended(batch, appended);
+  }
+
+  /** Bytes of the batch that the message may begin. @throws UnrepresentableError if none may be so large */
+  #capacityFor(message: Message, headers: Uint8Array): number {
+    const { keySizeBytes, valueSizeBytes } = message;
+    if (keySizeBytes + valueSizeBytes + headers.byteLength + MOST_FRAMING_BYTES <= this.#batchLimitBytes) {
+      return this.#batchLimitBytes;
+    }
+    const sizeBytes =
+      BATCH_HEADER_SIZE_BYTES + firstRecordSizeBytes(keySizeBytes, valueSizeBytes, headers.byteLength || 1);
+    this.#checkSize(sizeBytes);
+    return Math.max(sizeBytes, this.#batchLimitBytes);
   }
 
   #appended(batch: OpenBatch, appended: number): true {
