@@ -29,7 +29,7 @@ import { ABORT_FILE, COMMITLOG_DIRECTORY, CONSUMEQUEUE_DIRECTORY, checkTopicName
 import { OpenFiles } from "./open-files.js";
 import { type Queue, QueueTable, syncQueues } from "./queue-table.js";
 import { Reader } from "./reader.js";
-import { RecordParser } from "./record-parser.js";
+import { highHalf, lowHalf, RecordParser } from "./record-parser.js";
 import { type Recovered, recover } from "./recovery.js";
 import { Dispatcher, DispatchOutcome } from "./reput.js";
 import { type CommitlogSettings, settingsSchema } from "./settings.js";
@@ -464,7 +464,14 @@ class CommitlogEngine implements StorageEngine {
     try {
       this.#groupCommit.checkNotFailed();
       const target = this.#begin(sizeBytes);
-      this.#kernel.placeCommitlogBatch(target, batch.address, sizeBytes, this.#log.endOffset, this.#storeTimestampMs);
+      this.#kernel.placeCommitlogBatch(
+        target,
+        batch.address,
+        sizeBytes,
+        highHalf(this.#log.endOffset),
+        lowHalf(this.#log.endOffset),
+        this.#storeTimestampMs,
+      );
       if (this.#encoder.appendsCrc) this.#writeBatchCrcs(target, sizeBytes);
     } catch (error) {
       this.#listener.failed(queue.handle, messageCount, error as Error);

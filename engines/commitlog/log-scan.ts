@@ -7,7 +7,10 @@ import type { Queue, QueueTable } from "./queue-table.js";
 import { OUTCOME_TEXTS, ParseOutcome, type RecordParser } from "./record-parser.js";
 import { type Dispatcher, DispatchOutcome } from "./reput.js";
 
-const BUFFER_SIZE_BYTES = 8 << 20;
+/** Small enough for the processor's cache, so that the second look at a record costs little. */
+const CHUNK_BYTES = 512 << 10;
+/** How much is searched at a time for a sound record behind a bad one. */
+const SEARCH_BYTES = 8 << 20;
 /** So many zeros behind a bad record: nothing was ever written there. */
 const ZEROS_THAT_END_THE_SEARCH = 16 << 20;
 
@@ -75,7 +78,7 @@ export class LogScan {
     private readonly hadConsumequeue: boolean,
     maxRecordBytes: number,
   ) {
-    this.#bufferSizeBytes = Math.max(BUFFER_SIZE_BYTES, maxRecordBytes + 65_536);
+    this.#bufferSizeBytes = Math.max(SEARCH_BYTES, maxRecordBytes + 65_536);
     this.#bufferAddress = heap.allocate(this.#bufferSizeBytes, 64);
   }
 
@@ -119,48 +122,59 @@ export class LogScan {
   /** @returns what it stopped at, or undefined at the file's blank */
   #scanFile(file: MappedFile, from: number): { position: number; reason: string } | undefined {
     let position = from;
+    let wantedBytes = CHUNK_BYTES;
     while (position < file.endOffset) {
-      const chunkBytes = this.#read(file, position);
-      const isLastChunk = position + chunkBytes === file.endOffset;
-      let at = 0;
-      let outcome: number = ParseOutcome.OK;
-      while (at < chunkBytes) {
-        outcome = this.#check(this.#bufferAddress + at, chunkBytes - at, position + at, file.endOffset);
-        if (outcome !== ParseOutcome.OK) break;
-        if (this.#isLeftBehind(position + at)) {
-          outcome = LEFT_BEHIND;
-          break;
-        }
-        if (this.parser.queueBlock === 0) this.#addQueue();
-        this.#storeTimestampMs = this.parser.storeTimestampMs;
-        at += this.parser.sizeBytes;
-      }
-      const dispatched = this.#dispatch(position, at);
+      const chunkBytes = this.#read(file, position, wantedBytes);
+      const { passedBytes, outcome } = this.#passOver(chunkBytes, position, file.endOffset);
+      const dispatched = this.#dispatch(position, passedBytes);
       if (dispatched.reason !== undefined) return { position: position + dispatched.bytes, reason: dispatched.reason };
-      position += at;
+      position += passedBytes;
       if (outcome === ParseOutcome.BLANK) return undefined;
-      // A record that the buffer's end cuts in two is looked at again at the buffer's start.
-      if (outcome !== ParseOutcome.OK && (isLastChunk || at === 0)) {
+      const isStopped = outcome !== ParseOutcome.OK;
+      // A record that the chunk's end cuts in two is looked at again at the start of a chunk, and of a large one.
+      const mayBeCut = position - passedBytes + chunkBytes < file.endOffset;
+      if (isStopped && !(mayBeCut && (passedBytes > 0 || wantedBytes < this.#bufferSizeBytes))) {
         return { position, reason: REASONS[outcome]! };
       }
+      wantedBytes = isStopped && passedBytes === 0 ? this.#bufferSizeBytes : CHUNK_BYTES;
     }
     return undefined;
   }
 
-  #read(file: MappedFile, position: number): number {
-    const sizeBytes = Math.min(this.#bufferSizeBytes, file.endOffset - position);
+  /** Checks the buffer's records. @returns the bytes of the sound ones, and OK at the end or else what follows them */
+  #passOver(chunkBytes: number, position: number, fileEnd: number): { passedBytes: number; outcome: number } {
+    let at = 0;
+    while (at < chunkBytes) {
+      const address = this.#bufferAddress + at;
+      let outcome = this.parser.pass(address, chunkBytes - at, position + at, this.queues, this.#storeTimestampMs);
+      const { passedBytes } = this.parser;
+      if (passedBytes > 0) this.#storeTimestampMs = this.parser.passedTimestampMs;
+      at += passedBytes;
+      if (at === chunkBytes) break;
+      outcome = this.#judge(outcome, this.#bufferAddress + at, chunkBytes - at, position + at, fileEnd);
+      if (outcome === ParseOutcome.OK && this.#isLeftBehind(position + at)) outcome = LEFT_BEHIND;
+      if (outcome !== ParseOutcome.OK) return { passedBytes: at, outcome };
+      if (this.parser.queueBlock === 0) this.#addQueue();
+      this.#storeTimestampMs = this.parser.storeTimestampMs;
+      at += this.parser.sizeBytes;
+    }
+    return { passedBytes: at, outcome: ParseOutcome.OK };
+  }
+
+  #read(file: MappedFile, position: number, wantedBytes: number): number {
+    const sizeBytes = Math.min(wantedBytes, file.endOffset - position);
     const read = file.read(this.heap.bytes, this.#bufferAddress, sizeBytes, position);
     invariant(read === sizeBytes, "a commitlog file has its full size");
     this.#scannedBytes += read;
     return read;
   }
 
-  /** Parses one record. A topic that no directory may be called is as bad as a wrong checksum. */
-  #check(address: number, availableBytes: number, position: number, fileEnd: number): number {
-    const outcome = this.parser.parse(address, availableBytes, position, this.queues);
+  /** What is to be thought of the record at `position`, parsed with that outcome. */
+  #judge(outcome: number, address: number, availableBytes: number, position: number, fileEnd: number): number {
     if (outcome !== ParseOutcome.OK) {
       return this.#isBlank(address, availableBytes, fileEnd - position) ? ParseOutcome.BLANK : outcome;
     }
+    // A topic that no directory may be called is as bad as a wrong checksum.
     return this.parser.queueBlock === 0 && !isTopicName(this.parser.topic()) ? BAD_TOPIC : ParseOutcome.OK;
   }
 
@@ -249,7 +263,7 @@ export class LogScan {
       let from = Math.max(position, file.baseOffset);
       let zeros = 0;
       while (from < file.endOffset && zeros < ZEROS_THAT_END_THE_SEARCH) {
-        const chunkBytes = this.#read(file, from);
+        const chunkBytes = this.#read(file, from, this.#bufferSizeBytes);
         const chunk = this.heap.bytes.subarray(this.#bufferAddress, this.#bufferAddress + chunkBytes);
         const lastByte = lastNonZero(chunk);
         if (lastByte >= 0) garbageEnd = from + lastByte + 1;
@@ -258,7 +272,7 @@ export class LogScan {
         if (found !== undefined) return { position: found, garbageEnd };
         if (from + chunkBytes >= file.endOffset) break;
         // A record may straddle the chunk's end.
-        from += Math.max(chunkBytes - (BUFFER_SIZE_BYTES >> 1), 1);
+        from += chunkBytes - (this.#bufferSizeBytes >> 1);
       }
     }
     return { garbageEnd };
@@ -275,7 +289,8 @@ export class LogScan {
       if (magic !== MAGIC_V1 && magic !== MAGIC_V2) continue;
       const position = chunkPosition + at - this.#bufferAddress;
       if (position <= behind) continue;
-      if (this.#check(at, end - at, position, fileEnd) !== ParseOutcome.OK) continue;
+      const outcome = this.parser.parse(at, end - at, position, this.queues);
+      if (this.#judge(outcome, at, end - at, position, fileEnd) !== ParseOutcome.OK) continue;
       const { storeTimestampMs } = this.parser;
       // Older than what precedes it: left behind by an earlier life of the file, not part of this log.
       if (storeTimestampMs < this.durableUntilMs && storeTimestampMs >= this.#storeTimestampMs) return position;

@@ -14,7 +14,7 @@ import { UnrepresentableError } from "../errors.js";
 import type { Heap } from "../heap.js";
 import type { Kernel } from "../kernel/kernel.js";
 import type { Queue } from "./queue-table.js";
-import { KERNEL_CRC_LIMIT_BYTES } from "./record-parser.js";
+import { highHalf, KERNEL_CRC_LIMIT_BYTES, lowHalf } from "./record-parser.js";
 import { type CommitlogSettings, parseHost } from "./settings.js";
 
 /** Properties that RocketMQ's store, broker or clients give a meaning; its clients refuse them to users as well. */
@@ -147,8 +147,8 @@ export class MessageEncoder {
       bodySizeBytes > KERNEL_CRC_LIMIT_BYTES ? crc32(this.#bodyAddress, bodySizeBytes) & 0x7fffffff : -1,
       this.#propertiesSizeBytes,
       queueOffset,
-      (physicalOffset / 4_294_967_296) | 0,
-      physicalOffset | 0,
+      highHalf(physicalOffset),
+      lowHalf(physicalOffset),
       bornTimestampMs,
     );
     if (this.#reservedBytes !== 0) this.writeCrc(target, sizeBytes);

@@ -21,11 +21,13 @@ const KEYS_AT = 40;
 const KEYS_SIZE_AT = 44;
 const OTHER_PROPERTIES_AT = 48;
 const BODY_CRC_AT = 52;
+const PASSED_AT = 56;
 const QUEUE_OFFSET_AT = 64;
 const BORN_TIMESTAMP_AT = 72;
 const STORE_TIMESTAMP_AT = 80;
+const PASSED_TIMESTAMP_AT = 88;
 
-export const ParseOutcome = { OK: 0, BLANK: 1, BAD_BODY_CRC: 8 } as const;
+export const ParseOutcome = { OK: 0, BLANK: 1, TOO_SHORT: 2, BAD_BODY_CRC: 8 } as const;
 
 /** What an outcome other than OK says of the bytes, in the words of a CorruptDataError. */
 export const OUTCOME_TEXTS: readonly string[] = [
@@ -44,6 +46,15 @@ export const OUTCOME_TEXTS: readonly string[] = [
   "a message that does not match its CRC property",
 ];
 
+/** The halves of a position, as the kernel takes it: V8 puts a number above 2^31 on its heap for a call. */
+export function highHalf(position: number): number {
+  return (position / 4_294_967_296) | 0;
+}
+
+export function lowHalf(position: number): number {
+  return position | 0;
+}
+
 /** Reads records in the heap through the kernel; its fields describe the last record that parsed as OK. */
 export class RecordParser {
   readonly #result: number;
@@ -56,28 +67,65 @@ export class RecordParser {
   }
 
   /**
-   * Checks the record at `address`, byte `physicalOffset` of the log, with `availableBytes` up to the file's end: its
-   * structure, its position, its body's CRC, and the CRC property if it has one.
+   * Checks the record at `address`, byte `position` of the log, with `availableBytes` up to the file's end: its structure,
+   * its position, its body's CRC, and the CRC property if it has one.
    * @returns an outcome: index into OUTCOME_TEXTS
    */
-  parse(address: number, availableBytes: number, physicalOffset: number, queues: QueueTable): number {
-    const { view } = this.heap;
+  parse(address: number, availableBytes: number, position: number, queues: QueueTable): number {
     const outcome = this.kernel.parseCommitlogMessage(
       address,
       availableBytes,
-      physicalOffset,
+      highHalf(position),
+      lowHalf(position),
       KERNEL_CRC_LIMIT_BYTES,
       queues.tableAddress,
       queues.tableMask,
       this.#result,
     );
-    if (outcome !== ParseOutcome.OK) return outcome;
+    return outcome === ParseOutcome.OK ? this.#checkLargeBody() : outcome;
+  }
+
+  /**
+   * Passes over sound records of known queues, none older than `storeTimestampMs` or the one before it, and parses the
+   * first that is not so, or whose body is too large for the kernel. `passedBytes` says how far it came.
+   * @returns the outcome for the record it stopped at; TOO_SHORT when nothing is left
+   */
+  pass(
+    address: number,
+    availableBytes: number,
+    position: number,
+    queues: QueueTable,
+    storeTimestampMs: number,
+  ): number {
+    const outcome = this.kernel.passCommitlogMessages(
+      address,
+      availableBytes,
+      highHalf(position),
+      lowHalf(position),
+      KERNEL_CRC_LIMIT_BYTES,
+      queues.tableAddress,
+      queues.tableMask,
+      storeTimestampMs,
+      this.#result,
+    );
+    return outcome === ParseOutcome.OK ? this.#checkLargeBody() : outcome;
+  }
+
+  get passedBytes(): number {
+    return this.heap.view.getInt32(this.#result + PASSED_AT, true);
+  }
+
+  /** Store time of the last record passed over. */
+  get passedTimestampMs(): number {
+    return this.heap.view.getFloat64(this.#result + PASSED_TIMESTAMP_AT, true);
+  }
+
+  #checkLargeBody(): number {
     const bodySizeBytes = this.bodySizeBytes;
-    if (bodySizeBytes > KERNEL_CRC_LIMIT_BYTES) {
-      const crc = crc32(this.bodyAddress, bodySizeBytes) & 0x7fffffff;
-      if (crc !== view.getInt32(this.#result + BODY_CRC_AT, true)) return ParseOutcome.BAD_BODY_CRC;
-    }
-    return ParseOutcome.OK;
+    if (bodySizeBytes <= KERNEL_CRC_LIMIT_BYTES) return ParseOutcome.OK;
+    const crc = crc32(this.bodyAddress, bodySizeBytes) & 0x7fffffff;
+    const isRight = crc === this.heap.view.getInt32(this.#result + BODY_CRC_AT, true);
+    return isRight ? ParseOutcome.OK : ParseOutcome.BAD_BODY_CRC;
   }
 
   get sizeBytes(): number {

@@ -2,6 +2,7 @@ import { type CommitlogMessage, decodeMessage, parseProperties, tagsCodeOf } fro
 import type { Heap } from "../heap.js";
 import type { Kernel } from "../kernel/kernel.js";
 import type { Queue, QueueTable } from "./queue-table.js";
+import { highHalf, lowHalf } from "./record-parser.js";
 
 // Layout of the progress block and outcomes, documented in kernel/assembly/commitlog-message.ts.
 const PROGRESS_SIZE_BYTES = 48;
@@ -77,7 +78,8 @@ export class Dispatcher {
       const outcome = kernel.dispatchCommitlog(
         address + this.consumedBytes,
         sizeBytes - this.consumedBytes,
-        physicalOffset + this.consumedBytes,
+        highHalf(physicalOffset + this.consumedBytes),
+        lowHalf(physicalOffset + this.consumedBytes),
         queues.tableAddress,
         queues.tableMask,
         this.#listAddress,

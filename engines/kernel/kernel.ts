@@ -50,13 +50,26 @@ export interface Kernel {
     target: number,
     source: number,
     sizeBytes: number,
-    physicalOffset: number,
+    positionHigh: number,
+    positionLow: number,
     storeTimestampMs: number,
+  ): number;
+  passCommitlogMessages(
+    address: number,
+    availableBytes: number,
+    positionHigh: number,
+    positionLow: number,
+    crcLimitBytes: number,
+    table: number,
+    tableMask: number,
+    storeTimestampMs: number,
+    result: number,
   ): number;
   parseCommitlogMessage(
     address: number,
     availableBytes: number,
-    physicalOffset: number,
+    positionHigh: number,
+    positionLow: number,
     crcLimitBytes: number,
     table: number,
     tableMask: number,
@@ -66,7 +79,8 @@ export interface Kernel {
   dispatchCommitlog(
     address: number,
     sizeBytes: number,
-    physicalOffset: number,
+    positionHigh: number,
+    positionLow: number,
     table: number,
     tableMask: number,
     list: number,

@@ -176,21 +176,22 @@ export function placeCommitlogBatch(
   target: usize,
   source: usize,
   sizeBytes: usize,
-  physicalOffset: f64,
+  positionHigh: u32,
+  positionLow: u32,
   storeTimestampMs: f64,
 ): i32 {
   copyBytes(target, source, sizeBytes);
-  let physical = <i64>physicalOffset;
+  let position = positionOf(positionHigh, positionLow);
   const storeTimestamp = bswap<i64>(<i64>storeTimestampMs);
   let at = target;
   const end = target + sizeBytes;
   let count = 0;
   while (at < end) {
     const recordSize = bswap<u32>(load<u32>(at));
-    store<i64>(at, bswap<i64>(physical), 28);
+    store<i64>(at, bswap<i64>(position), 28);
     const bornHostV6 = bswap<i32>(load<i32>(at, 36)) & BORN_HOST_V6;
     store<i64>(at + (bornHostV6 ? 12 : 0), storeTimestamp, 56);
-    physical += recordSize;
+    position += recordSize;
     at += recordSize;
     count++;
   }
@@ -212,10 +213,11 @@ const RESULT_KEYS: usize = 40;
 const RESULT_KEYS_SIZE: usize = 44;
 const RESULT_OTHER_PROPERTIES: usize = 48;
 const RESULT_BODY_CRC: usize = 52;
-const RESULT_TAGS_CODE: usize = 56;
+const RESULT_PASSED: usize = 56;
 const RESULT_QUEUE_OFFSET: usize = 64;
 const RESULT_BORN_TIMESTAMP: usize = 72;
 const RESULT_STORE_TIMESTAMP: usize = 80;
+const RESULT_PASSED_TIMESTAMP: usize = 88;
 
 // Outcomes of parsing; JavaScript has the sentences to them (commitlog/record-parser.ts).
 const OK = 0;
@@ -233,8 +235,49 @@ const BAD_TIMESTAMP = 11;
 const BAD_PROPERTY_CRC = 12;
 
 /**
- * Checks the record at `address`, which is byte `physicalOffset` of the log and has `available` bytes up to the end of
- * its file (or of what is readable), and says where its parts lie.
+ * Passes over sound records from `address` on, up to one that is not, or that JavaScript has to look at: its body is too
+ * large for a CRC here, its queue unknown, or it is older than the one before. That one is parsed and not passed over.
+ * Adds to the result: bytes passed over, and the store time of the last record passed over.
+ * @param storeTimestampMs of the record before the first
+ * @returns the outcome for the record it stopped at; TOO_SHORT, with nothing left, at the end
+ */
+export function passCommitlogMessages(
+  address: usize,
+  available: i32,
+  positionHigh: u32,
+  positionLow: u32,
+  crcLimitBytes: i32,
+  table: usize,
+  tableMask: u32,
+  storeTimestampMs: f64,
+  result: usize,
+): i32 {
+  let passed: i32 = 0;
+  let outcome = TOO_SHORT;
+  const position = positionOf(positionHigh, positionLow);
+  while (passed < available) {
+    const at = position + passed;
+    outcome = parse(address + passed, available - passed, at, crcLimitBytes, table, tableMask, result);
+    if (
+      outcome != OK ||
+      load<u32>(result, RESULT_QUEUE) == 0 ||
+      load<i32>(result, RESULT_BODY_SIZE) > crcLimitBytes ||
+      load<f64>(result, RESULT_STORE_TIMESTAMP) < storeTimestampMs
+    ) {
+      break;
+    }
+    storeTimestampMs = load<f64>(result, RESULT_STORE_TIMESTAMP);
+    passed += load<i32>(result, RESULT_SIZE);
+    outcome = TOO_SHORT;
+  }
+  store<i32>(result, passed, RESULT_PASSED);
+  store<f64>(result, storeTimestampMs, RESULT_PASSED_TIMESTAMP);
+  return outcome;
+}
+
+/**
+ * Checks the record at `address`, which stands at that position of the log (in two 32-bit halves) and has `available`
+ * bytes up to the end of its file (or of what is readable), and says where its parts lie.
  * @param crcLimitBytes bodies up to this size have their CRC checked here, larger ones by the caller
  * @param table hash table of queues (0 = none), `tableMask` its size in entries minus 1
  * @returns an outcome
@@ -242,7 +285,27 @@ const BAD_PROPERTY_CRC = 12;
 export function parseCommitlogMessage(
   address: usize,
   available: i32,
-  physicalOffset: f64,
+  positionHigh: u32,
+  positionLow: u32,
+  crcLimitBytes: i32,
+  table: usize,
+  tableMask: u32,
+  result: usize,
+): i32 {
+  const position = positionOf(positionHigh, positionLow);
+  return parse(address, available, position, crcLimitBytes, table, tableMask, result);
+}
+
+// @ts-ignore: decorator
+@inline
+function positionOf(high: u32, low: u32): i64 {
+  return <i64>((<u64>high << 32) | low);
+}
+
+function parse(
+  address: usize,
+  available: i32,
+  position: i64,
   crcLimitBytes: i32,
   table: usize,
   tableMask: u32,
@@ -276,7 +339,7 @@ export function parseCommitlogMessage(
 
   const bodyCrc = bswap<i32>(load<i32>(address, 8));
   if (bodySize <= crcLimitBytes && <i32>(crc32(body, bodySize, 0) & 0x7fffffff) != bodyCrc) return BAD_BODY_CRC;
-  if (bswap<i64>(load<i64>(address, 28)) != <i64>physicalOffset) return BAD_PHYSICAL_OFFSET;
+  if (bswap<i64>(load<i64>(address, 28)) != position) return BAD_PHYSICAL_OFFSET;
   const queueId = bswap<i32>(load<i32>(address, 12));
   const queueOffset = bswap<i64>(load<i64>(address, 20));
   if (queueId < 0 || queueOffset < 0 || queueOffset > MAX_SAFE_INTEGER) return BAD_QUEUE;
@@ -311,7 +374,6 @@ export function parseCommitlogMessage(
   store<f64>(result, <f64>storeTimestamp, RESULT_STORE_TIMESTAMP);
   store<u64>(result, 0, RESULT_KEYS);
   store<u32>(result, 0, RESULT_OTHER_PROPERTIES);
-  store<i64>(result, 0, RESULT_TAGS_CODE);
   if (propertiesSize != 0) readProperties(properties, properties + propertiesSize, result);
   return OK;
 }
@@ -424,7 +486,7 @@ const OUT_OF_ORDER = 5;
 const NO_RECORD = 6;
 
 /**
- * The reput step: reads records from `address` on, which is byte `physicalOffset` of the log, and puts a unit for each
+ * The reput step: reads records from `address` on, which is at that position of the log, and puts a unit for each
  * into its queue's buffer. Trusts what the encoder wrote, so it looks at no checksum, as RocketMQ.
  *
  * Adds to `progress`: bytes consumed, units made, store time of the last record, and the queues that got their first
@@ -436,7 +498,8 @@ const NO_RECORD = 6;
 export function dispatchCommitlog(
   address: usize,
   sizeBytes: usize,
-  physicalOffset: f64,
+  positionHigh: u32,
+  positionLow: u32,
   table: usize,
   tableMask: u32,
   list: usize,
@@ -445,7 +508,7 @@ export function dispatchCommitlog(
   const start = address;
   const limit = address + sizeBytes;
   let outcome = AT_END;
-  let physical = <i64>physicalOffset;
+  let position = positionOf(positionHigh, positionLow);
   let units = load<u32>(progress, PROGRESS_UNITS);
   while (address < limit) {
     const totalSize = <usize>bswap<u32>(load<u32>(address));
@@ -505,7 +568,7 @@ export function dispatchCommitlog(
         break;
       }
       const unit = <usize>load<u32>(queue, UNITS_ADDRESS) + <usize>unitCount * UNIT_SIZE_BYTES;
-      store<i64>(unit, bswap<i64>(physical));
+      store<i64>(unit, bswap<i64>(position));
       store<u32>(unit, load<u32>(address), 8);
       store<i64>(unit, bswap<i64>(tagsCode), 12);
       store<u32>(progress, 0, PROGRESS_HAS_TAGS_CODE);
@@ -521,7 +584,7 @@ export function dispatchCommitlog(
     }
     store<f64>(progress, <f64>bswap<i64>(load<i64>(address + 48 + bornHostSize)), PROGRESS_STORE_TIMESTAMP);
     address += totalSize;
-    physical += totalSize;
+    position += totalSize;
   }
   store<u32>(progress, <u32>(address - start), PROGRESS_CONSUMED);
   store<u32>(progress, units, PROGRESS_UNITS);
