@@ -1,8 +1,12 @@
 import { readdirSync } from "node:fs";
 import { isAbsolute, resolve } from "node:path";
+import type { EngineDefinition } from "../engines/engine.js";
 import { engineNames, loadEngine } from "../engines/registry.js";
 import type { Contestant } from "./plan.js";
 import type { Profile, ProfileName, Scenario } from "./scenario.js";
+import { printable } from "./terminal.js";
+
+const EXIT_USAGE = 2;
 
 /** The command line asks for what does not exist, or says what cannot be; one sentence. */
 export class UsageError extends Error {
@@ -51,8 +55,24 @@ export async function loadContestants(namesOrPaths: readonly string[] | null): P
     [...new Set(namesOrPaths ?? engineNames())].map(async (source) => {
       const isThirdParty = !engineNames().includes(source);
       const isPath = isThirdParty && !isAbsolute(source) && !source.startsWith("file:");
-      const definition = await loadEngine(source);
+      const definition = await loadOrBlame(source);
       return { definition, isThirdParty, source: isPath ? resolve(source) : source };
     }),
   );
+}
+
+/** A third party's module may end the process while it is imported, or never finish: then at least its name is told. */
+async function loadOrBlame(source: string): Promise<EngineDefinition> {
+  const blame = () => {
+    console.error(
+      `The engine module ${printable(source)} ended the process when it was imported, or never finished loading.`,
+    );
+    process.exitCode = EXIT_USAGE;
+  };
+  process.once("exit", blame);
+  try {
+    return await loadEngine(source);
+  } finally {
+    process.off("exit", blame);
+  }
 }

@@ -55,6 +55,17 @@ describe("bad input", () => {
     expect(readdirSync(directory)).toEqual([]);
   });
 
+  it.each([
+    ["ends the process", "process.exit(0);"],
+    ["never finishes loading", "await new Promise(() => {});"],
+  ])("names an engine module that %s", async (_, source) => {
+    writeFileSync(join(directory, "mine.mjs"), source);
+    const { exitCode, stderr } = await start([...SMOKE, "--engine", "./mine.mjs"]);
+    expect(exitCode).toBe(2);
+    expect(stderr).toMatch(/^The engine module \.\/mine\.mjs ended the process .*, or never finished loading\.$/);
+    expect(leftovers()).toEqual(["mine.mjs"]);
+  });
+
   it("refuses a file as --dir, and an output directory in use", async () => {
     writeFileSync(join(directory, "file"), "");
     const file = await start(["--dir", "file"]);

@@ -116,17 +116,20 @@ async function run(context: {
     plannedTrialCount: plan.trials.length,
   });
 
+  const dataDirectory = new DataDirectory(parent);
   const interruption = new AbortController();
   let interruptedMs = 0;
   const interrupt = () => {
-    // One Ctrl-C may arrive twice, from the terminal and from npm; a later one means that cleaning up takes too long.
-    if (interruption.signal.aborted && Date.now() - interruptedMs > IMPATIENCE_MS) process.exit(EXIT_INTERRUPTED);
+    // One Ctrl-C may arrive twice, from the terminal and from npm; a later one means that ending takes too long.
+    if (interruption.signal.aborted && Date.now() - interruptedMs > IMPATIENCE_MS) {
+      dataDirectory.remove();
+      process.exit(EXIT_INTERRUPTED);
+    }
     if (!interruption.signal.aborted) interruptedMs = Date.now();
     interruption.abort();
   };
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(name, interrupt);
-  const dataDirectory = new DataDirectory(parent);
-  const progress = createProgress(estimatedTrialMs(profile), process.stderr);
+  const progress = createProgress(estimatedTrialMs(profile), profile.budgetMs, process.stderr);
   const execution = {
     store,
     dataDirectory,

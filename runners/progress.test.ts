@@ -6,11 +6,17 @@ import { printable } from "./terminal.js";
 describe("createProgress", () => {
   it("writes plain lines where there is no terminal, without control characters", () => {
     const stream = new PassThrough();
-    const progress = createProgress(10_000, stream as unknown as NodeJS.WriteStream);
+    const progress = createProgress(10_000, null, stream as unknown as NodeJS.WriteStream);
     progress.begin(0, 3, "a/\u001b[31mred");
     progress.note("Failed: \u202eoops");
     progress.end();
     expect(stream.read().toString()).toBe("trial 1 of 3, 30 s left: a/\ufffd[31mred\nFailed: \ufffdoops\n");
+  });
+
+  it("promises no more time than the profile allows the run", () => {
+    const stream = new PassThrough();
+    createProgress(10_000, 15_900, stream as unknown as NodeJS.WriteStream).begin(0, 3, "a");
+    expect(stream.read().toString()).toMatch(/, 1[56] s left: a/);
   });
 
   it("draws a bar on a terminal", () => {
@@ -20,7 +26,7 @@ describe("createProgress", () => {
       cursorTo: () => true,
       clearLine: () => true,
     });
-    const progress = createProgress(2_000, stream as unknown as NodeJS.WriteStream);
+    const progress = createProgress(2_000, null, stream as unknown as NodeJS.WriteStream);
     progress.begin(0, 4, "linger/null");
     progress.begin(1, 4, "linger/raw");
     progress.end();

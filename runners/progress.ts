@@ -10,21 +10,32 @@ export interface Progress {
   end(): void;
 }
 
-/** A bar on a terminal; elsewhere a plain line for every trial. */
-export function createProgress(estimatedTrialMs: number, stream: NodeJS.WriteStream): Progress {
-  return stream.isTTY ? new Bar(estimatedTrialMs, stream) : new Lines(estimatedTrialMs, stream);
+/**
+ * A bar on a terminal; elsewhere a plain line for every trial.
+ * @param budgetMs after which trials are left out, or null
+ */
+export function createProgress(
+  estimatedTrialMs: number,
+  budgetMs: number | null,
+  stream: NodeJS.WriteStream,
+): Progress {
+  const timeLeft = new TimeLeft(estimatedTrialMs, budgetMs ?? Number.POSITIVE_INFINITY);
+  return stream.isTTY ? new Bar(timeLeft, stream) : new Lines(timeLeft, stream);
 }
 
 /** The estimate of the time left: planned times at first, then what trials have really taken. */
 class TimeLeft {
   readonly #startedMs = Date.now();
 
-  constructor(readonly estimatedTrialMs: number) {}
+  constructor(
+    readonly estimatedTrialMs: number,
+    readonly budgetMs: number,
+  ) {}
 
   after(doneCount: number, trialCount: number): string {
     const spentMs = Date.now() - this.#startedMs;
     const perTrialMs = doneCount === 0 ? this.estimatedTrialMs : spentMs / doneCount;
-    return duration(perTrialMs * (trialCount - doneCount));
+    return duration(Math.max(0, Math.min(perTrialMs * (trialCount - doneCount), this.budgetMs - spentMs)));
   }
 }
 
@@ -33,8 +44,8 @@ class Bar implements Progress {
   readonly #timeLeft: TimeLeft;
   readonly #stream: NodeJS.WriteStream;
 
-  constructor(estimatedTrialMs: number, stream: NodeJS.WriteStream) {
-    this.#timeLeft = new TimeLeft(estimatedTrialMs);
+  constructor(timeLeft: TimeLeft, stream: NodeJS.WriteStream) {
+    this.#timeLeft = timeLeft;
     this.#stream = stream;
     this.#bar = new cliProgress.SingleBar({
       format: "{bar} trial {trial} of {total}, {left} left: {what}",
@@ -67,8 +78,8 @@ class Lines implements Progress {
   readonly #timeLeft: TimeLeft;
   readonly #stream: NodeJS.WriteStream;
 
-  constructor(estimatedTrialMs: number, stream: NodeJS.WriteStream) {
-    this.#timeLeft = new TimeLeft(estimatedTrialMs);
+  constructor(timeLeft: TimeLeft, stream: NodeJS.WriteStream) {
+    this.#timeLeft = timeLeft;
     this.#stream = stream;
   }
 
