@@ -41,8 +41,8 @@ export interface GateFindings extends Conclusion {
 
 /** Of the time left after the counters; the rest confirms. */
 const SCREENING_SHARE = 0.6;
-/** Beyond 20 blocks the sign-flip test is no longer exact, and a machine so quick gains little. */
-export const MOST_BLOCKS = 20;
+/** More would make a quick gate slow for little: the interval shrinks with the square root. */
+export const MOST_BLOCKS = 40;
 
 /**
  * Counts, times, decides. Ends early when nothing is open, and at the deadline at the latest; what could not be decided
