@@ -47,9 +47,9 @@ export async function runChild<Answer>(
   }
   const answer = result.ipcOutput[0];
   if (answer === undefined) {
-    const lastWords = result.stderr.trim().split("\n").at(-1) ?? "";
     const how = result.signal === undefined ? `exit code ${result.exitCode}` : `signal ${result.signal}`;
-    throw new ChildFailedError(`Its process ended with ${how} and no answer${lastWords && `: ${lastWords}`}.`);
+    const words = lastWords(result.stderr);
+    throw new ChildFailedError(`Its process ended with ${how} and no answer${words && `: ${words}`}.`);
   }
   const parsed = answerSchema.safeParse(answer);
   if (!parsed.success) {
@@ -57,4 +57,10 @@ export async function runChild<Answer>(
     throw new ChildFailedError(`Its answer is not valid at ${path.join(".") || "its root"}: ${message}.`);
   }
   return parsed.data;
+}
+
+/** Of what a dying process wrote: the line that names the error, or else the last. */
+function lastWords(text: string): string {
+  const lines = text.trim().split("\n");
+  return (lines.find((line) => /^\w*(Error|Exception)\b/.test(line)) ?? lines.at(-1) ?? "").replace(/\.$/, "");
 }

@@ -142,6 +142,7 @@ describe("executeTrials", () => {
   it.each([
     ["throws", /the append failed on purpose/],
     ["crashes", /ended with signal SIGABRT/],
+    ["exits", /ended with exit code 3 and no answer: RangeError: out of luck\.$/],
     ["hangs", /time limit of 3 s/],
     ["never-flushes", /time limit of 3 s/],
   ])("goes on to the other engines after one that %s", async (fault, cause) => {

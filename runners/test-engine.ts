@@ -81,6 +81,10 @@ class TestEngine implements StorageEngine {
     if (isFaulty && fault === "throws") throw new Error("the append failed on purpose\u001b[31m");
     if (isFaulty && fault === "hangs") for (;;);
     if (isFaulty && fault === "crashes") process.abort();
+    if (isFaulty && fault === "exits") {
+      process.stderr.write("at first\nRangeError: out of luck.\n    at nowhere\n\nNode.js v0\n");
+      process.exit(3);
+    }
     const bytes = Uint8Array.from(value!);
     if (isFaulty && fault === "corrupts") bytes[bytes.length - 1]! ^= 1;
     if (isFaulty && fault === "reorders") {
