@@ -12,7 +12,7 @@ export function cleanRecord<T>(record: T): T {
   return cleanValue(record) as T;
 }
 
-export function cleanText(text: string): string {
+function cleanText(text: string): string {
   return stripVTControlCharacters(text)
     .replace(LINE_BREAKS, " ")
     .replace(CONTROL_CHARACTERS, "")

@@ -44,11 +44,11 @@ export const BODY_CRC_AT = 8;
 export const QUEUE_OFFSET_AT = 20;
 export const PHYSICAL_OFFSET_AT = 28;
 export const SYS_FLAG_AT = 36;
-export const BORN_TIMESTAMP_AT = 40;
+const BORN_TIMESTAMP_AT = 40;
 const BORN_HOST_AT = 48;
 
 /** All but body, topic and properties, for V1 and IPv4 hosts. */
-export const FIXED_SIZE_BYTES = 4 + 4 + 4 + 4 + 4 + 8 + 8 + 4 + 8 + 8 + 8 + 8 + 4 + 8 + 4 + 1 + 2;
+const FIXED_SIZE_BYTES = 4 + 4 + 4 + 4 + 4 + 8 + 8 + 4 + 8 + 8 + 8 + 8 + 4 + 8 + 4 + 1 + 2;
 const V6_EXTRA_BYTES = 16 - 4;
 export const MAX_PROPERTIES_SIZE_BYTES = 32_767;
 /** Topics of more UTF-16 units than this need V2. */
@@ -64,7 +64,7 @@ export const SysFlag = {
   INNER_BATCH: 0x80,
 } as const;
 
-export interface HostAddress {
+interface HostAddress {
   /** 4 or 16 bytes. */
   readonly address: Uint8Array;
   readonly port: number;
@@ -89,7 +89,7 @@ export interface CommitlogMessage {
   properties: Uint8Array;
 }
 
-export const TAGS_PROPERTY = "TAGS";
+const TAGS_PROPERTY = "TAGS";
 export const KEYS_PROPERTY = "KEYS";
 export const NAME_END = 0x01;
 export const PAIR_END = 0x02;
@@ -165,7 +165,7 @@ function sysFlagWithHosts(message: CommitlogMessage): number {
 }
 
 /** CRC-32 (IEEE) of a body, top bit cleared. */
-export function bodyCrc(body: Uint8Array): number {
+function bodyCrc(body: Uint8Array): number {
   return nativeCrc32(body) & 0x7fffffff;
 }
 
