@@ -103,8 +103,8 @@ export class CommitLog {
   /** Writes the blank: at least its 8 bytes are left, because every record was placed so. */
   #endFile(file: MappedFile): void {
     const left = file.endOffset - this.endOffset;
-    file.mapWindow(this.endOffset);
-    encodeBlank(this.#options.heap.bytes, file.addressOf(this.endOffset), left);
+    const window = file.mapWindow(this.endOffset);
+    encodeBlank(this.#options.heap.bytes, window.address + this.endOffset - file.windowStart(this.endOffset), left);
     this.endOffset = file.endOffset;
   }
 

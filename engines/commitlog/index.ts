@@ -1,5 +1,5 @@
 import type { EngineDefinition } from "../engine.js";
-import { openCommitlog } from "./commitlog-engine.js";
+import { openCommitlog } from "./open.js";
 import { settingsSchema } from "./settings.js";
 
 /** RocketMQ's layout: one commitlog of mapped files for all queues, and a consumequeue of fixed units for each. */

@@ -1,16 +1,18 @@
 import { BLANK_MAGIC, MAGIC_V1, MAGIC_V2 } from "../codec/commitlog-message.js";
 import type { Heap } from "../heap.js";
 import { invariant } from "../invariant.js";
+import { type Dispatcher, DispatchOutcome } from "./dispatcher.js";
 import type { MappedFile } from "./mapped-file.js";
 import { isTopicName } from "./names.js";
 import type { Queue, QueueTable } from "./queue-table.js";
 import { OUTCOME_TEXTS, ParseOutcome, type RecordParser } from "./record-parser.js";
-import { type Dispatcher, DispatchOutcome } from "./reput.js";
 
 /** Small enough for the processor's cache, so that the second look at a record costs little. */
 const CHUNK_BYTES = 512 << 10;
 /** How much is searched at a time for a sound record behind a bad one. */
 const SEARCH_BYTES = 8 << 20;
+/** Larger than maxMessageSizeBytes may be set to: a directory may have been written with other settings. */
+const LARGEST_RECORD_BYTES = 80 << 20;
 /** So many zeros behind a bad record: nothing was ever written there. */
 const ZEROS_THAT_END_THE_SEARCH = 16 << 20;
 
@@ -76,9 +78,9 @@ export class LogScan {
     /** Whether the scan begins with the log, so that a queue's first record says where the queue begins. */
     private readonly isWhole: boolean,
     private readonly hadConsumequeue: boolean,
-    maxRecordBytes: number,
+    fileSizeBytes: number,
   ) {
-    this.#bufferSizeBytes = Math.max(SEARCH_BYTES, maxRecordBytes + 65_536);
+    this.#bufferSizeBytes = Math.max(SEARCH_BYTES, Math.min(fileSizeBytes, LARGEST_RECORD_BYTES));
     this.#bufferAddress = heap.allocate(this.#bufferSizeBytes, 64);
   }
 
@@ -129,16 +131,25 @@ export class LogScan {
       const dispatched = this.#dispatch(position, passedBytes);
       if (dispatched.reason !== undefined) return { position: position + dispatched.bytes, reason: dispatched.reason };
       position += passedBytes;
+      wantedBytes = CHUNK_BYTES;
+      if (outcome === ParseOutcome.OK) continue;
       if (outcome === ParseOutcome.BLANK) return undefined;
-      const isStopped = outcome !== ParseOutcome.OK;
-      // A record that the chunk's end cuts in two is looked at again at the start of a chunk, and of a large one.
-      const mayBeCut = position - passedBytes + chunkBytes < file.endOffset;
-      if (isStopped && !(mayBeCut && (passedBytes > 0 || wantedBytes < this.#bufferSizeBytes))) {
+      // What the chunk's end may have cut in two is looked at again at the start of the next.
+      if (passedBytes > 0) continue;
+      const claimedBytes = this.#claimedSize(chunkBytes);
+      if (claimedBytes <= chunkBytes || claimedBytes > Math.min(this.#bufferSizeBytes, file.endOffset - position)) {
         return { position, reason: REASONS[outcome]! };
       }
-      wantedBytes = isStopped && passedBytes === 0 ? this.#bufferSizeBytes : CHUNK_BYTES;
+      wantedBytes = claimedBytes;
     }
     return undefined;
+  }
+
+  /** How long the record at the buffer's start says it is; 0 if it does not look like one. */
+  #claimedSize(chunkBytes: number): number {
+    const { view } = this.heap;
+    const magic = chunkBytes < 8 ? 0 : view.getInt32(this.#bufferAddress + 4);
+    return magic === MAGIC_V1 || magic === MAGIC_V2 ? view.getInt32(this.#bufferAddress) : 0;
   }
 
   /** Checks the buffer's records. @returns the bytes of the sound ones, and OK at the end or else what follows them */
@@ -263,7 +274,7 @@ export class LogScan {
       let from = Math.max(position, file.baseOffset);
       let zeros = 0;
       while (from < file.endOffset && zeros < ZEROS_THAT_END_THE_SEARCH) {
-        const chunkBytes = this.#read(file, from, this.#bufferSizeBytes);
+        const chunkBytes = this.#read(file, from, SEARCH_BYTES);
         const chunk = this.heap.bytes.subarray(this.#bufferAddress, this.#bufferAddress + chunkBytes);
         const lastByte = lastNonZero(chunk);
         if (lastByte >= 0) garbageEnd = from + lastByte + 1;
@@ -272,7 +283,7 @@ export class LogScan {
         if (found !== undefined) return { position: found, garbageEnd };
         if (from + chunkBytes >= file.endOffset) break;
         // A record may straddle the chunk's end.
-        from += chunkBytes - (this.#bufferSizeBytes >> 1);
+        from += SEARCH_BYTES >> 1;
       }
     }
     return { garbageEnd };

@@ -106,12 +106,13 @@ export class MappedFile {
     return Math.min(this.windowStart(position) + this.geometry.windowBytes, this.endOffset);
   }
 
-  /** Heap address of the log's byte `position` in the window where a record that begins there lies, or -1: not mapped. */
-  addressOf(position: number): number {
+  /** Heap address of the log's `sizeBytes` bytes at `position` in the window where they begin, or -1: not mapped. */
+  addressOf(position: number, sizeBytes: number): number {
     const index = Math.floor((position - this.baseOffset) / this.geometry.windowBytes);
     const window = this.#windows.get(index);
     if (window === undefined) return -1;
-    return window.address + (position - this.baseOffset - index * this.geometry.windowBytes);
+    const at = position - this.baseOffset - index * this.geometry.windowBytes;
+    return at + sizeBytes <= window.sizeBytes ? window.address + at : -1;
   }
 
   /** Gives back the windows that end at or below `position` of the log. The file keeps what was stored. */

@@ -82,7 +82,7 @@ export class Reader {
       );
     }
     const file = this.log.fileOf(physicalOffset);
-    let address = file.addressOf(physicalOffset);
+    let address = file.addressOf(physicalOffset, sizeBytes);
     if (address < 0) address = this.#readRecord(physicalOffset, sizeBytes, index, unitCount);
     const { parser } = this;
     const outcome = parser.parse(address, sizeBytes, physicalOffset, this.queues);

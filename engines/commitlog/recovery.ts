@@ -6,6 +6,7 @@ import type { Storage } from "../storage/storage.js";
 import { type Checkpoint, readCheckpoint } from "./checkpoint.js";
 import { type CleanShutdown, readCleanShutdown, removeCleanShutdown } from "./clean-shutdown.js";
 import { isData } from "./consumequeue-unit.js";
+import type { Dispatcher } from "./dispatcher.js";
 import { BEFORE_FIRST, LogScan, PrefixError, type ScanResult } from "./log-scan.js";
 import { MappedFile, type WindowGeometry } from "./mapped-file.js";
 import {
@@ -17,7 +18,6 @@ import {
 } from "./names.js";
 import { type Queue, type QueueTable, syncQueues } from "./queue-table.js";
 import type { RecordParser } from "./record-parser.js";
-import type { Dispatcher } from "./reput.js";
 
 /** What a directory shows before anything of it is read. */
 export interface DirectoryFacts {
@@ -50,7 +50,7 @@ interface RecoveryCase {
  * Where this is stricter than RocketMQ: it believes any consumequeue when `abort` is absent, and so loses what a lagging
  * one lacks; and after a crash it starts at the checkpoint even if the queues are gone.
  */
-export const RECOVERY_CASES: readonly RecoveryCase[] = [
+const RECOVERY_CASES: readonly RecoveryCase[] = [
   { name: "no commitlog", applies: (facts) => !facts.hasLog, action: "drop-queues" },
   {
     name: "closed cleanly by this engine",
@@ -74,7 +74,6 @@ export interface RecoveryOptions {
   readonly fileSizeBytes: number;
   readonly geometry: WindowGeometry;
   readonly preallocate: boolean;
-  readonly maxRecordBytes: number;
   readonly queues: QueueTable;
   readonly parser: RecordParser;
   readonly dispatcher: Dispatcher;
@@ -111,6 +110,16 @@ class Recovery {
     storage.makeDirectory(`${root}/${CONSUMEQUEUE_DIRECTORY}`);
     const hasAbort = storage.exists(`${root}/${ABORT_FILE}`);
     const files = this.#openLog(hasAbort);
+    try {
+      return await this.#recover(files, hasAbort);
+    } catch (error) {
+      for (const file of files) file.close();
+      throw error;
+    }
+  }
+
+  async #recover(files: MappedFile[], hasAbort: boolean): Promise<Recovered> {
+    const { storage, root } = this.options;
     this.#loadQueues();
     const cleanShutdown = readCleanShutdown(storage, root);
     const checkpoint = readCheckpoint(storage, root);
@@ -302,7 +311,7 @@ class Recovery {
   }
 
   #scan(files: readonly MappedFile[], from: number, durableUntilMs: number, isWhole: boolean): ScanResult {
-    const { heap, queues, parser, dispatcher, maxRecordBytes } = this.options;
+    const { heap, queues, parser, dispatcher, fileSizeBytes } = this.options;
     const hadConsumequeue = this.#hasUnits();
     for (const queue of queues.queues) queue.files.comparesFirst = true;
     const scan = new LogScan(
@@ -314,7 +323,7 @@ class Recovery {
       durableUntilMs,
       isWhole,
       hadConsumequeue,
-      maxRecordBytes,
+      fileSizeBytes,
     );
     try {
       const result = scan.run(from);

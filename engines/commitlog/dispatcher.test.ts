@@ -14,9 +14,9 @@ import { kernelOf } from "../kernel/kernel.js";
 import { FaultyStorage } from "../storage/faulty-storage.js";
 import { Consumequeue } from "./consumequeue.js";
 import { type ConsumequeueUnit, decodeUnit, UNIT_SIZE_BYTES } from "./consumequeue-unit.js";
+import { Dispatcher, DispatchOutcome } from "./dispatcher.js";
 import { OpenFiles } from "./open-files.js";
 import { type Queue, QueueTable } from "./queue-table.js";
-import { Dispatcher, DispatchOutcome } from "./reput.js";
 
 const BUFFER_BYTES = 1 << 20;
 const LOG_POSITION = 4_096_000_000_000;

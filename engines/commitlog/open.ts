@@ -1,0 +1,92 @@
+import { BLANK_SIZE_BYTES } from "../codec/commitlog-message.js";
+import type { OpenOptions, StorageEngine } from "../engine.js";
+import { OpenError } from "../errors.js";
+import { kernelOf } from "../kernel/kernel.js";
+import type { Storage, StorageLock } from "../storage/storage.js";
+import { CheckpointFile } from "./checkpoint.js";
+import { CommitLog } from "./commit-log.js";
+import { CommitlogEngine } from "./commitlog-engine.js";
+import { Consumequeue } from "./consumequeue.js";
+import { Dispatcher } from "./dispatcher.js";
+import { COMMITLOG_DIRECTORY, CONSUMEQUEUE_DIRECTORY, LOCK_FILE } from "./names.js";
+import { OpenFiles } from "./open-files.js";
+import { QueueTable } from "./queue-table.js";
+import { RecordParser } from "./record-parser.js";
+import { recover } from "./recovery.js";
+import { settingsSchema } from "./settings.js";
+
+/** A record's bytes beside its body: RocketMQ's limit for topic, properties and header. */
+const MAX_FRAMING_BYTES = 65_536;
+const MAP_GRAIN_BYTES = 65_536;
+const MAX_OPEN_CONSUMEQUEUE_FILES = 1_024;
+
+/** Opens, or makes, a store in a directory and recovers it. @throws OpenError, ZodError */
+export async function openCommitlog(options: OpenOptions): Promise<StorageEngine> {
+  const { storage, heap, directory: root, listener } = options;
+  const settings = settingsSchema.parse(options.settings);
+  const countersAtOpen = { ...storage.counters };
+  const kernel = kernelOf(heap);
+  const largestAppendBytes = settings.segmentSizeBytes - BLANK_SIZE_BYTES;
+  const maxRecordBytes = Math.min(settings.maxMessageSizeBytes + MAX_FRAMING_BYTES, largestAppendBytes);
+  const batchSizeBytes = Math.min(settings.batchSizeBytes, largestAppendBytes);
+  const geometry = {
+    windowBytes: settings.mapWindowBytes,
+    overlapBytes: Math.ceil(Math.max(maxRecordBytes, batchSizeBytes) / MAP_GRAIN_BYTES) * MAP_GRAIN_BYTES,
+  };
+  const files = { fileSizeBytes: settings.segmentSizeBytes, geometry, preallocate: settings.preallocate };
+
+  /** What to undo when opening fails half-way, the last first. */
+  const undo: (() => void)[] = [];
+  try {
+    storage.makeDirectory(root);
+    const lock = takeLock(storage, root);
+    undo.push(() => lock.release());
+    const openFiles = new OpenFiles(storage, MAX_OPEN_CONSUMEQUEUE_FILES);
+    undo.push(() => openFiles.close());
+    const indexCounter = { indexBytes: 0 };
+    const queues = new QueueTable(heap, kernel, (topic, queueId) => {
+      const directory = `${root}/${CONSUMEQUEUE_DIRECTORY}/${topic}/${queueId}`;
+      return new Consumequeue(storage, openFiles, directory, settings.consumequeueFileSizeBytes, indexCounter);
+    });
+    undo.push(() => queues.release());
+    const parser = new RecordParser(heap, kernel);
+    undo.push(() => parser.release());
+    const dispatcher = new Dispatcher(heap, kernel, queues);
+    undo.push(() => dispatcher.release());
+    const recovered = await recover({ storage, heap, root, ...files, queues, parser, dispatcher });
+    undo.push(() => {
+      for (const file of recovered.files) file.close();
+    });
+    indexCounter.indexBytes = 0;
+    const directory = `${root}/${COMMITLOG_DIRECTORY}`;
+    const syncsAhead = settings.flush === "sync";
+    const log = new CommitLog(
+      { storage, heap, directory, ...files, syncsAhead, listener },
+      recovered.files,
+      recovered.endOffset,
+    );
+    await log.warm(Date.now());
+    const checkpoint = new CheckpointFile(storage, root);
+    undo.push(() => checkpoint.close());
+    return new CommitlogEngine({
+      ...{ storage, countersAtOpen, heap, kernel, root, settings, listener, lock, recovered, log, openFiles },
+      ...{ indexCounter, queues, parser, dispatcher, checkpoint, maxRecordBytes, batchSizeBytes },
+    });
+  } catch (error) {
+    for (const step of undo.reverse()) step();
+    throw error;
+  }
+}
+
+function takeLock(storage: Storage, root: string): StorageLock {
+  const path = `${root}/${LOCK_FILE}`;
+  if (!storage.exists(path)) {
+    const file = storage.open(path, "create");
+    const content = new TextEncoder().encode("lock");
+    file.write(content, 0, content.length, 0);
+    file.close();
+  }
+  const lock = storage.lock(path);
+  if (lock !== null) return lock;
+  throw new OpenError(`${root} is open in another process (${LOCK_FILE} is held). Close it there first.`);
+}
