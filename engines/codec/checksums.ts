@@ -45,6 +45,11 @@ export function crc32(heapAddress: number, sizeBytes: number): number {
   return nodeRs.crc32(heap.bytes.subarray(heapAddress, heapAddress + sizeBytes) as Buffer);
 }
 
+/** The same, for a caller who has a view of the bytes already: for sizes at which `crc32` would make one. */
+export function crc32OfView(bytes: Uint8Array): number {
+  return nodeRs.crc32(bytes as Buffer);
+}
+
 /** What computes each checksum in this process. */
 export function checksumProviders(): Record<string, string> {
   return {

@@ -83,7 +83,7 @@ it("parses what it encoded, as the plain decoder does", () => {
         queueBlock: parser.queueBlock,
         queueId: parser.queueId,
         topic: parser.topic(),
-        body: heap.bytes.slice(parser.bodyAddress, parser.bodyAddress + parser.bodySizeBytes),
+        body: parser.body.slice(),
         key: heap.bytes.slice(parser.keysAddress, parser.keysAddress + parser.keysSizeBytes),
         otherPropertyCount: parser.otherPropertyCount,
         properties: parseProperties(parser.properties()),

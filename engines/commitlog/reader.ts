@@ -98,10 +98,9 @@ export class Reader {
     }
     const message = this.#message;
     const { bytes } = this.heap;
-    const bodyAddress = parser.bodyAddress;
     message.offset = offset;
     message.timestampMs = parser.bornTimestampMs;
-    message.value = bytes.subarray(bodyAddress, bodyAddress + parser.bodySizeBytes);
+    message.value = parser.body;
     const keysSizeBytes = parser.keysSizeBytes;
     message.key = keysSizeBytes === 0 ? null : bytes.subarray(parser.keysAddress, parser.keysAddress + keysSizeBytes);
     message.headers = parser.otherPropertyCount === 0 ? NO_HEADERS : headersOf(parser.properties());

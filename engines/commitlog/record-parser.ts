@@ -1,4 +1,4 @@
-import { crc32 } from "../codec/checksums.js";
+import { crc32OfView } from "../codec/checksums.js";
 import type { Heap } from "../heap.js";
 import type { Kernel } from "../kernel/kernel.js";
 import type { QueueTable } from "./queue-table.js";
@@ -58,6 +58,8 @@ export function lowHalf(position: number): number {
 /** Reads records in the heap through the kernel; its fields describe the last record that parsed as OK. */
 export class RecordParser {
   readonly #result: number;
+  /** Made once: the checksum of a large body and its reader share it. */
+  #body: Uint8Array | null = null;
 
   constructor(
     private readonly heap: Heap,
@@ -121,11 +123,18 @@ export class RecordParser {
   }
 
   #checkLargeBody(): number {
-    const bodySizeBytes = this.bodySizeBytes;
-    if (bodySizeBytes <= KERNEL_CRC_LIMIT_BYTES) return ParseOutcome.OK;
-    const crc = crc32(this.bodyAddress, bodySizeBytes) & 0x7fffffff;
+    this.#body = null;
+    if (this.bodySizeBytes <= KERNEL_CRC_LIMIT_BYTES) return ParseOutcome.OK;
+    const crc = crc32OfView(this.body) & 0x7fffffff;
     const isRight = crc === this.heap.view.getInt32(this.#result + BODY_CRC_AT, true);
     return isRight ? ParseOutcome.OK : ParseOutcome.BAD_BODY_CRC;
+  }
+
+  /** The body's bytes, a view of the heap. */
+  get body(): Uint8Array {
+    const at = this.heap.view.getUint32(this.#result + BODY_AT, true);
+    this.#body ??= this.heap.bytes.subarray(at, at + this.bodySizeBytes);
+    return this.#body;
   }
 
   get sizeBytes(): number {
@@ -139,10 +148,6 @@ export class RecordParser {
 
   get queueId(): number {
     return this.heap.view.getInt32(this.#result + QUEUE_ID_AT, true);
-  }
-
-  get bodyAddress(): number {
-    return this.heap.view.getUint32(this.#result + BODY_AT, true);
   }
 
   get bodySizeBytes(): number {
