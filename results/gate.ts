@@ -131,7 +131,7 @@ export const gateResultSchema = z.strictObject({
   counters: z.array(counterSchema),
   /** Wrong data, engines that fell over, workloads that are gone: one sentence each. */
   failures: z.array(z.string()),
-  /** What makes the timings doubtful, one sentence each. */
+  /** What disturbed the timings, one sentence each. */
   doubts: z.array(z.string()),
   outcome: outcomeSchema,
   exitCode: z.union([z.literal(0), z.literal(1), z.literal(3), z.literal(4)]),

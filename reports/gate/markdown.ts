@@ -30,6 +30,7 @@ export function gateMarkdown(stored: GateResult): string {
     STICKY_MARK,
     `## ${MARKS[result.outcome]} ${headline(result)}: ${escapeMarkdown(comparedWords(result))}`,
     result.reasons.map((reason) => `- ${escapeMarkdown(reason)}`).join("\n"),
+    ...result.doubts.map((doubt) => `> **Mind:** ${escapeMarkdown(doubt)}`),
     ...(figures.length === 0 ? [] : [figureTable, escapeMarkdown(EXPLANATION)]),
     escapeMarkdown(counterSummary(result)),
     ...(changed.length === 0

@@ -19,6 +19,7 @@ export function gateTerminal(stored: GateResult): string {
     counterSummary(result),
     `${headline(result)}: ${comparedWords(result)}.`,
     ...result.reasons.map((reason) => `  ${reason}`),
+    ...result.doubts.map((doubt) => `  Mind: ${doubt}`),
     `To repeat: ${commandWords(result)}`,
   ].join("\n");
 }

@@ -166,9 +166,9 @@ describe("a gate", () => {
     expect(findings.counters[0]).toMatchObject({ verdict: "not-repeatable", candidate: [6, 6, 5, 5] });
   });
 
-  it("is inconclusive on a machine that others keep busy", async () => {
-    const findings = await runGate(machine({ busyFraction: 0.8 }).setup);
-    expect(findings).toMatchObject({ outcome: "inconclusive", exitCode: 3 });
+  it("tells that others keep the machine busy, and still decides: they slow both sides", async () => {
+    const findings = await runGate(machine({ busyFraction: 0.8, cost: slower(1.1, /one\/recovery/) }).setup);
+    expect(findings).toMatchObject({ outcome: "regression", exitCode: 1 });
     expect(findings.doubts[0]).toContain("busy with something else");
   });
 
@@ -202,6 +202,11 @@ describe("a stored baseline", () => {
     const findings = await compareWithBaseline(now({ cost: slower(1.1, /one/) }), await storedOn({}), true);
     expect(findings).toMatchObject({ outcome: "regression", exitCode: 1 });
     expect(findings.figures.every(({ screen }) => screen.guard === null)).toBe(true);
+  });
+
+  it("is inconclusive on a machine that others keep busy: they were not there then", async () => {
+    const findings = await compareWithBaseline(now({ busyFraction: 0.8 }), await storedOn({}), true);
+    expect(findings).toMatchObject({ outcome: "inconclusive", exitCode: 3 });
   });
 
   it("is inconclusive when raw has changed too: then the machine has", async () => {

@@ -50,7 +50,7 @@ export const MOST_BLOCKS = 40;
  */
 export async function runGate(setup: GateSetup): Promise<GateFindings> {
   const counters: GateCounter[] = [];
-  let timed: Timed = { figures: [], doubts: [] };
+  let timed: Timed = { figures: [], doubts: [], unfit: [] };
   const failures = [...setup.missing];
   try {
     for (const subject of setup.subjects) {
@@ -65,17 +65,21 @@ export async function runGate(setup: GateSetup): Promise<GateFindings> {
     if (!(error instanceof TrialFailedError)) throw error;
     failures.push(error.message);
   }
-  return { ...timed, counters, failures, ...outcomeOf(timed.figures, counters, failures, timed.doubts) };
+  const { figures, doubts, unfit } = timed;
+  return { figures, counters, failures, doubts, ...outcomeOf(figures, counters, failures, unfit) };
 }
 
 interface Timed {
   readonly figures: GateFigure[];
+  /** What disturbed the trials. It hits both sides alike and widens the intervals, so it decides nothing by itself. */
   readonly doubts: string[];
+  /** Why nothing could be timed. */
+  readonly unfit: string[];
 }
 
 async function timeFigures(setup: GateSetup): Promise<Timed> {
   const cells = await layOutCells(setup);
-  if (cells.length === 0) return { figures: [], doubts: [] };
+  if (cells.length === 0) return { figures: [], doubts: [], unfit: [] };
   const laboratory = new Laboratory(setup);
   const orders = blockOrders(setup.mostBlocks, setup.seed);
   setup.tell("Block 1, to see how long a block takes …");
@@ -88,7 +92,7 @@ async function timeFigures(setup: GateSetup): Promise<Timed> {
   const most = 1 + Math.max(0, Math.floor(leftMs / blockMs));
   if (most < least) {
     const missingMs = (least - 1) * blockMs - leftMs;
-    return { figures: [], doubts: [tooLittleTime(gatedCount, least, most, missingMs)] };
+    return { figures: [], doubts: [], unfit: [tooLittleTime(gatedCount, least, most, missingMs)] };
   }
   const affordable = 1 + Math.floor((SCREENING_SHARE * leftMs) / blockMs);
   const blockCount = Math.min(setup.mostBlocks, Math.max(least, affordable));
@@ -105,7 +109,7 @@ async function timeFigures(setup: GateSetup): Promise<Timed> {
     await laboratory.run(again.cells, reversedOrders(orders.slice(0, again.blockCount)));
   }
   const confirmations = new Map(laboratory.takeFigures(again?.cells ?? []).map(({ id, blocks }) => [id, blocks]));
-  return { figures: conclude(screened, confirmations), doubts: disturbances(laboratory.moments) };
+  return { figures: conclude(screened, confirmations), doubts: disturbances(laboratory.moments), unfit: [] };
 }
 
 /**

@@ -271,6 +271,7 @@ async function selfTest(workshop: Workshop): Promise<number> {
   const entries = await runSelfTest({
     setup,
     engines: setup.subjects.map(({ name }) => name),
+    slowDowns: options.inject,
     budgetMs,
     untilMs: startedAt.getTime() + options.minutes * 60_000,
     logFile,

@@ -38,6 +38,7 @@ describe("the gate's command line", () => {
       [["--against", "x", "--budget", "-1m"], /is not one such as/],
       [["--against", "x", "--seed", "-1"], /seed "-1" is not a whole number/],
       [["--against", "x", "--minutes", "none"], /no number of minutes/],
+      [["--self-test", "--inject", "5,x"], /no percentages such as/],
       [["--set", "nonsense"], /"nonsense" is no setting; write it as name=value/],
       [["--against-engine", "x"], /goes with --engine/],
       [["--self-test", "--baseline", "x"], /--self-test and --baseline do not go together/],

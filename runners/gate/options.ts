@@ -15,6 +15,8 @@ export interface Options {
   readonly budgetMs?: number;
   readonly selfTest: boolean;
   readonly minutes: number;
+  /** Fractions. */
+  readonly inject: readonly number[];
   readonly history?: string;
   readonly appendHistory?: string;
   readonly dir: string;
@@ -27,6 +29,8 @@ export interface Options {
 export type Mode = "compare" | "baseline" | "save-baseline" | "self-test" | "history";
 
 const DEFAULT_MINUTES = 60;
+/** As many gates of A against A as of all slow-downs together. */
+const DEFAULT_SLOW_DOWNS = [0, 0.03, 0, 0.05, 0, 0.1, 0, 0.2];
 
 /** @throws UsageError, in one sentence; CommanderError with exit code 0 after `--help` */
 export function parseOptions(args: string[]): { mode: Mode; options: Options } {
@@ -43,6 +47,11 @@ export function parseOptions(args: string[]): { mode: Mode; options: Options } {
     .addOption(new Option("--budget <time>", "be done within this time, such as 90s or 8m").argParser(parseTime))
     .option("--self-test", "measure this machine's false alarms and power", false)
     .option("--minutes <n>", "for how long the self-test runs", parseMinutes, DEFAULT_MINUTES)
+    .addOption(
+      new Option("--inject <percents>", "the slow-downs that it injects in turn, separated by commas; 0 is A against A")
+        .argParser(parsePercents)
+        .default(DEFAULT_SLOW_DOWNS, "0,3,0,5,0,10,0,20"),
+    )
     .option("--history <file>", "show the changes of level in a history of gated runs")
     .option("--append-history <file>", "add this run to a history")
     .option("--dir <directory>", "measure the disk that this existing directory lies on", ".")
@@ -151,6 +160,12 @@ function parseMinutes(text: string): number {
     throw new UsageError(`${JSON.stringify(text)} is no number of minutes above 0.`);
   }
   return minutes;
+}
+
+function parsePercents(text: string): number[] {
+  const percents = text.split(",").map(Number);
+  if (percents.every((percent) => percent >= 0 && percent <= 1_000)) return percents.map((percent) => percent / 100);
+  throw new UsageError(`${JSON.stringify(text)} are no percentages such as 0,5,10.`);
 }
 
 function parseSeed(text: string): number {

@@ -31,7 +31,7 @@ export async function listen(deviceStatPath: string | null): Promise<Moment | nu
   };
 }
 
-/** Why these moments make the machine unfit to time anything on: one sentence each. Pure. */
+/** What others did most of the time: one sentence each. Pure. */
 export function disturbances(moments: readonly Moment[]): string[] {
   const most = (isDisturbed: (moment: Moment) => boolean) =>
     moments.length > 0 && moments.filter(isDisturbed).length > moments.length / 2;

@@ -12,8 +12,6 @@ import { type GateFindings, type GateSetup, runGate } from "./gate.js";
 import type { Subject } from "./measure.js";
 import type { TimedWorkload } from "./workloads.js";
 
-/** Share of the CPU time for each message that is added; 0: the same on both sides. */
-const SLOW_DOWNS = [0.03, 0.05, 0.1, 0.2];
 const CALIBRATION_TRIALS = 5;
 const CALIBRATION_ITERATIONS = 400;
 
@@ -31,19 +29,28 @@ export interface SelfTest {
   /** Of a gate; its subjects and settings are replaced. */
   readonly setup: GateSetup;
   readonly engines: readonly string[];
+  /** Share of the CPU time for each message that is added, in turn; 0: the same on both sides. */
+  readonly slowDowns: readonly number[];
   readonly budgetMs: number;
   readonly untilMs: number;
   /** A JSON line for each gate, at once. */
   readonly logFile: string;
 }
 
-/** Runs gates until the time is over: each slow-down in turn and between any two of them one of A against A. */
-export async function runSelfTest({ setup, engines, budgetMs, untilMs, logFile }: SelfTest): Promise<SelfTestEntry[]> {
+/** Runs gates until the time is over: all slow-downs of one engine, then of the next. */
+export async function runSelfTest({
+  setup,
+  engines,
+  slowDowns,
+  budgetMs,
+  untilMs,
+  logFile,
+}: SelfTest): Promise<SelfTestEntry[]> {
   const entries: SelfTestEntry[] = [];
   const burning = new Map<string, number>();
   for (let round = 0; setup.instruments.nowMs() + budgetMs < untilMs || entries.length === 0; round++) {
-    const engine = engines[Math.floor(round / 2) % engines.length]!;
-    const slowDown = round % 2 === 0 ? 0 : SLOW_DOWNS[Math.floor(round / (2 * engines.length)) % SLOW_DOWNS.length]!;
+    const engine = engines[Math.floor(round / slowDowns.length) % engines.length]!;
+    const slowDown = slowDowns[round % slowDowns.length]!;
     const planted = plantIn(setup, engine);
     if (!burning.has(engine)) {
       setup.tell(`Measuring what a burning loop costs in ${engine} …`);
