@@ -18,7 +18,8 @@ export interface OpenBatch {
  * its linger has passed. The buffers together take at most `memoryBytes`.
  */
 export class Batches {
-  readonly #open = new Map<Queue, OpenBatch>();
+  /** In the order in which they were opened. */
+  readonly #open = new Set<OpenBatch>();
   readonly #free: number[] = [];
   readonly #buffers: number[] = [];
   readonly #maxBuffers: number;
@@ -35,10 +36,6 @@ export class Batches {
     return this.#open.size === 0;
   }
 
-  of(queue: Queue): OpenBatch | undefined {
-    return this.#open.get(queue);
-  }
-
   /** The batch that was opened first. */
   oldest(): OpenBatch | undefined {
     return this.#open.values().next().value;
@@ -49,13 +46,15 @@ export class Batches {
     const address = this.#takeBuffer();
     if (address === undefined) return undefined;
     const batch = { queue, address, openedMs: nowMs, baseOffset: queue.nextOffset, sizeBytes: 0, messageCount: 0 };
-    this.#open.set(queue, batch);
+    this.#open.add(batch);
+    queue.openBatch = batch;
     return batch;
   }
 
   /** The batch has been written, or given up. */
   close(batch: OpenBatch): void {
-    this.#open.delete(batch.queue);
+    this.#open.delete(batch);
+    batch.queue.openBatch = null;
     this.#free.push(batch.address);
   }
 

@@ -294,7 +294,7 @@ export class CommitlogEngine implements StorageEngine {
 
   /** What the log holds: messages that wait in a batch have no certain offset yet. */
   #endOffsetOf(queue: Queue): number {
-    return this.#batches?.of(queue)?.baseOffset ?? queue.nextOffset;
+    return queue.openBatch === null ? queue.nextOffset : queue.openBatch.baseOffset;
   }
 
   #checkOpen(): void {
@@ -320,8 +320,8 @@ export class CommitlogEngine implements StorageEngine {
 
   /** A record larger than a batch goes into the log on its own, behind what its queue has waiting. */
   #writesAlone(batches: Batches, queue: Queue, sizeBytes: number): boolean {
-    const batch = batches.of(queue);
-    if (batch !== undefined && batch.sizeBytes + sizeBytes > batches.batchSizeBytes) {
+    const batch = queue.openBatch;
+    if (batch !== null && batch.sizeBytes + sizeBytes > batches.batchSizeBytes) {
       // The batch's append uses no state of the encoder, so the prepared message stays prepared.
       this.#writeBatch(batches, batch);
       this.#groupCommit.checkNotFailed();
@@ -330,7 +330,7 @@ export class CommitlogEngine implements StorageEngine {
   }
 
   #accumulate(batches: Batches, queue: Queue, message: Message, sizeBytes: number, timestampMs: number): boolean {
-    const batch = batches.of(queue) ?? batches.tryOpen(queue, this.#nowMs);
+    const batch = queue.openBatch ?? batches.tryOpen(queue, this.#nowMs);
     if (batch === undefined) {
       this.#isMemoryShort = true;
       return false;

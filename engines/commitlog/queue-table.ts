@@ -2,6 +2,7 @@ import { MAX_V1_TOPIC_LENGTH } from "../codec/commitlog-message.js";
 import type { Heap } from "../heap.js";
 import { invariant } from "../invariant.js";
 import type { Kernel } from "../kernel/kernel.js";
+import type { OpenBatch } from "./batches.js";
 import type { Consumequeue } from "./consumequeue.js";
 import { type ConsumequeueUnit, encodeUnit, UNIT_SIZE_BYTES } from "./consumequeue-unit.js";
 
@@ -35,6 +36,8 @@ export class Queue {
   startOffset = 0;
   /** What the next message gets. */
   nextOffset = 0;
+  /** Messages that wait to be appended together. */
+  openBatch: OpenBatch | null = null;
   readonly topicSizeBytes: number;
   readonly isV2: boolean;
 
