@@ -212,11 +212,11 @@ function tallySentence(comparisons: readonly Comparison[]): string {
   return `Of ${countWords(comparisons.length, "point")} compared, ${listWords(parts)}.`;
 }
 
-/** The largest lead of each engine that leads anywhere. */
+/** The largest lead of each engine that leads anywhere; where none surely does, the largest difference each way. */
 function largestLeads(comparisons: readonly Comparison[]): Comparison[] {
   const best = new Map<string, Comparison>();
-  for (const comparison of comparisons) {
-    if (!comparison.isDistinct) continue;
+  const distinct = comparisons.filter((comparison) => comparison.isDistinct);
+  for (const comparison of distinct.length > 0 ? distinct : comparisons) {
     const current = best.get(comparison.leader.engine);
     if (current === undefined || comparison.ratio.point > current.ratio.point) {
       best.set(comparison.leader.engine, comparison);
@@ -230,7 +230,8 @@ function leadsSentence(scenario: ScenarioAnalysis, leads: readonly Comparison[],
   const clauses = leads.map(
     (comparison) => `at ${pointWords(scenario.axes, comparison.point)}, ${comparisonClause(comparison, isUniform)}`,
   );
-  return `${leads.length === 1 ? "The largest lead" : "The largest lead of each"}: ${clauses.join("; ")}.`;
+  const what = leads.every((comparison) => comparison.isDistinct) ? "lead" : "difference";
+  return `The largest ${what}${leads.length === 1 ? "" : what === "lead" ? " of each" : " each way"}: ${clauses.join("; ")}.`;
 }
 
 /** Between which neighbours on the x axis the lead changes hands. */
