@@ -52,7 +52,8 @@ export class WarmUp {
   #adapt(endOffset: number, nowMs: number): void {
     const tookMs = nowMs - this.#lastMs;
     this.#lastMs = nowMs;
-    if (endOffset >= this.warmedTo || tookMs < AHEAD_LASTS_MS / 4) {
+    const isOvertaken = this.warmedTo > 0 && endOffset >= this.warmedTo;
+    if (isOvertaken || tookMs < AHEAD_LASTS_MS / 4) {
       this.#aheadBytes = Math.min(this.#aheadBytes * 2, MOST_AHEAD_BYTES);
     } else if (tookMs > AHEAD_LASTS_MS * 2) {
       this.#aheadBytes = Math.max(this.#aheadBytes / 2, STEP_BYTES);
