@@ -2,6 +2,8 @@ import { z } from "zod";
 import type { Storage } from "../storage/storage.js";
 import { CLEAN_SHUTDOWN_FILE } from "./names.js";
 
+const offsetSchema = z.int().nonnegative();
+
 /**
  * Where the log and each queue ended at a clean shutdown. RocketMQ has no such file: it believes a consumequeue whenever
  * `abort` is absent, and then skips messages for ever when one lags. With it a clean reopening checks each queue's end
@@ -10,10 +12,10 @@ import { CLEAN_SHUTDOWN_FILE } from "./names.js";
  */
 const schema = z.strictObject({
   formatVersion: z.literal(1),
-  logEndOffset: z.int().nonnegative(),
-  storeTimestampMs: z.int().nonnegative(),
-  /** topic → [queueId, queue offset of the oldest message, of the next][] */
-  queues: z.record(z.string(), z.array(z.tuple([z.int().nonnegative(), z.int().nonnegative(), z.int().nonnegative()]))),
+  logEndOffset: offsetSchema,
+  storeTimestampMs: offsetSchema,
+  /** Topic, queueId, queue offset of the oldest message, of the next. */
+  queues: z.array(z.tuple([z.string(), offsetSchema, offsetSchema, offsetSchema])),
 });
 
 export type CleanShutdown = z.infer<typeof schema>;

@@ -440,16 +440,16 @@ export class CommitlogEngine implements StorageEngine {
 
   #markClean(): void {
     const { storage, root } = this.#parts;
-    const queues: Record<string, [number, number, number][]> = {};
-    for (const { topic, queueId, startOffset, nextOffset } of this.#queues.queues) {
-      queues[topic] ??= [];
-      queues[topic].push([queueId, startOffset, nextOffset]);
-    }
     writeCleanShutdown(storage, root, {
       formatVersion: 1,
       logEndOffset: this.#log.endOffset,
       storeTimestampMs: this.#storeTimestampMs,
-      queues,
+      queues: this.#queues.queues.map(({ topic, queueId, startOffset, nextOffset }) => [
+        topic,
+        queueId,
+        startOffset,
+        nextOffset,
+      ]),
     });
     storage.remove(`${root}/${ABORT_FILE}`);
     storage.syncDirectory(root);

@@ -238,12 +238,14 @@ export class LogScan {
         `queue ${queue.queueId} of ${queue.topic} goes on with message ${queueOffset}, its consumequeue with ${expected}`,
       );
     }
+    const damage = this.#damaged.at(-1);
     if (expected === BEFORE_FIRST) {
-      queue.files.startAt(queueOffset);
-      queue.dispatchedOffset = queueOffset;
+      // The queue begins here, unless its first messages may be the damaged ones.
+      const start = damage !== undefined && this.files[0]!.baseOffset === 0 ? 0 : queueOffset;
+      queue.files.startAt(start);
+      queue.dispatchedOffset = start;
       return undefined;
     }
-    const damage = this.#damaged.at(-1);
     if (queueOffset < expected || damage === undefined) {
       return `message ${queueOffset} of queue ${queue.queueId} of ${queue.topic} where message ${expected} belongs`;
     }

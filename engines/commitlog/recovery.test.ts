@@ -75,6 +75,16 @@ describe("after a clean shutdown", () => {
     ]);
   });
 
+  it.each(["__proto__", "constructor", "%RETRY%a|b"])("finds the topic %s again", async (topic) => {
+    await open();
+    await engine!.createTopic(topic, 2);
+    await append(2, 0, 5);
+    await close();
+    expect(await reopen()).toMatchObject({ scannedBytes: 0, repairs: [] });
+    await expectMessages(2, 5);
+    expect(engine!.partitionInfo(1).topic).toBe(topic);
+  });
+
   it("scans the log when the file that says so is missing, and finds everything right", async () => {
     await write(3, 50);
     storage.remove(`${ROOT}/clean-shutdown.json`);
@@ -137,6 +147,22 @@ describe("after a clean shutdown", () => {
     await expect(read(1, 10)).rejects.toThrow(/body that does not match its CRC.*000000/);
     expect(await read(1, 11)).toEqual(bodyOf(1, 11));
     expect(await read(0, 10)).toEqual(bodyOf(0, 10));
+  });
+
+  it("keeps the offsets of a queue's first and last messages when those are the damaged ones", async () => {
+    await write(2, 50);
+    flipBit(positionOf(1) + 95); // message 0 of queue 1
+    flipBit(positionOf(98) + 95); // message 49 of queue 0
+    storage.remove(`${ROOT}/clean-shutdown.json`);
+    await reopen();
+    for (const queue of [0, 1]) {
+      expect(engine!.partitionInfo(queue)).toMatchObject({ startOffset: 0, endOffset: 50 });
+    }
+    await expect(read(1, 0)).rejects.toThrow(CorruptDataError);
+    await expect(read(0, 49)).rejects.toThrow(CorruptDataError);
+    await append(2, 50, 5);
+    expect(await read(0, 50)).toEqual(bodyOf(0, 50));
+    expect(await read(1, 1)).toEqual(bodyOf(1, 1));
   });
 
   it("says so when the log is gone", async () => {

@@ -5,9 +5,9 @@ import type { Heap } from "../heap.js";
 import type { Storage } from "../storage/storage.js";
 import { type Checkpoint, readCheckpoint } from "./checkpoint.js";
 import { type CleanShutdown, readCleanShutdown, removeCleanShutdown } from "./clean-shutdown.js";
-import { isData } from "./consumequeue-unit.js";
+import { type ConsumequeueUnit, isData } from "./consumequeue-unit.js";
 import type { Dispatcher } from "./dispatcher.js";
-import { BEFORE_FIRST, LogScan, PrefixError, type ScanResult } from "./log-scan.js";
+import { BEFORE_FIRST, type DamagedRange, LogScan, PrefixError, type ScanResult } from "./log-scan.js";
 import { MappedFile, type WindowGeometry } from "./mapped-file.js";
 import {
   ABORT_FILE,
@@ -248,25 +248,19 @@ class Recovery {
       return false;
     }
     if (!last.isZero(shutdown.logEndOffset, Math.min(8, last.endOffset - shutdown.logEndOffset))) return false;
-    let queueCount = 0;
-    for (const [topic, ends] of Object.entries(shutdown.queues)) {
-      for (const [queueId, , nextOffset] of ends) {
-        const queue = queues.find(topic, queueId);
-        queueCount++;
-        if (queue === undefined || !endsAt(queue, nextOffset, shutdown.logEndOffset)) return false;
-      }
-    }
-    return queueCount === queues.queues.length;
+    if (shutdown.queues.length !== queues.queues.length) return false;
+    return shutdown.queues.every(([topic, queueId, , nextOffset]) => {
+      const queue = queues.find(topic, queueId);
+      return queue !== undefined && endsAt(queue, nextOffset, shutdown.logEndOffset);
+    });
   }
 
   #trust(shutdown: CleanShutdown): ScanResult {
-    for (const [topic, ends] of Object.entries(shutdown.queues)) {
-      for (const [queueId, startOffset, nextOffset] of ends) {
-        const queue = this.options.queues.find(topic, queueId)!;
-        queue.files.writtenUnits = nextOffset;
-        queue.startOffset = startOffset;
-        queue.dispatchedOffset = nextOffset;
-      }
+    for (const [topic, queueId, startOffset, nextOffset] of shutdown.queues) {
+      const queue = this.options.queues.find(topic, queueId)!;
+      queue.files.writtenUnits = nextOffset;
+      queue.startOffset = startOffset;
+      queue.dispatchedOffset = nextOffset;
     }
     return nothingScanned(shutdown.logEndOffset, shutdown.storeTimestampMs);
   }
@@ -353,7 +347,7 @@ class Recovery {
     }
     files.at(-1)?.zeroFrom(scan.endOffset, preallocate);
     for (const file of files) if (file.endOffset > scan.startOffset) file.syncNow();
-    for (const queue of queues.queues) this.#cutQueue(queue, files[0]?.baseOffset ?? 0);
+    for (const queue of queues.queues) this.#cutQueue(queue, files[0]?.baseOffset ?? 0, scan.damaged);
     dispatcher.takeListed();
     await syncQueues(queues.queues);
   }
@@ -365,18 +359,21 @@ class Recovery {
     this.#droppedFiles++;
   }
 
-  #cutQueue(queue: Queue, logStart: number): void {
+  #cutQueue(queue: Queue, logStart: number, damaged: readonly DamagedRange[]): void {
+    const { files } = queue;
     queue.drain();
     if (queue.dispatchedOffset === BEFORE_FIRST) {
       // No record of this queue is left: it keeps its place if the log's head was deleted, else it has nothing.
-      queue.dispatchedOffset = queue.files.findFirst((unit) => unit.physicalOffset >= logStart);
+      queue.dispatchedOffset = files.findFirst((unit) => unit.physicalOffset >= logStart);
     }
+    // The queue's last messages may be the damaged ones: their offsets are not given to others.
+    while (isIn(files.unitAt(queue.dispatchedOffset), damaged)) queue.dispatchedOffset++;
     const end = queue.dispatchedOffset;
-    const { hadUnits, droppedFiles } = queue.files.cutAt(end);
+    const { hadUnits, droppedFiles } = files.cutAt(end);
     this.#droppedFiles += droppedFiles;
     if (hadUnits) {
       this.#repairs.push(
-        `consumequeue/${queue.topic}/${queue.queueId}: units from ${end} on point behind the log's end; cut.`,
+        `consumequeue/${queue.topic}/${queue.queueId}: units from ${end} on point at nothing in the log; cut.`,
       );
     }
     queue.startOffset = startOffsetOf(queue, logStart);
@@ -402,6 +399,11 @@ function startOffsetOf({ files, dispatchedOffset }: Queue, logStart: number): nu
   const isWhole = first === undefined || (isData(first) && first.physicalOffset >= logStart);
   const start = isWhole ? files.firstUnit : files.findFirst((unit) => unit.physicalOffset >= logStart);
   return Math.min(start, dispatchedOffset);
+}
+
+function isIn(unit: ConsumequeueUnit | undefined, ranges: readonly DamagedRange[]): boolean {
+  if (unit === undefined || !isData(unit)) return false;
+  return ranges.some(({ from, to }) => unit.physicalOffset >= from && unit.physicalOffset < to);
 }
 
 /** @throws OpenError unless the file has its size and follows the one before it */
