@@ -97,6 +97,8 @@ async function timeFigures(setup: GateSetup): Promise<Timed> {
   const affordable = 1 + Math.floor((SCREENING_SHARE * leftMs) / blockMs);
   const blockCount = Math.min(setup.mostBlocks, Math.max(least, affordable));
   for (let block = 1; block < blockCount; block++) {
+    // Blocks may take longer than the first one promised.
+    if (block >= least && setup.instruments.nowMs() >= setup.deadlineMs) break;
     setup.tell(`Block ${block + 1} of ${blockCount} …`);
     await laboratory.run(cells, orders.slice(block, block + 1));
   }

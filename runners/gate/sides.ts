@@ -43,13 +43,18 @@ export async function chooseSubjects(
   reference: string,
 ): Promise<Subject[]> {
   const named = sides.candidate.engine;
+  const before = await engineNamesOf(reference);
   if (named !== null) {
     const [candidate, other] = [sourceOf(named), sourceOf(sides.reference.engine ?? named)];
     const definition = await loadEngine(candidate);
     await loadEngine(other);
+    if (sides.reference.ref !== null && !before.includes(other)) {
+      throw new UsageError(
+        `${sides.reference.ref} has no engine called ${JSON.stringify(other)}; it has ${before.join(", ")}. Modules are compared with --against-engine.`,
+      );
+    }
     return [{ name: definition.name, sources: { reference: other, guard: other, candidate } }];
   }
-  const before = await engineNamesOf(reference);
   return engineNames()
     .filter((name) => before.includes(name) && !BASELINES.includes(name))
     .map((name) => ({ name, sources: { reference: name, guard: name, candidate: name } }));
