@@ -29,7 +29,7 @@ const queues = new QueueTable(
   kernel,
   (topic, queueId) => new Consumequeue(storage, openFiles, `/${topic}/${queueId}`, 400, { indexBytes: 0 }),
 );
-const parser = new RecordParser(heap, kernel);
+const parser = new RecordParser(heap, kernel, false);
 const record = heap.allocate(8_192);
 const placedValue = heap.allocate(2_000);
 const placedKey = heap.allocate(200);

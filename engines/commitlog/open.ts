@@ -49,7 +49,7 @@ export async function openCommitlog(options: OpenOptions): Promise<StorageEngine
       return new Consumequeue(storage, openFiles, directory, settings.consumequeueFileSizeBytes, indexCounter);
     });
     undo.push(() => queues.release());
-    const parser = new RecordParser(heap, kernel);
+    const parser = new RecordParser(heap, kernel, settings.forceVerifyPropertyCrc);
     undo.push(() => parser.release());
     const dispatcher = new Dispatcher(heap, kernel, queues);
     undo.push(() => dispatcher.release());

@@ -22,6 +22,7 @@ const KEYS_SIZE_AT = 44;
 const OTHER_PROPERTIES_AT = 48;
 const BODY_CRC_AT = 52;
 const PASSED_AT = 56;
+const NEEDS_CRC_AT = 60;
 const QUEUE_OFFSET_AT = 64;
 const BORN_TIMESTAMP_AT = 72;
 const STORE_TIMESTAMP_AT = 80;
@@ -43,7 +44,7 @@ export const OUTCOME_TEXTS: readonly string[] = [
   "a message that names another position as its own",
   "a message of an impossible queue or queue offset",
   "a message with impossible timestamps",
-  "a message that does not match its CRC property",
+  "a message that does not match its CRC property, or lacks it",
 ];
 
 /** The halves of a position, as the kernel takes it: V8 puts a number above 2^31 on its heap for a call. */
@@ -64,13 +65,16 @@ export class RecordParser {
   constructor(
     private readonly heap: Heap,
     private readonly kernel: Kernel,
+    /** Refuses a record without the CRC property: else a spoilt name of the property leaves the record unchecked. */
+    needsPropertyCrc: boolean,
   ) {
     this.#result = heap.allocate(RESULT_SIZE_BYTES, 64);
+    heap.view.setUint32(this.#result + NEEDS_CRC_AT, needsPropertyCrc ? 1 : 0, true);
   }
 
   /**
    * Checks the record at `address`, byte `position` of the log, with `availableBytes` up to the file's end: its structure,
-   * its position, its body's CRC, and the CRC property if it has one.
+   * its position, its body's CRC, and the CRC property if it has or needs one.
    * @returns an outcome: index into OUTCOME_TEXTS
    */
   parse(address: number, availableBytes: number, position: number, queues: QueueTable): number {

@@ -9,8 +9,13 @@ import { commitlog } from "./index.js";
 const ROOT = "/store";
 const QUEUES = 3;
 const PER_QUEUE = 40;
-/** Every record ends with a checksum of all of it, so every flipped bit can be found. */
-const SETTINGS = { segmentSizeBytes: 4_096, consumequeueFileSizeBytes: 400, appendPropertyCrc: true };
+/** Every record ends with a checksum of all of it, and has to, so whatever is changed in it can be found. */
+const SETTINGS = {
+  segmentSizeBytes: 4_096,
+  consumequeueFileSizeBytes: 400,
+  appendPropertyCrc: true,
+  forceVerifyPropertyCrc: true,
+};
 const SILENT: EngineListener = { acknowledged() {}, failed() {} };
 
 const spoiling = fc.record({

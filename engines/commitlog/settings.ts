@@ -47,6 +47,7 @@ export const settingsSchema = z.strictObject({
     .max(64 * MIB)
     .default(4 * MIB),
   appendPropertyCrc: z.boolean().default(false),
+  forceVerifyPropertyCrc: z.boolean().default(false),
   bornHost: hostSchema.default("127.0.0.1:0"),
   storeHost: hostSchema.default("127.0.0.1:10911"),
   flushIntervalMs: z.number().positive().default(500),

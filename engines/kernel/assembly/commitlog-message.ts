@@ -214,6 +214,8 @@ const RESULT_KEYS_SIZE: usize = 44;
 const RESULT_OTHER_PROPERTIES: usize = 48;
 const RESULT_BODY_CRC: usize = 52;
 const RESULT_PASSED: usize = 56;
+/** Set by JavaScript: 1 = a record without the CRC property is refused. */
+const RESULT_NEEDS_CRC: usize = 60;
 const RESULT_QUEUE_OFFSET: usize = 64;
 const RESULT_BORN_TIMESTAMP: usize = 72;
 const RESULT_STORE_TIMESTAMP: usize = 80;
@@ -356,6 +358,8 @@ function parse(
   if (propertiesSize >= <i32>CRC_PROPERTY_SIZE_BYTES && isCrcProperty(end - CRC_PROPERTY_SIZE_BYTES)) {
     if (!isCrcPropertyRight(address, totalSize)) return BAD_PROPERTY_CRC;
     propertiesSize -= <i32>CRC_PROPERTY_SIZE_BYTES;
+  } else if (load<u32>(result, RESULT_NEEDS_CRC) != 0) {
+    return BAD_PROPERTY_CRC;
   }
 
   store<i32>(result, totalSize, RESULT_SIZE);
