@@ -71,6 +71,11 @@ describe("answers in numbers", () => {
     expect(basis).toContain("one pair of trials has no interval");
   });
 
+  it("give numbers for many facets even where no lead is sure", () => {
+    const { headline } = answerOf("flush-policy", syntheticRun({ trialCount: 1 }));
+    expect(headline).toMatch(/cannot be told apart at 18\. The largest difference.*: at .* by [\d.]+×, a single pair/);
+  });
+
   it("leave the question open where no trial has figures", () => {
     const empty = { ...run, trials: run.trials.filter((trial) => trial.scenarioId !== "linger") };
     expect(answerOf("linger", empty).headline).toBe(

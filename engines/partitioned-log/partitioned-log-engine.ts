@@ -124,6 +124,7 @@ export class PartitionedLogEngine implements StorageEngine {
         `A topic of ${partitionCount} partitions cannot be. Give a positive whole number.`,
       );
     }
+    this.#checkOpenFiles(partitionCount);
     const existing = new Set(this.#topics.get(topic)?.map((log) => log.index));
     const missing = Array.from({ length: partitionCount }, (_, index) => index).filter((index) => !existing.has(index));
     this.#checkOpenFiles(this.#logs.length + missing.length);
