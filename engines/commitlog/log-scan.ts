@@ -1,4 +1,5 @@
-import { BLANK_MAGIC, MAGIC_V1, MAGIC_V2 } from "../codec/commitlog-message.js";
+import { BLANK_MAGIC, MAGIC_V1, MAGIC_V2, parseProperties, SysFlag } from "../codec/commitlog-message.js";
+import { OpenError } from "../errors.js";
 import type { Heap } from "../heap.js";
 import { invariant } from "../invariant.js";
 import { type Dispatcher, DispatchOutcome } from "./dispatcher.js";
@@ -165,6 +166,7 @@ export class LogScan {
       outcome = this.#judge(outcome, this.#bufferAddress + at, chunkBytes - at, position + at, fileEnd);
       if (outcome === ParseOutcome.OK && this.#isLeftBehind(position + at)) outcome = LEFT_BEHIND;
       if (outcome !== ParseOutcome.OK) return { passedBytes: at, outcome };
+      if (this.#isInnerBatch()) throw innerBatchError(position + at);
       if (this.parser.queueBlock === 0) this.#addQueue();
       this.#storeTimestampMs = this.parser.storeTimestampMs;
       at += this.parser.sizeBytes;
@@ -203,6 +205,12 @@ export class LogScan {
   #addQueue(): void {
     const queue = this.queues.add(this.parser.topic(), this.parser.queueId);
     if (this.isWhole) queue.dispatchedOffset = BEFORE_FIRST;
+  }
+
+  /** By its flag and its property: a flag alone may be a flipped bit. */
+  #isInnerBatch(): boolean {
+    if ((this.parser.sysFlag & SysFlag.INNER_BATCH) === 0) return false;
+    return parseProperties(this.parser.properties()).some(({ name }) => name === INNER_NUM_PROPERTY);
   }
 
   #isBlank(address: number, availableBytes: number, leftInFile: number): boolean {
@@ -311,7 +319,16 @@ export class LogScan {
   }
 }
 
+/** A batch takes several queue offsets and a unit of another kind: taken for a message it would look like a gap. */
+function innerBatchError(position: number): OpenError {
+  return new OpenError(
+    `The message at byte ${position} of the commitlog is an inner batch (a topic of queue.type BatchCQ), which this engine does not read. Open the directory with RocketMQ.`,
+  );
+}
+
 const MAGIC_FIRST_BYTE = 0xda;
+/** How many messages an inner batch holds. */
+const INNER_NUM_PROPERTY = "INNER_NUM";
 
 function lastNonZero(bytes: Uint8Array): number {
   for (let at = bytes.length - 1; at >= 0; at--) if (bytes[at] !== 0) return at;

@@ -7,6 +7,10 @@ import { UnrepresentableError } from "../errors.js";
 
 export const COMMITLOG_DIRECTORY = "commitlog";
 export const CONSUMEQUEUE_DIRECTORY = "consumequeue";
+/** Of topics of another queue type, which this engine does not know. */
+export const BATCH_CONSUMEQUEUE_DIRECTORY = "batchconsumequeue";
+/** Queues whose units point at other topics' records, so that they cannot be rebuilt from the log alone. */
+export const LIGHT_QUEUE_PREFIX = "%LMQ%";
 export const CHECKPOINT_FILE = "checkpoint";
 export const ABORT_FILE = "abort";
 export const LOCK_FILE = "lock";
@@ -42,7 +46,8 @@ export function parseQueueDirectoryName(name: string): number | undefined {
 
 export function isTopicName(topic: string): boolean {
   const maxLength = topic.startsWith(RETRY_PREFIX) ? MAX_RETRY_TOPIC_LENGTH : MAX_TOPIC_LENGTH;
-  return topic.length <= maxLength && TOPIC_PATTERN.test(topic) && topic !== "." && topic !== "..";
+  if (topic.length > maxLength || !TOPIC_PATTERN.test(topic)) return false;
+  return topic !== "." && topic !== ".." && !topic.startsWith(LIGHT_QUEUE_PREFIX);
 }
 
 /** @throws UnrepresentableError if `topic` is no name that RocketMQ and a file system take */

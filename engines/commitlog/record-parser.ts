@@ -11,6 +11,7 @@ const RESULT_SIZE_BYTES = 96;
 const SIZE_AT = 0;
 const QUEUE_AT = 4;
 const QUEUE_ID_AT = 8;
+const SYS_FLAG_AT = 12;
 const TOPIC_AT = 16;
 const TOPIC_SIZE_AT = 20;
 const BODY_AT = 24;
@@ -92,7 +93,7 @@ export class RecordParser {
   }
 
   /**
-   * Passes over sound records of known queues, none older than `storeTimestampMs` or the one before it, and parses the
+   * Passes over sound records of known queues, no inner batches, none older than `storeTimestampMs` or the one before it, and parses the
    * first that is not so, or whose body is too large for the kernel. `passedBytes` says how far it came.
    * @returns the outcome for the record it stopped at; TOO_SHORT when nothing is left
    */
@@ -152,6 +153,10 @@ export class RecordParser {
 
   get queueId(): number {
     return this.heap.view.getInt32(this.#result + QUEUE_ID_AT, true);
+  }
+
+  get sysFlag(): number {
+    return this.heap.view.getInt32(this.#result + SYS_FLAG_AT, true);
   }
 
   get bodySizeBytes(): number {

@@ -356,6 +356,26 @@ describe("a directory that RocketMQ wrote", () => {
     expect(engine!.partitions().map(({ topic }) => topic)).toEqual(["t"]);
   });
 
+  it("takes a message with the flag of an inner batch but not its property for a message", async () => {
+    writeForeign([record(0, 0, 1_000, "t", 0x80), record(1, 192)]);
+    await reopen();
+    expect(engine!.partitionInfo(0).endOffset).toBe(2);
+  });
+
+  it.each([
+    [
+      "inner batches in the log",
+      () => writeForeign([record(0, 0), record(1, 192, 1_000, "t", 0x80, "INNER_NUM\u00012\u0002")]),
+      /inner batch/,
+    ],
+    ["queues of inner batches", () => storage.makeDirectory(`${ROOT}/batchconsumequeue/t/0`), /inner batches/],
+    ["light queues", () => storage.makeDirectory(`${ROOT}/consumequeue/%LMQ%a/0`), /light queue/],
+  ])("is refused, not mended, when it has %s", async (_, make, message) => {
+    make();
+    await expect(open()).rejects.toThrow(OpenError);
+    await expect(open()).rejects.toThrow(message);
+  });
+
   function writeForeign(records: readonly Uint8Array[], filler = 0): void {
     storage.makeDirectory(`${ROOT}/commitlog`);
     const file = storage.open(log(0), "create");
@@ -367,12 +387,19 @@ describe("a directory that RocketMQ wrote", () => {
     }
   }
 
-  function record(queueOffset: number, physicalOffset: number, storeTimestampMs = 1_000, topic = "t"): Uint8Array {
+  function record(
+    queueOffset: number,
+    physicalOffset: number,
+    storeTimestampMs = 1_000,
+    topic = "t",
+    sysFlag = 0,
+    properties = "",
+  ): Uint8Array {
     const host = { address: Uint8Array.of(10, 0, 0, 1), port: 1 };
     return encodeMessage({
-      ...{ queueId: 0, flag: 0, queueOffset, physicalOffset, sysFlag: 0, bornTimestampMs: 1, bornHost: host },
+      ...{ queueId: 0, flag: 0, queueOffset, physicalOffset, sysFlag, bornTimestampMs: 1, bornHost: host },
       ...{ storeTimestampMs, storeHost: host, reconsumeTimes: 0, preparedTransactionOffset: 0, topic },
-      ...{ body: new Uint8Array(100).fill(queueOffset), properties: new Uint8Array(0) },
+      ...{ body: new Uint8Array(100).fill(queueOffset), properties: Buffer.from(properties) },
     });
   }
 });

@@ -11,8 +11,10 @@ import { BEFORE_FIRST, type DamagedRange, LogScan, PrefixError, type ScanResult 
 import { MappedFile, type WindowGeometry } from "./mapped-file.js";
 import {
   ABORT_FILE,
+  BATCH_CONSUMEQUEUE_DIRECTORY,
   COMMITLOG_DIRECTORY,
   CONSUMEQUEUE_DIRECTORY,
+  LIGHT_QUEUE_PREFIX,
   parseOffsetFileName,
   parseQueueDirectoryName,
 } from "./names.js";
@@ -108,6 +110,7 @@ class Recovery {
     const { storage, root } = this.options;
     storage.makeDirectory(`${root}/${COMMITLOG_DIRECTORY}`);
     storage.makeDirectory(`${root}/${CONSUMEQUEUE_DIRECTORY}`);
+    this.#refuseUnknownQueues();
     const hasAbort = storage.exists(`${root}/${ABORT_FILE}`);
     const files = this.#openLog(hasAbort);
     try {
@@ -169,6 +172,25 @@ class Recovery {
         repairs: this.#repairs,
       },
     };
+  }
+
+  /** @throws OpenError rather than mend queues that it does not understand */
+  #refuseUnknownQueues(): void {
+    const { storage, root } = this.options;
+    const batchQueues = `${root}/${BATCH_CONSUMEQUEUE_DIRECTORY}`;
+    if (storage.exists(batchQueues) && storage.list(batchQueues).length > 0) {
+      throw new OpenError(
+        `${batchQueues} holds queues of inner batches, which this engine does not read. Open the directory with RocketMQ.`,
+      );
+    }
+    const light = storage
+      .list(`${root}/${CONSUMEQUEUE_DIRECTORY}`)
+      .find(({ name }) => name.startsWith(LIGHT_QUEUE_PREFIX));
+    if (light !== undefined) {
+      throw new OpenError(
+        `${root}/${CONSUMEQUEUE_DIRECTORY}/${light.name} is a light queue (enableLmq), which this engine does not keep up. Open the directory with RocketMQ.`,
+      );
+    }
   }
 
   /** Opens the commitlog's files: a row of full-size files, but for what a crash does to the last. */

@@ -34,6 +34,7 @@ const FIXED_SIZE_BYTES: usize = 91;
 
 const BORN_HOST_V6: i32 = 0x10;
 const STORE_HOST_V6: i32 = 0x20;
+const INNER_BATCH: i32 = 0x80;
 const TRANSACTION_MASK: i32 = 0xc;
 const TRANSACTION_COMMIT: i32 = 0x8;
 
@@ -238,7 +239,7 @@ const BAD_PROPERTY_CRC = 12;
 
 /**
  * Passes over sound records from `address` on, up to one that is not, or that JavaScript has to look at: its body is too
- * large for a CRC here, its queue unknown, or it is older than the one before. That one is parsed and not passed over.
+ * large for a CRC here, its queue unknown, it is an inner batch, or it is older than the one before. That one is parsed and not passed over.
  * Adds to the result: bytes passed over, and the store time of the last record passed over.
  * @param storeTimestampMs of the record before the first
  * @returns the outcome for the record it stopped at; TOO_SHORT, with nothing left, at the end
@@ -264,6 +265,7 @@ export function passCommitlogMessages(
       outcome != OK ||
       load<u32>(result, RESULT_QUEUE) == 0 ||
       load<i32>(result, RESULT_BODY_SIZE) > crcLimitBytes ||
+      (load<i32>(result, RESULT_SYS_FLAG) & INNER_BATCH) != 0 ||
       load<f64>(result, RESULT_STORE_TIMESTAMP) < storeTimestampMs
     ) {
       break;
