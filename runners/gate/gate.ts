@@ -85,17 +85,10 @@ async function timeFigures(setup: GateSetup): Promise<Timed> {
   setup.tell("Block 1, to see how long a block takes …");
   await laboratory.run(cells, orders.slice(0, 1));
 
-  const gatedCount = cells.flatMap(figuresOf).filter(({ gated }) => gated).length;
-  const least = fewestBlocks(gatedCount);
   const leftMs = setup.deadlineMs - setup.instruments.nowMs();
-  const blockMs = laboratory.blockMs(cells);
-  const most = 1 + Math.max(0, Math.floor(leftMs / blockMs));
-  if (most < least) {
-    const missingMs = (least - 1) * blockMs - leftMs;
-    return { figures: [], doubts: [], unfit: [tooLittleTime(gatedCount, least, most, missingMs)] };
-  }
-  const affordable = 1 + Math.floor((SCREENING_SHARE * leftMs) / blockMs);
-  const blockCount = Math.min(setup.mostBlocks, Math.max(least, affordable));
+  const plan = planRound(cells, leftMs, setup.mostBlocks, (chosen) => laboratory.blockMs(chosen));
+  if ("why" in plan) return { figures: [], doubts: [], unfit: [plan.why] };
+  const { least, blockCount } = plan;
   for (let block = 1; block < blockCount; block++) {
     // Blocks may take longer than the first one promised.
     if (block >= least && setup.instruments.nowMs() >= setup.deadlineMs) break;
@@ -112,6 +105,29 @@ async function timeFigures(setup: GateSetup): Promise<Timed> {
   }
   const confirmations = new Map(laboratory.takeFigures(again?.cells ?? []).map(({ id, blocks }) => [id, blocks]));
   return { figures: conclude(screened, confirmations), doubts: disturbances(laboratory.moments), unfit: [] };
+}
+
+/**
+ * How many blocks to screen with, the one already run included, so that there is time left to confirm what is found in
+ * any one cell; or why the time does not suffice even for that. Pure.
+ */
+export function planRound(
+  cells: readonly Cell[],
+  leftMs: number,
+  mostBlocks: number,
+  blockMs: (chosen: readonly Cell[]) => number,
+): { why: string } | { blockCount: number; least: number } {
+  const gatedCount = (chosen: readonly Cell[]) => chosen.flatMap(figuresOf).filter(({ gated }) => gated).length;
+  const least = fewestBlocks(gatedCount(cells));
+  const confirmingMs = Math.max(...cells.map((cell) => fewestBlocks(gatedCount([cell])) * blockMs([cell])));
+  const missingMs = (least - 1) * blockMs(cells) + confirmingMs - leftMs;
+  if (missingMs > 0) {
+    const minutes = Math.ceil(missingMs / 60_000);
+    const why = `${gatedCount(cells)} gated figures need ${least} blocks, a re-run, and about ${minutes} min more than the budget: nothing was decided by timing; raise --budget.`;
+    return { why };
+  }
+  const screeningMs = Math.min(SCREENING_SHARE * leftMs, leftMs - confirmingMs);
+  return { least, blockCount: Math.min(mostBlocks, Math.max(least, 1 + Math.floor(screeningMs / blockMs(cells)))) };
 }
 
 /**
@@ -202,9 +218,4 @@ class Laboratory {
     });
     this.#durationsMs.set(cell.id, [...(this.#durationsMs.get(cell.id) ?? []), instruments.nowMs() - startedMs]);
   }
-}
-
-function tooLittleTime(gatedCount: number, least: number, most: number, missingMs: number): string {
-  const minutes = Math.ceil(missingMs / 60_000);
-  return `The budget allows ${most} blocks, and ${gatedCount} gated figures need ${least}: nothing was decided by timing; raise --budget by ${minutes} min or more.`;
 }
