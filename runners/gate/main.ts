@@ -31,7 +31,7 @@ import { type Builds, layOutBuilds, resolveCommit, SAME_BUILD } from "./builds.j
 import { type GateFindings, type GateSetup, MOST_BLOCKS, runGate } from "./gate.js";
 import { REAL_INSTRUMENTS } from "./measure.js";
 import { type Options, parseOptions } from "./options.js";
-import { runSelfTest, selfTestTable } from "./self-test.js";
+import { runSelfTest, type SelfTestEntry, selfTestTable } from "./self-test.js";
 import { checkSettings, chooseSubjects, describeSide, type SideOptions, whatIsMissing } from "./sides.js";
 import { type GateProfile, PROFILES } from "./workloads.js";
 
@@ -268,16 +268,25 @@ async function selfTest(workshop: Workshop): Promise<number> {
   const { setup } = await alone(workshop);
   mkdirSync(outputDirectory, { recursive: true });
   const logFile = join(outputDirectory, "self-test.jsonl");
-  const entries = await runSelfTest({
-    setup,
-    engines: setup.subjects.map(({ name }) => name),
-    slowDowns: options.inject,
-    budgetMs,
-    untilMs: startedAt.getTime() + options.minutes * 60_000,
-    logFile,
-  });
-  console.log(selfTestTable(entries));
-  console.log(`Every gate: ${printable(relative(process.cwd(), logFile))}`);
+  const entries: SelfTestEntry[] = [];
+  try {
+    await runSelfTest({
+      setup,
+      engines: setup.subjects.map(({ name }) => name),
+      slowDowns: options.inject,
+      budgetMs,
+      untilMs: startedAt.getTime() + options.minutes * 60_000,
+      finished: (entry) => {
+        entries.push(entry);
+        appendFileSync(logFile, `${JSON.stringify(entry)}\n`);
+      },
+    });
+  } finally {
+    if (entries.length > 0) {
+      console.log(selfTestTable(entries));
+      console.log(`Every gate: ${printable(relative(process.cwd(), logFile))}`);
+    }
+  }
   return 0;
 }
 

@@ -2,7 +2,6 @@
  * The gate tests itself on this machine: how often does it alarm when nothing changed, and what slow-down does it find?
  * The engine of both sides is the planted one (planted-engine.ts); on the candidate's it burns CPU time for each message.
  */
-import { appendFileSync } from "node:fs";
 import { join } from "node:path";
 import Table from "cli-table3";
 import { binomialInterval, median } from "../../results/statistics.js";
@@ -33,22 +32,14 @@ export interface SelfTest {
   readonly slowDowns: readonly number[];
   readonly budgetMs: number;
   readonly untilMs: number;
-  /** A JSON line for each gate, at once. */
-  readonly logFile: string;
+  /** Called after each gate. */
+  readonly finished: (entry: SelfTestEntry) => void;
 }
 
 /** Runs gates until the time is over: all slow-downs of one engine, then of the next. */
-export async function runSelfTest({
-  setup,
-  engines,
-  slowDowns,
-  budgetMs,
-  untilMs,
-  logFile,
-}: SelfTest): Promise<SelfTestEntry[]> {
-  const entries: SelfTestEntry[] = [];
+export async function runSelfTest({ setup, engines, slowDowns, budgetMs, untilMs, finished }: SelfTest): Promise<void> {
   const burning = new Map<string, number>();
-  for (let round = 0; setup.instruments.nowMs() + budgetMs < untilMs || entries.length === 0; round++) {
+  for (let round = 0; setup.instruments.nowMs() + budgetMs < untilMs || round === 0; round++) {
     const engine = engines[Math.floor(round / slowDowns.length) % engines.length]!;
     const slowDown = slowDowns[round % slowDowns.length]!;
     const planted = plantIn(setup, engine);
@@ -74,11 +65,9 @@ export async function runSelfTest({
       ),
       reasons: findings.reasons,
     };
-    entries.push(entry);
-    appendFileSync(logFile, `${JSON.stringify(entry)}\n`);
+    finished(entry);
     setup.tell(`  ${entry.outcome}: ${entry.reasons.join(" ")}`);
   }
-  return entries;
 }
 
 /** Counts with exact binomial intervals. Pure. */
