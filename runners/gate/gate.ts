@@ -111,7 +111,7 @@ async function timeFigures(setup: GateSetup): Promise<Timed> {
  * How many blocks to screen with, the one already run included, so that there is time left to confirm what is found in
  * any one cell; or why the time does not suffice even for that. Pure.
  */
-export function planRound(
+function planRound(
   cells: readonly Cell[],
   leftMs: number,
   mostBlocks: number,
