@@ -7,18 +7,21 @@ const TRAITS: Readonly<Record<string, ConformanceTraits>> = {
     rollsFiles: true,
     refusesWhenFull: true,
     hasChecksums: true,
+    hasTags: false,
   },
   commitlog: {
     smallFiles: { segmentSizeBytes: 8_192, consumequeueFileSizeBytes: 400 },
     rollsFiles: true,
     refusesWhenFull: true,
     hasChecksums: true,
+    hasTags: true,
   },
   raw: {
     smallFiles: { segmentSizeBytes: 8_192, preallocate: true },
     rollsFiles: false,
     refusesWhenFull: false,
     hasChecksums: false,
+    hasTags: false,
   },
 };
 

@@ -5,7 +5,14 @@ import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Driven, turn } from "./engine.contract-driver.js";
 import { type EngineDefinition, type Header, Message, type PartitionHandle } from "./engine.js";
-import { ClosedError, LogFailedError, OffsetOutOfRangeError, OpenError, UnrepresentableError } from "./errors.js";
+import {
+  ClosedError,
+  LogFailedError,
+  OffsetOutOfRangeError,
+  OpenError,
+  UnrepresentableError,
+  UnsupportedError,
+} from "./errors.js";
 import type { FlushPolicy } from "./flush-policy.js";
 import { heap } from "./heap.js";
 import { DiskStorage } from "./storage/disk-storage.js";
@@ -24,6 +31,8 @@ export interface ConformanceTraits {
   readonly refusesWhenFull: boolean;
   /** Its format has checksums, so that what is torn is not served. */
   readonly hasChecksums: boolean;
+  /** Its format has tags, which are the header `TAGS`. */
+  readonly hasTags: boolean;
 }
 
 const POLICIES: readonly FlushPolicy[] = ["async", { every: { messages: 10 } }, { every: { ms: 1 } }, "sync"];
@@ -347,6 +356,20 @@ function describeFetching(definition: EngineDefinition, machine: Machine, traits
     for (const offset of [-1, 6, Number.NaN]) {
       await expect(driven.engine.fetch(handle!, offset, 1_000, () => {})).rejects.toThrow(OffsetOutOfRangeError);
     }
+    await driven.close();
+  });
+
+  it.skipIf(traits.hasTags)("refuses to look for tags, which its format does not have", async () => {
+    const driven = await open(definition, machine);
+    const [handle] = await driven.createTopic("t", 1);
+    await driven.appendMany(handle!, 5);
+    await driven.engine.flush();
+    for (const tags of [["a"], []]) {
+      await expect(driven.engine.fetch(handle!, 0, 1_000, () => expect.unreachable(), { tags })).rejects.toThrow(
+        UnsupportedError,
+      );
+    }
+    expect((await driven.engine.fetch(handle!, 0, 1_000_000, () => {}, {})).messageCount).toBe(5);
     await driven.close();
   });
 }

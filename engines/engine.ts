@@ -48,13 +48,34 @@ export interface StoredMessage {
 
 export type MessageVisitor = (message: StoredMessage) => void;
 
+/** What a fetch leaves out. */
+export interface FetchOptions {
+  /**
+   * Only messages whose tags are one of these, compared whole, are visited; the empty list lets none through. An engine
+   * whose format has no tags refuses it with an UnsupportedError.
+   */
+  readonly tags?: readonly string[];
+}
+
 export interface FetchOutcome {
-  /** Where the next fetch goes on. */
+  /** Where the next fetch goes on: behind the last message visited or left out, so it grows where none matched, too. */
   nextOffset: number;
+  /** Messages visited. */
   messageCount: number;
   /** Bytes read from the log, framing included. */
   sizeBytes: number;
 }
+
+/** Which messages of a key are wanted. */
+interface KeyQuery {
+  /** Store time of the oldest message wanted, and of the newest, in ms since the epoch; both inclusive. */
+  readonly fromMs: number;
+  readonly toMs: number;
+  readonly maxMessages: number;
+}
+
+/** As MessageVisitor; `partition` is where the message lies. */
+type KeyedMessageVisitor = (message: StoredMessage, partition: PartitionHandle) => void;
 
 /** What an engine did in detail; the harness puts these on the same clock as its latencies. */
 export interface EngineEvent {
@@ -129,9 +150,32 @@ export interface StorageEngine {
   /**
    * Visits messages from `fromOffset` on, in order, checking their checksums, until about `maxBytes` of log were read;
    * at least one message if there is one. Never visits what the policy hides (RocketMQ hides the unflushed under sync).
-   * @throws OffsetOutOfRangeError, CorruptDataError
+   * With `options.tags` it may also end, having visited nothing, after a bounded number of messages that were left out;
+   * it always gets on.
+   * @throws OffsetOutOfRangeError, CorruptDataError, UnsupportedError
    */
-  fetch(partition: PartitionHandle, fromOffset: number, maxBytes: number, visit: MessageVisitor): Promise<FetchOutcome>;
+  fetch(
+    partition: PartitionHandle,
+    fromOffset: number,
+    maxBytes: number,
+    visit: MessageVisitor,
+    options?: FetchOptions,
+  ): Promise<FetchOutcome>;
+
+  /**
+   * Offset of the oldest message kept, of those that can be fetched, whose timestamp is not older than `timestampMs`; the
+   * end of what can be fetched if there is none. The timestamp is the one that the original searches by: Kafka the
+   * message's, by its time index; RocketMQ the store's.
+   * @throws CorruptDataError
+   */
+  offsetForTimestamp?(partition: PartitionHandle, timestampMs: number): Promise<number>;
+
+  /**
+   * Visits the messages of `topic`, in all its partitions, that have `key`, the newest first, checking their checksums.
+   * @returns how many were visited
+   * @throws CorruptDataError, UnsupportedError if the settings keep no index of keys
+   */
+  messagesByKey?(topic: string, key: string, query: KeyQuery, visit: KeyedMessageVisitor): Promise<number>;
 
   counters(): EngineCounters;
 

@@ -86,7 +86,7 @@ export class ClosedError extends EngineError {
   readonly code = "ERR_CLOSED";
 }
 
-/** This platform lacks what the call needs. */
+/** This platform, this engine's format or its settings lack what the call needs. */
 export class UnsupportedError extends EngineError {
   override name = "UnsupportedError";
   readonly code = "ERR_UNSUPPORTED";

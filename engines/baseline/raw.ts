@@ -3,6 +3,7 @@ import { z } from "zod";
 import type {
   EngineCounters,
   EngineDefinition,
+  FetchOptions,
   FetchOutcome,
   Message,
   MessageVisitor,
@@ -13,7 +14,14 @@ import type {
   StorageEngine,
   StoredMessage,
 } from "../engine.js";
-import { ClosedError, CorruptDataError, OffsetOutOfRangeError, OpenError, UnrepresentableError } from "../errors.js";
+import {
+  ClosedError,
+  CorruptDataError,
+  OffsetOutOfRangeError,
+  OpenError,
+  UnrepresentableError,
+  UnsupportedError,
+} from "../errors.js";
 import { durabilityOf } from "../flush-policy.js";
 import { GroupCommit } from "../group-commit.js";
 import type { Heap } from "../heap.js";
@@ -194,8 +202,12 @@ class RawEngine implements StorageEngine {
     fromOffset: number,
     maxBytes: number,
     visit: MessageVisitor,
+    options?: FetchOptions,
   ): Promise<FetchOutcome> {
     this.#checkOpen();
+    if (options?.tags !== undefined) {
+      throw new UnsupportedError("A frame of raw's has no tags: fetch without them.");
+    }
     const endOffset = this.#endOffsets[partition]!;
     if (!(fromOffset >= 0 && fromOffset <= endOffset)) throw new OffsetOutOfRangeError(fromOffset, 0, endOffset);
     const indexedBytes = this.index.extend(this.file, this.#heap, this.#writtenBytes);

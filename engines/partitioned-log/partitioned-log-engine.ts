@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type {
   EngineCounters,
   EngineDurability,
+  FetchOptions,
   FetchOutcome,
   Message,
   MessageVisitor,
@@ -11,7 +12,7 @@ import type {
   RecoveryReport,
   StorageEngine,
 } from "../engine.js";
-import { ClosedError, OpenError, UnrepresentableError } from "../errors.js";
+import { ClosedError, OpenError, UnrepresentableError, UnsupportedError } from "../errors.js";
 import { durabilityOf } from "../flush-policy.js";
 import { invariant } from "../invariant.js";
 import { countersSince } from "../storage/counters.js";
@@ -175,8 +176,12 @@ export class PartitionedLogEngine implements StorageEngine {
     fromOffset: number,
     maxBytes: number,
     visit: MessageVisitor,
+    options?: FetchOptions,
   ): Promise<FetchOutcome> {
     this.#checkOpen();
+    if (options?.tags !== undefined) {
+      throw new UnsupportedError("Kafka's format has no tags: fetch without them, or compare a header in the visitor.");
+    }
     return this.#reader.fetch(this.#logOf(partition), fromOffset, maxBytes, visit);
   }
 
