@@ -16,7 +16,7 @@ export const TRIAL_ENVIRONMENT = { UV_THREADPOOL_SIZE: String(THREAD_POOL_SIZE),
 
 const PROJECT_DIRECTORY = new URL("../../", import.meta.url);
 /** The vm.dirty_* defaults of the kernel; distributions leave them. */
-const DIRTY_DEFAULTS: Readonly<Record<string, number>> = {
+export const DIRTY_DEFAULTS: Readonly<Record<string, number>> = {
   dirty_background_bytes: 0,
   dirty_background_ratio: 10,
   dirty_bytes: 0,

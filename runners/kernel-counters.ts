@@ -22,7 +22,12 @@ export function parseMemory(text: string): { dirtyBytes: number; writebackBytes:
 }
 
 /** Of /proc/stat: all time of all processors so far, the part in which they idled, and what the hypervisor gave to others. */
-export function parseCpuStat(text: string): { totalTicks: number; idleTicks: number; stealTicks: number } {
+export function parseCpuStat(text: string): {
+  totalTicks: number;
+  idleTicks: number;
+  stealTicks: number;
+  processorCount: number;
+} {
   const fields = text.slice(0, text.indexOf("\n")).trim().split(/\s+/).slice(1).map(Number);
   // user nice system idle iowait irq softirq steal; guest time, after these, is in user already.
   const counted = fields.slice(0, 8);
@@ -30,6 +35,7 @@ export function parseCpuStat(text: string): { totalTicks: number; idleTicks: num
     totalTicks: counted.reduce((sum, ticks) => sum + ticks, 0),
     idleTicks: (counted[3] ?? 0) + (counted[4] ?? 0),
     stealTicks: counted[7] ?? 0,
+    processorCount: text.match(/^cpu\d+ /gm)?.length ?? 1,
   };
 }
 

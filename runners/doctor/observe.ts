@@ -1,0 +1,145 @@
+/** Looks at the machine; reads only. */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { execa } from "execa";
+import systeminformation from "systeminformation";
+import { otherDataDirectories } from "../data-directory.js";
+import { describeEnvironment } from "../environment.js";
+import { openCounterFile, parseBlockStat, parseCpuStat, parseMemory } from "../kernel-counters.js";
+import { findMount } from "../mount.js";
+import type { Observation } from "./diagnose.js";
+
+/** Long enough that a cron job's start or a single flush of the kernel does not pass for a neighbour. */
+const LISTEN_MS = 3_000;
+const BUSIEST = 3;
+/** Share of one processor below which a process is not worth naming. */
+const WORTH_NAMING = 0.05;
+/** How each tool answers quickly. */
+const TOOLS: Readonly<Record<string, readonly string[]>> = {
+  fio: ["--version"],
+  java: ["-version"],
+  mvn: ["--version"],
+};
+
+/** @param directory an existing one */
+export async function observe(directory: string): Promise<Observation> {
+  const mount = await findMount(directory);
+  const [neighbours, missingTools] = [await listen(mount.statPath), await findMissingTools()];
+  const memory = existsSync("/proc/meminfo") ? await systeminformation.mem() : null;
+  return {
+    directory,
+    // What a trial writes matters to the notes alone, and the findings say it in their own words.
+    environment: await describeEnvironment(mount, Number.POSITIVE_INFINITY),
+    processorQuota: readProcessorQuota(),
+    hasTurbo: readTurbo(),
+    hasSiblings: flag(readText("/sys/devices/system/cpu/smt/active")),
+    clockSource: readText("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+    availableMemoryBytes: memory?.available ?? null,
+    usedSwapBytes: memory?.swapused ?? null,
+    dirtyBytes: existsSync("/proc/meminfo") ? parseMemory(readFileSync("/proc/meminfo", "utf8")).dirtyBytes : null,
+    openFileLimit: readOpenFileLimit(),
+    mappingLimit: numberIn("/proc/sys/vm/max_map_count"),
+    isRoot: process.getuid?.() === 0,
+    neighbours,
+    leftovers: otherDataDirectories(directory),
+    missingTools,
+  };
+}
+
+/** What the machine does while the doctor does nothing. */
+async function listen(deviceStatPath: string | null): Promise<Observation["neighbours"]> {
+  const processors = openCounterFile("/proc/stat");
+  if (processors === null) return null;
+  const device = deviceStatPath === null ? null : openCounterFile(deviceStatPath);
+  const read = () => ({
+    cpu: parseCpuStat(processors()),
+    writtenBytes: device === null ? 0 : parseBlockStat(device()).writtenBytes,
+    ofProcesses: readProcesses(),
+  });
+  const before = read();
+  await sleep(LISTEN_MS);
+  const after = read();
+  const ticks = Math.max(1, after.cpu.totalTicks - before.cpu.totalTicks);
+  const steal = after.cpu.stealTicks - before.cpu.stealTicks;
+  const idle = after.cpu.idleTicks - before.cpu.idleTicks;
+  const ticksOfOne = ticks / after.cpu.processorCount;
+  const busiest = [...after.ofProcesses]
+    .map(([id, { name, ticks: now }]) => ({
+      name,
+      processorFraction: (now - (before.ofProcesses.get(id)?.ticks ?? now)) / ticksOfOne,
+    }))
+    .filter(({ processorFraction }) => processorFraction >= WORTH_NAMING)
+    .sort((a, b) => b.processorFraction - a.processorFraction)
+    .slice(0, BUSIEST);
+  return {
+    busyFraction: Math.max(0, 1 - (idle + steal) / ticks),
+    stealFraction: steal / ticks,
+    writtenBytesPerSecond: ((after.writtenBytes - before.writtenBytes) * 1_000) / LISTEN_MS,
+    busiest,
+  };
+}
+
+/** User and system time of every process but this one: /proc/<pid>/stat, proc(5). */
+function readProcesses(): Map<string, { name: string; ticks: number }> {
+  const processes = new Map<string, { name: string; ticks: number }>();
+  for (const id of readdirSync("/proc")) {
+    if (!/^\d+$/.test(id) || id === String(process.pid)) continue;
+    const text = readText(join("/proc", id, "stat"));
+    // The name is in parentheses and may hold any byte, parentheses and spaces included.
+    const [, name, rest] = /^\d+ \((.*)\) (.*)$/s.exec(text ?? "") ?? [];
+    if (name === undefined || rest === undefined) continue;
+    const fields = rest.split(" ");
+    processes.set(id, { name, ticks: Number(fields[11]) + Number(fields[12]) });
+  }
+  return processes;
+}
+
+async function findMissingTools(): Promise<string[]> {
+  const found = await Promise.all(
+    Object.entries(TOOLS).map(async ([name, options]) => {
+      const { failed } = await execa(name, options, { reject: false, stdio: "ignore", timeout: 10_000 });
+      return failed ? name : null;
+    }),
+  );
+  return found.filter((name) => name !== null);
+}
+
+/** Of this process's control group (version 2), in processors: `max 100000` is no quota. */
+function readProcessorQuota(): number | null {
+  const group = /^0::(.*)$/m.exec(readText("/proc/self/cgroup") ?? "")?.[1];
+  const [quota, period] =
+    readText(join("/sys/fs/cgroup", group ?? "/", "cpu.max"))
+      ?.split(" ")
+      .map(Number) ?? [];
+  return quota !== undefined && period !== undefined && quota > 0 && period > 0 ? quota / period : null;
+}
+
+/** Intel's driver says when it is off, the others when it is on. */
+function readTurbo(): boolean | null {
+  const isOff = flag(readText("/sys/devices/system/cpu/intel_pstate/no_turbo"));
+  return isOff === null ? flag(readText("/sys/devices/system/cpu/cpufreq/boost")) : !isOff;
+}
+
+function readOpenFileLimit(): number | null {
+  const soft = /^Max open files +(\S+)/m.exec(readText("/proc/self/limits") ?? "")?.[1];
+  if (soft === undefined) return null;
+  return soft === "unlimited" ? Number.POSITIVE_INFINITY : Number(soft);
+}
+
+function numberIn(path: string): number | null {
+  const text = readText(path);
+  return text === null ? null : Number(text);
+}
+
+function flag(text: string | null): boolean | null {
+  return text === null ? null : text === "1";
+}
+
+function readText(path: string): string | null {
+  try {
+    return readFileSync(path, "utf8").trim();
+  } catch {
+    return null;
+  }
+}
