@@ -1,9 +1,8 @@
-import fs from "node:fs";
-import os from "node:os";
-import path from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Driven, turn } from "./engine.contract-driver.js";
+import { diskMachine, type Machine, memoryMachine, open, SyncHoldingStorage } from "./engine.contract-machine.js";
+import { describeWaiting } from "./engine.contract-waiting.js";
 import { type EngineDefinition, type Header, Message, type PartitionHandle } from "./engine.js";
 import {
   ClosedError,
@@ -15,11 +14,9 @@ import {
 } from "./errors.js";
 import type { FlushPolicy } from "./flush-policy.js";
 import { heap } from "./heap.js";
-import { DiskStorage } from "./storage/disk-storage.js";
-import { FaultyStorage, type StorageCall } from "./storage/faulty-storage.js";
-import type { Storage } from "./storage/storage.js";
+import type { FaultyStorage, StorageCall } from "./storage/faulty-storage.js";
 import { killTrial } from "./torture/kill.js";
-import { isOperational, MEMORY_DIRECTORY, powerCutTrial, storageWithDirectory } from "./torture/power-cut.js";
+import { isOperational, powerCutTrial } from "./torture/power-cut.js";
 
 /** What the suite must know of an engine beyond its definition. */
 export interface ConformanceTraits {
@@ -67,6 +64,7 @@ export function describeConformance(definition: EngineDefinition, traits: Confor
       describeTopics(definition, machine);
       describeAppending(definition, machine, traits);
       describeFetching(definition, machine, traits);
+      describeWaiting(definition, machine);
       describeFlushing(definition, machine);
       describeClosing(definition, machine, traits);
       describeManyFiles(definition, machine, traits);
@@ -77,67 +75,6 @@ export function describeConformance(definition: EngineDefinition, traits: Confor
     describePowerCut(definition, traits);
     describeFaults(definition, traits);
   });
-}
-
-/** Where an engine's directory is: on the real disk, or in memory. */
-interface Machine {
-  readonly name: string;
-  /** The engine's directory, new and empty for each test. */
-  directory: string;
-  storage: Storage;
-  prepare(): void;
-  cleanUp(): void;
-  /** Everything there is besides the engine's directory, to see that an engine stays within it. */
-  outside(): readonly string[];
-}
-
-function diskMachine(): Machine {
-  let parent = "";
-  return {
-    name: "on disk",
-    directory: "",
-    storage: new DiskStorage(),
-    prepare() {
-      parent = fs.mkdtempSync(path.join(os.tmpdir(), "logduel-contract-"));
-      this.directory = path.join(parent, "deep", "engine");
-      fs.mkdirSync(this.directory, { recursive: true });
-      this.storage = new DiskStorage();
-    },
-    cleanUp() {
-      fs.rmSync(parent, { recursive: true, force: true, maxRetries: 5 });
-    },
-    outside() {
-      return fs
-        .readdirSync(parent, { recursive: true })
-        .map(String)
-        .filter((name) => !name.startsWith(path.join("deep", "engine")));
-    },
-  };
-}
-
-function memoryMachine(): Machine {
-  return {
-    name: "in memory",
-    directory: MEMORY_DIRECTORY,
-    storage: new FaultyStorage(),
-    prepare() {
-      this.storage = storageWithDirectory();
-    },
-    cleanUp() {},
-    outside() {
-      const walk = (directory: string): string[] =>
-        this.storage.list(directory).flatMap(({ name, kind }) => {
-          const found = path.join(directory, name);
-          if (found === MEMORY_DIRECTORY) return [];
-          return kind === "directory" ? [found, ...walk(found)] : [found];
-        });
-      return walk("/");
-    },
-  };
-}
-
-function open(definition: EngineDefinition, machine: Machine, settings: Record<string, unknown> = {}): Promise<Driven> {
-  return Driven.open(definition, { directory: machine.directory, storage: machine.storage, settings });
 }
 
 function describeTopics(definition: EngineDefinition, machine: Machine): void {
@@ -435,42 +372,6 @@ function describeFlushing(definition: EngineDefinition, machine: Machine): void 
     expect(driven.engine.counters().syncCalls - before).toBeLessThan(16);
     await driven.close();
   });
-}
-
-/** Lets everything through but, while holding, the ends of asynchronous syncs. */
-class SyncHoldingStorage {
-  isHolding = false;
-  readonly storage: Storage;
-  #release: () => void = () => {};
-  #released = new Promise<void>((resolve) => {
-    this.#release = resolve;
-  });
-
-  constructor(inner: Storage) {
-    const hold = async (synced: Promise<void>) => {
-      const isHeld = this.isHolding;
-      await synced;
-      if (isHeld) await this.#released;
-    };
-    const holding = <T extends object>(target: T): T =>
-      new Proxy(target, {
-        get: (object, name) => {
-          const member = Reflect.get(object, name) as unknown;
-          if (typeof member !== "function") return member;
-          return (...parameters: unknown[]) => {
-            const result = member.apply(object, parameters) as unknown;
-            if (name === "open" || name === "map") return holding(result as object);
-            return name === "sync" ? hold(result as Promise<void>) : result;
-          };
-        },
-      });
-    this.storage = holding(inner);
-  }
-
-  release(): void {
-    this.isHolding = false;
-    this.#release();
-  }
 }
 
 function describeClosing(definition: EngineDefinition, machine: Machine, traits: ConformanceTraits): void {

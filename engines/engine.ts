@@ -171,6 +171,14 @@ export interface StorageEngine {
   offsetForTimestamp?(partition: PartitionHandle, timestampMs: number): Promise<number>;
 
   /**
+   * Waits for a message that is not there yet, by the setting `polling`. Hidden messages do not wake (see `fetch`).
+   * @param timeoutMs longer than 24.8 days counts as that
+   * @returns true as soon as a message at `offset` can be fetched; false when the time is up, or the engine is closed
+   * @throws OffsetOutOfRangeError, ClosedError
+   */
+  awaitMessages?(partition: PartitionHandle, offset: number, timeoutMs: number): Promise<boolean>;
+
+  /**
    * Visits the messages of `topic`, in all its partitions, that have `key`, the newest first, checking their checksums.
    * @returns how many were visited
    * @throws CorruptDataError, UnsupportedError if the settings keep no index of keys

@@ -1,3 +1,4 @@
+import { Arrivals } from "../arrivals.js";
 import type {
   EngineCounters,
   EngineDurability,
@@ -78,6 +79,9 @@ export class CommitlogEngine implements StorageEngine {
   readonly #groupCommit: GroupCommit;
   readonly #reput: Reput;
   readonly #queueFlush: ConsumequeueFlush;
+  readonly #arrivals: Arrivals;
+  /** Where dispatch stood when waiting consumers were last told. */
+  #toldOffset = -1;
 
   #isClosed = false;
   #closing: Promise<void> | null = null;
@@ -106,6 +110,7 @@ export class CommitlogEngine implements StorageEngine {
     this.#log = log;
     this.#encoder = new MessageEncoder(heap, kernel, settings);
     this.#reader = new Reader(heap, log, queues, parts.parser);
+    this.#arrivals = new Arrivals(settings, (partition) => queues.queues[partition]!.dispatchedOffset);
     this.#batches = batchSizeBytes === 0 ? null : new Batches(heap, batchSizeBytes, settings.bufferMemoryBytes);
     this.#groupCommit = new GroupCommit({ policy: settings.flush, sync: () => this.#sync(), listener });
     const isSync = settings.flush === "sync";
@@ -189,6 +194,7 @@ export class CommitlogEngine implements StorageEngine {
       if (this.#batches !== null && !this.#batches.isEmpty) this.#drainDue(this.#batches);
       if (!this.#groupCommit.isIdle) this.#groupCommit.poll(this.#nowMs);
       this.#reput.step(this.#nowMs, isTick);
+      if (this.#arrivals.isAwaited) this.#tellOfArrivals();
       if (this.#log.endOffset >= this.#log.prepareAt) this.#log.prepare(this.#nowMs);
       if (isTick) this.#runBackground();
       this.#queueFlush.step();
@@ -227,11 +233,14 @@ export class CommitlogEngine implements StorageEngine {
   ): Promise<FetchOutcome> {
     this.#checkOpen();
     const queue = this.#queueOf(partition);
-    const endOffset = this.#endOffsetOf(queue);
-    if (!(fromOffset >= queue.startOffset && fromOffset <= endOffset)) {
-      throw new OffsetOutOfRangeError(fromOffset, queue.startOffset, endOffset);
-    }
+    this.#checkInRange(queue, fromOffset);
     return this.#reader.fetch(queue, fromOffset, maxBytes, visit);
+  }
+
+  async awaitMessages(partition: PartitionHandle, offset: number, timeoutMs: number): Promise<boolean> {
+    this.#checkOpen();
+    this.#checkInRange(this.#queueOf(partition), offset);
+    return this.#arrivals.wait(partition, offset, timeoutMs);
   }
 
   counters(): EngineCounters {
@@ -254,6 +263,7 @@ export class CommitlogEngine implements StorageEngine {
 
   async #close(): Promise<void> {
     this.#isClosed = true;
+    this.#arrivals.close();
     const { checkpoint, openFiles, lock } = this.#parts;
     let failure: unknown;
     try {
@@ -295,6 +305,20 @@ export class CommitlogEngine implements StorageEngine {
   /** What the log holds: messages that wait in a batch have no certain offset yet. */
   #endOffsetOf(queue: Queue): number {
     return queue.openBatch === null ? queue.nextOffset : queue.openBatch.baseOffset;
+  }
+
+  /** @throws OffsetOutOfRangeError */
+  #checkInRange(queue: Queue, offset: number): void {
+    const endOffset = this.#endOffsetOf(queue);
+    if (offset >= queue.startOffset && offset <= endOffset) return;
+    throw new OffsetOutOfRangeError(offset, queue.startOffset, endOffset);
+  }
+
+  #tellOfArrivals(): void {
+    const { dispatchedOffset } = this.#log;
+    if (dispatchedOffset === this.#toldOffset) return;
+    this.#toldOffset = dispatchedOffset;
+    this.#arrivals.arrivedSomewhere();
   }
 
   #checkOpen(): void {
@@ -429,6 +453,7 @@ export class CommitlogEngine implements StorageEngine {
     }
     await this.#groupCommit.flush();
     this.#reput.catchUp();
+    if (this.#arrivals.isAwaited) this.#tellOfArrivals();
   }
 
   #writeCheckpoint(): void {

@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import { z } from "zod";
+import { pollingSettings } from "../arrivals.js";
 import { flushPolicySchema } from "../flush-policy.js";
 
 const MIB = 1_048_576;
@@ -61,6 +62,7 @@ export const settingsSchema = z.strictObject({
     .min(MAP_GRAIN_BYTES)
     .multipleOf(MAP_GRAIN_BYTES)
     .default(64 * MIB),
+  ...pollingSettings,
 });
 
 export type CommitlogSettings = z.infer<typeof settingsSchema>;

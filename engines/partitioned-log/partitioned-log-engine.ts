@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { Arrivals } from "../arrivals.js";
 import type {
   EngineCounters,
   EngineDurability,
@@ -12,7 +13,7 @@ import type {
   RecoveryReport,
   StorageEngine,
 } from "../engine.js";
-import { ClosedError, OpenError, UnrepresentableError, UnsupportedError } from "../errors.js";
+import { ClosedError, OffsetOutOfRangeError, OpenError, UnrepresentableError, UnsupportedError } from "../errors.js";
 import { durabilityOf } from "../flush-policy.js";
 import { invariant } from "../invariant.js";
 import { countersSince } from "../storage/counters.js";
@@ -68,6 +69,7 @@ export class PartitionedLogEngine implements StorageEngine {
   readonly #context: LogContext;
   readonly #accumulator: Accumulator;
   readonly #reader: LogReader;
+  readonly #arrivals: Arrivals;
   readonly #logs: PartitionLog[] = [];
   readonly #topics = new Map<string, PartitionLog[]>();
   readonly #logCounters: LogCounters = { batches: 0, logBytes: 0, indexEntries: 0, indexBytes: 0, filesRolled: 0 };
@@ -88,6 +90,7 @@ export class PartitionedLogEngine implements StorageEngine {
     this.#countersAtOpen = { ...options.storage.counters };
     this.durability = durabilityOf(settings.flush);
     this.#commitsByTime = typeof settings.flush === "object" && settings.flush.every.ms !== undefined;
+    this.#arrivals = new Arrivals(settings, (partition) => this.#logs[partition]!.endOffset);
     this.#context = {
       storage: options.storage,
       heap: options.heap,
@@ -185,6 +188,14 @@ export class PartitionedLogEngine implements StorageEngine {
     return this.#reader.fetch(this.#logOf(partition), fromOffset, maxBytes, visit);
   }
 
+  async awaitMessages(partition: PartitionHandle, offset: number, timeoutMs: number): Promise<boolean> {
+    this.#checkOpen();
+    const { startOffset, endOffset } = this.#logOf(partition);
+    if (!(offset >= startOffset && offset <= endOffset))
+      throw new OffsetOutOfRangeError(offset, startOffset, endOffset);
+    return this.#arrivals.wait(partition, offset, timeoutMs);
+  }
+
   counters(): EngineCounters {
     let acknowledgedMessages = 0;
     for (const log of this.#logs) acknowledgedMessages += log.groupCommit.acknowledgedMessages;
@@ -202,6 +213,7 @@ export class PartitionedLogEngine implements StorageEngine {
   }
 
   async #close(): Promise<void> {
+    this.#arrivals.close();
     this.#accumulator.drainAll();
     try {
       await inParallel(this.#logs, async (log) => {
@@ -233,7 +245,7 @@ export class PartitionedLogEngine implements StorageEngine {
 
   #createAccumulator({ heap, listener }: OpenOptions): Accumulator {
     try {
-      return new Accumulator(heap, this.#settings, listener, (log) => this.#noteToCommit(log));
+      return new Accumulator(heap, this.#settings, listener, (log) => this.#written(log));
     } catch (error) {
       throw new OpenError(`bufferMemoryBytes (${this.#settings.bufferMemoryBytes}) is more than there is.`, {
         cause: error,
@@ -330,6 +342,11 @@ export class PartitionedLogEngine implements StorageEngine {
       report.repairs.push(`${path} was unreadable and is ignored: ${(error as Error).message}`);
       return new Map();
     }
+  }
+
+  #written(log: PartitionLog): void {
+    if (this.#arrivals.isAwaited) this.#arrivals.arrived(log.handle);
+    this.#noteToCommit(log);
   }
 
   #noteToCommit(log: PartitionLog): void {

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { pollingSettings } from "../arrivals.js";
 import { COMPRESSIONS } from "../codec/record-batch.js";
 import { flushPolicySchema } from "../flush-policy.js";
 
@@ -35,6 +36,7 @@ export const settingsSchema = z
     compression: z.enum(COMPRESSIONS).default("none"),
     timestampType: z.enum(["create", "log-append"]).default("create"),
     preallocate: z.boolean().default(false),
+    ...pollingSettings,
   })
   .refine((settings) => settings.batchSizeBytes <= settings.bufferMemoryBytes, {
     path: ["batchSizeBytes"],
