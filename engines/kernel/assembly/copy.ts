@@ -1,7 +1,10 @@
 /**
  * Copies bytes between heap addresses that do not overlap: 16 bytes a step, the last step overlapping the one before, so
- * that nothing is touched beyond either end. For the short runs of a message cheaper than a call to memmove.
+ * that nothing is touched beyond either end. For the short runs of a message cheaper than a call to memmove; inlined where
+ * the kernel itself copies.
  */
+// @ts-ignore: decorator
+@inline
 export function copyBytes(target: usize, source: usize, sizeBytes: usize): void {
   if (sizeBytes >= 2048) {
     memory.copy(target, source, sizeBytes);

@@ -14,6 +14,8 @@
 //   40  f64  timestamp of the last record, as it came; NaN before the first
 //   48  u64  its delta to baseTimestamp, zigzag
 
+import { copyBytes } from "./copy";
+
 const HEADER_SIZE_BYTES: usize = 61;
 
 const CURSOR: usize = 0;
@@ -178,7 +180,7 @@ function append(
   at = writeBytes(at, keyAddress, keySizeBytes);
   at = writeBytes(at, valueAddress, valueSizeBytes);
   if (headersSizeBytes == 0) store<u8>(at, 0);
-  else copyRun(at, headersAddress, headersBytes);
+  else copyBytes(at, headersAddress, headersBytes);
   store<u32>(control, <u32>end, CURSOR);
   store<i32>(control, recordCount + 1, RECORD_COUNT);
   return end + (end - <u64>cursor) > <u64>limit ? 2 : 1;
@@ -218,7 +220,7 @@ function zigzag(value: i32): u64 {
 function writeBytes(at: usize, address: u32, sizeBytes: i32): usize {
   at = writeVarint(at, zigzag(sizeBytes));
   if (sizeBytes <= 0) return at;
-  copyRun(at, address, sizeBytes);
+  copyBytes(at, address, sizeBytes);
   return at + <usize>sizeBytes;
 }
 
@@ -250,33 +252,4 @@ function writeLongVarint(at: usize, value: u64): usize {
   }
   store<u8>(at, <u8>value);
   return at + 1;
-}
-
-/** Copies 16 bytes a step; the last step overlaps the one before, so nothing is touched beyond either end. */
-// @ts-ignore: decorator
-@inline
-function copyRun(target: usize, source: usize, sizeBytes: usize): void {
-  if (sizeBytes >= 2048) {
-    memory.copy(target, source, sizeBytes);
-  } else if (sizeBytes >= 16) {
-    const last = sizeBytes - 16;
-    let at: usize = 0;
-    while (at + 64 <= sizeBytes) {
-      v128.store(target + at, v128.load(source + at));
-      v128.store(target + at, v128.load(source + at, 16), 16);
-      v128.store(target + at, v128.load(source + at, 32), 32);
-      v128.store(target + at, v128.load(source + at, 48), 48);
-      at += 64;
-    }
-    while (at < last) {
-      v128.store(target + at, v128.load(source + at));
-      at += 16;
-    }
-    v128.store(target + last, v128.load(source + last));
-  } else if (sizeBytes >= 8) {
-    store<u64>(target, load<u64>(source));
-    store<u64>(target + sizeBytes - 8, load<u64>(source + sizeBytes - 8));
-  } else {
-    for (let at: usize = 0; at < sizeBytes; at++) store<u8>(target + at, load<u8>(source + at));
-  }
 }
