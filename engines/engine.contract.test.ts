@@ -1,4 +1,4 @@
-import { type ConformanceTraits, describeConformance } from "./engine.contract.js";
+import { type ConformanceTraits, type ConformanceVariant, describeConformance } from "./engine.contract.js";
 import { engineNames, loadEngine } from "./registry.js";
 
 const TRAITS: Readonly<Record<string, ConformanceTraits>> = {
@@ -25,7 +25,17 @@ const TRAITS: Readonly<Record<string, ConformanceTraits>> = {
   },
 };
 
+/** Each of an engine's choices that is not its default. */
+const VARIANTS: Readonly<Record<string, readonly (ConformanceVariant & Partial<ConformanceTraits>)[]>> = {
+  "partitioned-log": [{ name: "no checksum", settings: { checksum: false }, hasChecksums: false }],
+};
+
 const definitions = await Promise.all(engineNames().map((name) => loadEngine(name)));
 for (const definition of definitions) {
-  if (definition.storesMessages) describeConformance(definition, TRAITS[definition.name]!);
+  if (!definition.storesMessages) continue;
+  const traits = TRAITS[definition.name]!;
+  describeConformance(definition, traits);
+  for (const variant of VARIANTS[definition.name] ?? []) {
+    describeConformance(definition, { ...traits, ...variant }, variant);
+  }
 }

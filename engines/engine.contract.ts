@@ -32,8 +32,18 @@ export interface ConformanceTraits {
   readonly hasTags: boolean;
 }
 
+/** Settings other than the engine's defaults that the whole suite runs with. */
+export interface ConformanceVariant {
+  /** Names its tests, behind the engine's own name. */
+  readonly name: string;
+  readonly settings: Readonly<Record<string, unknown>>;
+}
+
 const POLICIES: readonly FlushPolicy[] = ["async", { every: { messages: 10 } }, { every: { ms: 1 } }, "sync"];
 const POWER_CUTS = 60;
+/** A variant shares most of its code with the engine's defaults. */
+const POWER_CUTS_OF_VARIANT = 20;
+const POLICIES_OF_VARIANT: readonly FlushPolicy[] = ["async", "sync"];
 const POWER_CUT_STEPS = 120;
 
 const HOSTILE_NAMES = [
@@ -54,11 +64,18 @@ const HOSTILE_NAMES = [
 
 /**
  * The conformance suite: what every engine that stores messages does alike, whatever its layout. `npm test` runs it on
- * every engine of the registry; a third party calls it from a test file of its own.
+ * every engine of the registry; a third party calls it from a test file of its own. With a variant, it runs in a somewhat
+ * shorter form.
  */
-export function describeConformance(definition: EngineDefinition, traits: ConformanceTraits): void {
+export function describeConformance(
+  original: EngineDefinition,
+  traits: ConformanceTraits,
+  variant: ConformanceVariant | null = null,
+): void {
+  const name = variant === null ? original.name : `${original.name} (${variant.name})`;
+  const definition = variant === null ? original : withSettings(original, variant.settings);
   for (const machine of [diskMachine(), memoryMachine()]) {
-    describe(`${definition.name} ${machine.name}`, () => {
+    describe(`${name} ${machine.name}`, () => {
       beforeEach(() => machine.prepare());
       afterEach(() => machine.cleanUp());
       describeTopics(definition, machine);
@@ -70,11 +87,19 @@ export function describeConformance(definition: EngineDefinition, traits: Confor
       describeManyFiles(definition, machine, traits);
     });
   }
-  describe(`${definition.name} after a crash`, () => {
-    describeKill(definition, traits);
-    describePowerCut(definition, traits);
+  describe(`${name} after a crash`, () => {
+    describeKill(original, traits, variant);
+    describePowerCut(definition, traits, variant === null ? POWER_CUTS : POWER_CUTS_OF_VARIANT);
     describeFaults(definition, traits);
   });
+}
+
+/** The same engine, opened with these settings unless a test says otherwise. */
+function withSettings(definition: EngineDefinition, settings: Readonly<Record<string, unknown>>): EngineDefinition {
+  return {
+    ...definition,
+    open: (options) => definition.open({ ...options, settings: { ...settings, ...options.settings } }),
+  };
 }
 
 function describeTopics(definition: EngineDefinition, machine: Machine): void {
@@ -521,15 +546,20 @@ function describeManyFiles(definition: EngineDefinition, machine: Machine, trait
   });
 }
 
-function describeKill(definition: EngineDefinition, traits: ConformanceTraits): void {
+function describeKill(
+  definition: EngineDefinition,
+  traits: ConformanceTraits,
+  variant: ConformanceVariant | null,
+): void {
+  const policies = variant === null ? POLICIES : POLICIES_OF_VARIANT;
   const machine = diskMachine();
   beforeEach(() => machine.prepare());
   afterEach(() => machine.cleanUp());
 
-  it.each(POLICIES)("has every acknowledged message after kill -9 under %j, in several lives", async (flush) => {
+  it.each(policies)("has every acknowledged message after kill -9 under %j, in several lives", async (flush) => {
     const seed = Math.floor(Math.random() * 2 ** 32);
     const { directory } = machine;
-    const settings = { ...traits.smallFiles, flush };
+    const settings = { ...variant?.settings, ...traits.smallFiles, flush };
     const { hasChecksums } = traits;
     const { wrongs } = await killTrial({
       definition,
@@ -543,13 +573,13 @@ function describeKill(definition: EngineDefinition, traits: ConformanceTraits): 
   });
 }
 
-function describePowerCut(definition: EngineDefinition, traits: ConformanceTraits): void {
+function describePowerCut(definition: EngineDefinition, traits: ConformanceTraits, cuts: number): void {
   const settings = { ...traits.smallFiles, flush: "sync" };
 
   async function lossesBySeed(subject: EngineDefinition, failsACall: boolean): Promise<string[]> {
     const { hasChecksums } = traits;
     const losses: string[] = [];
-    for (let seed = 0; seed < POWER_CUTS; seed++) {
+    for (let seed = 0; seed < cuts; seed++) {
       const trial = { definition: subject, settings, seed, stepCount: POWER_CUT_STEPS, failsACall, hasChecksums };
       const lost = await powerCutTrial(trial).then(
         ({ wrongs }) => wrongs,

@@ -40,7 +40,7 @@ export const CHECKED_AT = CRC_AT + 4;
 
 export const LENGTH_AT = 8;
 const LEADER_EPOCH_AT = 12;
-const MAGIC_AT = 16;
+export const MAGIC_AT = 16;
 export const ATTRIBUTES_AT = 21;
 const LAST_OFFSET_DELTA_AT = 23;
 const BASE_TIMESTAMP_AT = 27;
@@ -89,6 +89,12 @@ export function encodeHeaders(headers: readonly Header[]): Uint8Array {
   return bytes.subarray(0, at);
 }
 
+/**
+ * What is checked of a batch besides its header: its checksum; the form of its records, where none is kept; or nothing
+ * more, for a reader who is about to parse the records anyhow.
+ */
+export type BatchCheck = "checksum" | "form" | "header";
+
 /** Why bytes are no record batch; `incomplete` alone can be the honest end of a log that was cut while writing. */
 export type BatchFault =
   | "an incomplete record batch"
@@ -96,6 +102,7 @@ export type BatchFault =
   | "a record batch of impossible length"
   | "a record batch of unknown format"
   | "a record batch with a wrong checksum"
+  | "a record batch written without a checksum"
   | "a record batch whose offsets do not follow"
   | "a malformed record batch";
 
@@ -120,7 +127,10 @@ export class RecordBatchReader {
   readonly #view: DataView;
   readonly #message: StoredMessage = { offset: 0, timestampMs: 0, key: null, value: null, headers: NO_HEADERS };
 
-  constructor(heap: Heap) {
+  constructor(
+    heap: Heap,
+    private readonly check: BatchCheck = "checksum",
+  ) {
     this.#heapBytes = heap.bytes;
     this.#bytes = heap.bytes;
     this.#view = heap.view;
@@ -153,8 +163,13 @@ export class RecordBatchReader {
     this.sizeBytes = sizeBytes;
     if (this.#heapBytes[address + MAGIC_AT] !== 2) return "a record batch of unknown format";
     if (sizeBytes > availableBytes) return "an incomplete record batch";
-    if (crc32c(address + CHECKED_AT, sizeBytes - CHECKED_AT) !== view.getUint32(address + CRC_AT)) {
-      return "a record batch with a wrong checksum";
+    if (this.check === "checksum") {
+      const crc = view.getUint32(address + CRC_AT);
+      if (crc32c(address + CHECKED_AT, sizeBytes - CHECKED_AT) !== crc) {
+        return crc === 0 && this.#isWholeHeader(address)
+          ? "a record batch written without a checksum"
+          : "a record batch with a wrong checksum";
+      }
     }
     this.baseOffset = readInt64(view, address);
     this.leaderEpoch = view.getInt32(address + LEADER_EPOCH_AT);
@@ -165,6 +180,7 @@ export class RecordBatchReader {
     this.maxTimestamp = readInt64(view, address + MAX_TIMESTAMP_AT);
     this.recordCount = view.getInt32(address + RECORDS_COUNT_AT);
     if (this.recordCount < 0 || lastOffsetDelta < 0) return "a malformed record batch";
+    if (this.check === "form" && !this.#hasFormOfRecords(address)) return "a malformed record batch";
     if (this.baseOffset === expectedOffset) return null;
     if (this.baseOffset < expectedOffset || gaps === "refused") return "a record batch whose offsets do not follow";
     if (availableBytes - sizeBytes >= MAGIC_AT + 1) {
@@ -212,6 +228,22 @@ export class RecordBatchReader {
       throw new CorruptDataError("A record batch with bytes after its last record", path, positionBytes);
     }
     return visited;
+  }
+
+  /** Tells a header without a checksum from one whose end a crash left zero: what follows the checksum is there. */
+  #isWholeHeader(address: number): boolean {
+    const recordCount = this.#view.getInt32(address + RECORDS_COUNT_AT);
+    return recordCount > 0 && this.#view.getInt32(address + LAST_OFFSET_DELTA_AT) >= recordCount - 1;
+  }
+
+  #hasFormOfRecords(address: number): boolean {
+    try {
+      this.visitRecords(address, 0, () => {}, "", 0);
+      return true;
+    } catch (error) {
+      if (error instanceof CorruptDataError) return false;
+      throw error;
+    }
   }
 
   /** Reads one record at the cursor and moves past it. @returns false if it is malformed or passes `end` */
@@ -291,6 +323,6 @@ const MINIMUM_BODY_SIZE_BYTES = 6;
 const NO_HEADERS: readonly Header[] = [];
 
 /** An int64 as a number: exact up to 2^53, which no offset and no time in ms passes. */
-function readInt64(view: DataView, at: number): number {
+export function readInt64(view: DataView, at: number): number {
   return view.getInt32(at) * 0x1_0000_0000 + view.getUint32(at + 4);
 }

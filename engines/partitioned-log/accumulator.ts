@@ -279,7 +279,7 @@ export class Accumulator {
     let sizeBytes = this.#kernel.sealRecordBatch(control, log.endOffset, log.leaderEpoch, appendTimeMs);
     invariant(messageCount > 0 && sizeBytes <= capacityBytes, "a sealed batch holds messages and fits its buffer");
     if (this.settings.compression !== "none") sizeBytes = this.#compress(address, sizeBytes);
-    view.setUint32(address + CRC_AT, crc32c(address + CHECKED_AT, sizeBytes - CHECKED_AT));
+    view.setUint32(address + CRC_AT, this.settings.checksum ? crc32c(address + CHECKED_AT, sizeBytes - CHECKED_AT) : 0);
     this.#unlink(batch);
     batch.address = 0;
     try {

@@ -7,6 +7,7 @@ import type { PartitionLog } from "./partition-log.js";
 import { rebuildIndexes } from "./recovery.js";
 import type { Segment } from "./segment.js";
 import { SegmentScanner } from "./segment-scanner.js";
+import type { PartitionedLogSettings } from "./settings.js";
 
 /** Ended segments whose file and indexes stay open for readers, over all partitions. */
 export const OPEN_ENDED_SEGMENTS = 64;
@@ -25,8 +26,9 @@ export class LogReader {
   readonly #open = new Set<Segment>();
   #isReading = false;
 
-  constructor(heap: Heap) {
-    this.#scanner = new SegmentScanner(heap);
+  constructor(heap: Heap, settings: PartitionedLogSettings) {
+    // Without checksums, what is wrong with the form of records shows when they are visited.
+    this.#scanner = new SegmentScanner(heap, settings.checksum ? "checksum" : "header");
   }
 
   /** @throws OffsetOutOfRangeError, CorruptDataError when the first thing to read is damaged */

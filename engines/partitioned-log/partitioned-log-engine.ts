@@ -15,6 +15,7 @@ import type {
 } from "../engine.js";
 import { ClosedError, OffsetOutOfRangeError, OpenError, UnrepresentableError, UnsupportedError } from "../errors.js";
 import { durabilityOf } from "../flush-policy.js";
+import type { Heap } from "../heap.js";
 import { invariant } from "../invariant.js";
 import { countersSince } from "../storage/counters.js";
 import type { Storage, StorageCounters, StorageLock } from "../storage/storage.js";
@@ -110,7 +111,7 @@ export class PartitionedLogEngine implements StorageEngine {
     try {
       accumulator = this.#createAccumulator(options);
       this.#accumulator = accumulator;
-      this.#reader = new LogReader(options.heap);
+      this.#reader = new LogReader(options.heap, settings);
       this.recovery = this.#load(options, startedMs);
     } catch (error) {
       for (const log of this.#logs) for (const segment of log.segments) segment.unload();
@@ -133,7 +134,7 @@ export class PartitionedLogEngine implements StorageEngine {
     const missing = Array.from({ length: partitionCount }, (_, index) => index).filter((index) => !existing.has(index));
     this.#checkOpenFiles(this.#logs.length + missing.length);
     const report = new RepairLog();
-    const scanner = new SegmentScanner(this.#context.heap);
+    const scanner = this.#recoveryScanner(this.#context.heap);
     for (const index of missing) {
       const directory = join(this.#directory, partitionDirectory(topic, index));
       this.#storage.makeDirectory(directory);
@@ -266,7 +267,7 @@ export class PartitionedLogEngine implements StorageEngine {
     const recoveryPoints = this.#readOffsets(RECOVERY_POINT_CHECKPOINT, report);
     const startOffsets = this.#readOffsets(LOG_START_CHECKPOINT, report);
     const cleaned = this.#readOffsets(CLEANER_CHECKPOINT, report);
-    const scanner = new SegmentScanner(options.heap);
+    const scanner = this.#recoveryScanner(options.heap);
     try {
       const entries = this.#storage.list(this.#directory);
       this.#checkOpenFiles(entries.filter(({ name }) => parsePartitionDirectory(name) !== undefined).length);
@@ -322,6 +323,10 @@ export class PartitionedLogEngine implements StorageEngine {
     logsOfTopic.push(log);
     logsOfTopic.sort((a, b) => a.index - b.index);
     this.#topics.set(topic, logsOfTopic);
+  }
+
+  #recoveryScanner(heap: Heap): SegmentScanner {
+    return new SegmentScanner(heap, this.#settings.checksum ? "checksum" : "form");
   }
 
   #removeDeleted(directory: string, report: RepairLog): void {

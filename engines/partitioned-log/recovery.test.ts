@@ -1,6 +1,9 @@
 import { afterEach, describe, expect, test } from "vitest";
+import { LENGTH_AT } from "../codec/record-batch.js";
 import { encodeRecordBatch } from "../codec/record-batch-reference.js";
+import { Message } from "../engine.js";
 import { CorruptDataError } from "../errors.js";
+import { heap } from "../heap.js";
 import { FaultyStorage } from "../storage/faulty-storage.js";
 import type { Storage } from "../storage/storage.js";
 import { CLEAN_SHUTDOWN_MARKER, LEADER_EPOCH_CHECKPOINT, RECOVERY_POINT_CHECKPOINT } from "./names.js";
@@ -220,6 +223,66 @@ describe("damage to earlier segments", () => {
     }
     appendBatches(engine, 0, [32, 36]);
     expect(await readAll(engine, 0, 16)).toEqual(expected(16, 36));
+  });
+
+  test.each(Array.from({ length: 32 }, (_, bit) => bit))(
+    "a flipped bit %i in a synced batch's length costs that batch alone",
+    async (bit) => {
+      const storage = await written("killed");
+      put(storage, `${DIRECTORY}/${RECOVERY_POINT_CHECKPOINT}`, Buffer.from("0\n1\nt 0 32\n"));
+      damage(storage, pathOf(24, ".log"), (content) => {
+        content[LENGTH_AT + (bit >> 3)]! ^= 1 << (bit & 7);
+        return content;
+      });
+      const engine = await reopen(storage);
+      expect(engine.recovery).toMatchObject({ truncatedBytes: 0, droppedFiles: 0 });
+      expect(engine.recovery.repairs).toEqual([
+        expect.stringMatching(
+          /24\.log holds a.* record batch.* at byte 0: offsets 24 to 27 are lost, the rest is kept/,
+        ),
+      ]);
+      expect(await readAll(engine, 0, 28)).toEqual(expected(28, 32));
+      for (const offset of [24, 27]) {
+        await expect(engine.fetch(0, offset, 300, () => {})).rejects.toThrow(/24\.log at byte 0/);
+      }
+      appendBatches(engine, 0, [32, 36]);
+      expect(await readAll(engine, 0, 28)).toEqual(expected(28, 36));
+    },
+  );
+
+  test("a flipped bit in the length of a batch between others costs that batch alone", async () => {
+    const storage = await written("closed");
+    const settings = { ...SETTINGS, segmentSizeBytes: 1 << 20 };
+    damage(storage, pathOf(12, ".log"), (content) => {
+      content[BATCH_BYTES + LENGTH_AT + 3]! ^= 8;
+      return content;
+    });
+    opened = await open(storage, settings);
+    const { engine } = opened;
+    expect(await readAll(engine, 0, 20)).toEqual(expected(20, 32));
+    await expect(engine.fetch(0, 16, 300, () => {})).rejects.toThrow(CorruptDataError);
+    expect((await engine.fetch(0, 12, 1 << 20, () => {})).nextOffset).toBe(16);
+  });
+
+  test("a batch within a message does not pass for the log's next one", async () => {
+    const storage = new FaultyStorage();
+    const { engine } = await open(storage, { ...SETTINGS, segmentSizeBytes: 1 << 20 });
+    await engine.createTopic("t", 1);
+    const nested = encodeRecordBatch([{ timestampMs: START_MS, key: null, value: Buffer.from("nested") }], {
+      baseOffset: 1,
+      leaderEpoch: 0,
+    });
+    engine.append(0, new Message(heap, nested), START_MS);
+    engine.poll();
+    appendBatches(engine, 0, [1, 9]);
+    await engine.flush();
+    const image = storage.kill();
+    await engine.close();
+    put(image, `${DIRECTORY}/${RECOVERY_POINT_CHECKPOINT}`, Buffer.from("0\n1\nt 0 9\n"));
+    damage(image, pathOf(0, ".log"), flipBit(LENGTH_AT + 3));
+    const again = await reopen(image);
+    expect(await readAll(again, 0, 1)).toEqual(expected(1, 9));
+    await expect(again.fetch(0, 0, 300, () => {})).rejects.toThrow(CorruptDataError);
   });
 
   test("rot with nothing sound behind it is cut", async () => {

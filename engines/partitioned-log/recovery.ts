@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import type { RecordBatchReader } from "../codec/record-batch.js";
+import { OpenError } from "../errors.js";
 import type { Storage } from "../storage/storage.js";
 import { decodeEpochs, type EpochEntry } from "./checkpoints.js";
 import {
@@ -72,7 +73,7 @@ export const SEGMENT_CASES: readonly {
 export interface DamageFacts {
   /** The bytes were synced before the recovery point was checkpointed. */
   readonly isBelowRecoveryPoint: boolean;
-  /** The damaged batch's length leads to a sound batch of a higher offset. */
+  /** Behind the damaged batch, in this segment, a sound batch of a higher offset is found. */
   readonly soundBatchFollows: boolean;
 }
 
@@ -344,8 +345,15 @@ function scan(
   const fileSizeBytes = segment.sizeBytes;
   const keep = (expectedOffset: number, fault: string): boolean => {
     const { position } = scanner;
-    const soundBatchFollows = scanner.skipDamage();
-    const facts: DamageFacts = { isBelowRecoveryPoint: expectedOffset < recoveryPoint, soundBatchFollows };
+    if (fault === "a record batch written without a checksum") {
+      segment.unload();
+      throw new OpenError(
+        `${segment.path} holds ${fault} at byte ${position}. Open the directory with "checksum": false to read it.`,
+      );
+    }
+    const isBelowRecoveryPoint = expectedOffset < recoveryPoint;
+    const soundBatchFollows = isBelowRecoveryPoint && scanner.skipDamage(); // a torn tail is not searched
+    const facts: DamageFacts = { isBelowRecoveryPoint, soundBatchFollows };
     if (DAMAGE_CASES.find((each) => each.applies(facts))!.action === "cut") return false;
     const offsets = `offsets ${expectedOffset} to ${scanner.expectedOffset - 1}`;
     report.repairs.push(`${segment.path} holds ${fault} at byte ${position}: ${offsets} are lost, the rest is kept.`);

@@ -1,4 +1,13 @@
-import { BATCH_HEADER_SIZE_BYTES, type BatchFault, RecordBatchReader } from "../codec/record-batch.js";
+import {
+  BATCH_HEADER_SIZE_BYTES,
+  BATCH_PREFIX_SIZE_BYTES,
+  type BatchCheck,
+  type BatchFault,
+  LENGTH_AT,
+  MAGIC_AT,
+  RecordBatchReader,
+  readInt64,
+} from "../codec/record-batch.js";
 import type { Heap } from "../heap.js";
 import { invariant } from "../invariant.js";
 import type { StorageFile } from "../storage/storage.js";
@@ -17,7 +26,7 @@ const LOOK_AHEAD_BYTES = 17;
 
 /**
  * Walks the record batches of a log file, front to back, in large reads into one heap buffer. Checks each by length,
- * format, checksum and offset.
+ * format, offset and, by `check`, its checksum.
  */
 export class SegmentScanner {
   /** The batch that `next` found. */
@@ -39,8 +48,11 @@ export class SegmentScanner {
   #chunkSizeBytes = 0;
   #readSizeBytes = 0;
 
-  constructor(private readonly heap: Heap) {
-    this.batch = new RecordBatchReader(heap);
+  constructor(
+    private readonly heap: Heap,
+    private readonly check: BatchCheck,
+  ) {
+    this.batch = new RecordBatchReader(heap, check);
   }
 
   /**
@@ -112,21 +124,65 @@ export class SegmentScanner {
   }
 
   /**
-   * After `next` found damage: goes to where its length says that it ends, if a sound batch of a higher offset begins
-   * there. (Bytes that merely look like a batch, deeper in, are not looked for: a message may hold such.)
-   * @returns false, and stays, if none does
+   * After `next` found damage: goes on to the next sound batch of a higher offset. It is where the damaged one's length
+   * says that it ends, or, as no checksum covers that length, the first behind it whose checksum is right and that another
+   * sound batch, or the end of the file, follows. (A message may hold bytes that are a batch; that the next batch follows
+   * on them tells those apart, unless it holds several.)
+   * @returns false, and stays, if there is none
    */
   skipDamage(): boolean {
     const { position, expectedOffset } = this;
     const gaps = this.#gaps;
-    if (this.batch.sizeBytes === 0) return false;
-    this.position += this.batch.sizeBytes;
+    const { sizeBytes } = this.batch;
     this.#gaps = "allowed";
-    const isSound = this.next(Number.POSITIVE_INFINITY) === null && this.batch.baseOffset > expectedOffset;
+    const found =
+      sizeBytes > 0 && this.#isSoundAt(position + sizeBytes) ? position + sizeBytes : this.#search(position);
+    this.position = found ?? position;
+    this.expectedOffset = found === undefined ? expectedOffset : this.batch.baseOffset;
     this.#gaps = gaps;
-    this.position = isSound ? this.position - this.batch.sizeBytes : position;
-    this.expectedOffset = isSound ? this.batch.baseOffset : expectedOffset;
+    return found !== undefined;
+  }
+
+  /** Whether a sound batch of an offset above the expected one begins there; `batch` is that one then. */
+  #isSoundAt(position: number): boolean {
+    const { expectedOffset } = this;
+    this.position = position;
+    const isSound = this.next(Number.POSITIVE_INFINITY) === null && this.batch.baseOffset > expectedOffset;
+    this.expectedOffset = expectedOffset;
     return isSound;
+  }
+
+  /** Position of the first sound batch behind `damagePosition` that is followed by another or the end of the file. */
+  #search(damagePosition: number): number | undefined {
+    if (this.check !== "checksum") return undefined; // nothing would prove it
+    const { bytes, view } = this.heap;
+    const { expectedOffset } = this;
+    const lastPosition = this.#endPosition - BATCH_HEADER_SIZE_BYTES;
+    for (let position = damagePosition + 1; position <= lastPosition; position++) {
+      const chunkEnd = this.#chunkPosition + this.#chunkSizeBytes;
+      if (position < this.#chunkPosition || position + BATCH_HEADER_SIZE_BYTES > chunkEnd) {
+        this.position = position;
+        this.#fill(BATCH_HEADER_SIZE_BYTES);
+        if (position > this.#endPosition - BATCH_HEADER_SIZE_BYTES) return undefined;
+      }
+      const address = this.#buffer + position - this.#chunkPosition;
+      if (bytes[address + MAGIC_AT] !== 2) continue;
+      const sizeBytes = view.getInt32(address + LENGTH_AT) + BATCH_PREFIX_SIZE_BYTES;
+      if (sizeBytes < BATCH_HEADER_SIZE_BYTES || position + sizeBytes > this.#endPosition) continue;
+      const baseOffset = readInt64(view, address);
+      if (baseOffset <= expectedOffset || baseOffset >= this.#limitOffset) continue;
+      if (this.#isSoundAt(position) && this.#goesOn(position)) return position;
+    }
+    return undefined;
+  }
+
+  /** Whether another sound batch, or the end, is behind the one at `position`; `batch` is the one at `position` again. */
+  #goesOn(position: number): boolean {
+    const { expectedOffset } = this;
+    this.expectedOffset = this.batch.lastOffset + 1;
+    const next = this.next(Number.POSITIVE_INFINITY);
+    this.expectedOffset = expectedOffset;
+    return (next === "end" || next === null) && this.#isSoundAt(position);
   }
 
   release(): void {

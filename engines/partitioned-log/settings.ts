@@ -34,6 +34,7 @@ export const settingsSchema = z
       .positive()
       .default(MIB + 12),
     compression: z.enum(COMPRESSIONS).default("none"),
+    checksum: z.boolean().default(true),
     timestampType: z.enum(["create", "log-append"]).default("create"),
     preallocate: z.boolean().default(false),
     ...pollingSettings,
