@@ -213,6 +213,7 @@ describe("open loop", () => {
 
   it("shows one stall in the tail of the response times, not in the median of the service times", async () => {
     const { clock, generator, engine } = setUp(open(10_000));
+    clock.stepNs = 2_000;
     let hasStalled = false;
     engine.beforePoll = () => {
       if (!hasStalled && clock.now > 400 * MILLISECOND) {

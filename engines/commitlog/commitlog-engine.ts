@@ -128,6 +128,7 @@ export class CommitlogEngine implements StorageEngine {
       (error) => this.#groupCommit.fail(error),
       this.#nowMs,
       recovered.storeTimestampMs,
+      listener,
     );
     this.#writeCheckpoint();
   }
@@ -254,6 +255,10 @@ export class CommitlogEngine implements StorageEngine {
       indexBytes: this.#parts.indexCounter.indexBytes,
       filesRolled: this.#log.filesRolled,
     };
+  }
+
+  dispatchLagBytes(): number {
+    return this.#log.endOffset - this.#log.dispatchedOffset;
   }
 
   close(): Promise<void> {

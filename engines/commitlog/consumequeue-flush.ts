@@ -1,3 +1,4 @@
+import type { EngineListener } from "../engine.js";
 import type { Dispatcher } from "./dispatcher.js";
 import { type Queue, type QueueTable, syncQueues } from "./queue-table.js";
 import type { CommitlogSettings } from "./settings.js";
@@ -25,6 +26,7 @@ export class ConsumequeueFlush {
     private readonly fail: (error: Error) => void,
     nowMs: number,
     syncedTimestampMs: number,
+    private readonly listener: EngineListener,
   ) {
     this.syncedTimestampMs = syncedTimestampMs;
     this.#lastMs = nowMs;
@@ -83,8 +85,15 @@ export class ConsumequeueFlush {
 
   /** One after the other, as RocketMQ's thread does. */
   async #syncQueues(leastBytes: number): Promise<void> {
+    const startedNs = this.listener.event === undefined ? 0n : process.hrtime.bigint();
+    let syncedQueues = 0;
     for (const { files } of this.queues.queues) {
-      if (files.unsyncedBytes >= leastBytes && !files.isSynced) await files.sync();
+      if (files.unsyncedBytes < leastBytes || files.isSynced) continue;
+      await files.sync();
+      syncedQueues++;
     }
+    if (this.listener.event === undefined || syncedQueues === 0) return;
+    const durationNs = Number(process.hrtime.bigint() - startedNs);
+    this.listener.event({ kind: "index-flush", startedNs, durationNs, detail: `${syncedQueues} queues` });
   }
 }

@@ -202,6 +202,7 @@ export class PartitionLog {
     const indexedNs = listener.event === undefined ? 0n : process.hrtime.bigint();
     const segment = new Segment(storage, settings, this.directory, this.endOffset);
     segment.create();
+    const createdNs = listener.event === undefined ? 0n : process.hrtime.bigint();
     this.#directoryIsDirty = true;
     this.segments.push(segment);
     this.#active = segment;
@@ -211,6 +212,15 @@ export class PartitionLog {
     if (listener.event === undefined) return;
     const durationNs = Number(process.hrtime.bigint() - startedNs);
     listener.event({ kind: "index-flush", startedNs, durationNs: Number(indexedNs - startedNs), detail: ended.path });
+    if (settings.preallocate) {
+      const preallocationNs = Number(createdNs - indexedNs);
+      listener.event({
+        kind: "file-preallocate",
+        startedNs: indexedNs,
+        durationNs: preallocationNs,
+        detail: segment.path,
+      });
+    }
     listener.event({ kind: "segment-roll", startedNs, durationNs, detail: segment.path });
   }
 
@@ -264,11 +274,19 @@ export class PartitionLog {
   }
 
   async #syncOldestEnded(): Promise<void> {
+    const { listener } = this.context;
     try {
       for (let segment = this.#unsynced[0]; segment !== undefined; segment = this.#unsynced[0]) {
+        const startedNs = listener.event === undefined ? 0n : process.hrtime.bigint();
         await segment.syncAll();
         await this.#syncDirectory();
         this.#unsynced.shift();
+        listener.event?.({
+          kind: "sync",
+          startedNs,
+          durationNs: Number(process.hrtime.bigint() - startedNs),
+          detail: segment.path,
+        });
         this.recoveryPoint = Math.max(this.recoveryPoint, this.endOffsetOf(segment));
       }
     } catch (error) {
