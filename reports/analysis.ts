@@ -6,6 +6,15 @@
 
 import type { DurabilityClass, Load, ProbeResult, Run, ScenarioRecord, Trial } from "../results/schema.js";
 import { bootstrapInterval, type Estimate, median, ratioOfPairs } from "../results/statistics.js";
+import {
+  type Circumstances,
+  circumstancesOf,
+  type Grade,
+  gradeCell,
+  usableTrials,
+  type Validity,
+  worse,
+} from "../results/validity.js";
 import { type LatencySummary, PERCENTILES, summariseLatency, trialPercentile } from "./histograms.js";
 
 export type Scalar = string | number | boolean;
@@ -32,7 +41,10 @@ export interface Share {
   referencePoint: Point | null;
 }
 
-/** What several trials of one engine at one point under one load came to. Figures are null if no trial is ok. */
+/**
+ * What several trials of one engine at one point under one load came to. Figures are null if no trial is ok. Invalid trials
+ * are left out of a figure; where all are invalid it is shown, marked so, and nothing rests on it.
+ */
 export interface Group {
   engine: string;
   isBaseline: boolean;
@@ -43,6 +55,7 @@ export interface Group {
   /** Those that are ok, by repetition. */
   trials: readonly Trial[];
   failedCount: number;
+  validity: Validity;
   durabilityClasses: readonly DurabilityClass[];
   /** Stores nothing, as `null` does: it has no durable figure and no share of a disk. */
   storesNothing: boolean;
@@ -90,6 +103,8 @@ export interface Comparison {
   figure: Figure;
   /** Set for response times. */
   percentile: number | null;
+  /** The graver of its two figures'; invalid ones are not compared. */
+  grade: Grade;
 }
 
 /** Two engines that may not be compared there, and why. */
@@ -97,7 +112,7 @@ interface RefusedComparison {
   point: Point;
   loadKey: string;
   engines: readonly [string, string];
-  reason: "durability class" | "no figures";
+  reason: "durability class" | "no figures" | "invalid";
 }
 
 /** How an engine's figure changed from the first to the last value of the x axis. */
@@ -112,6 +127,7 @@ export interface Trend {
   percentile: number | null;
   /** The two ends differ in durability class: the ratio also shows the price of the class. */
   crossesClasses: boolean;
+  grade: Grade;
 }
 
 /** The points that differ in the x axis only. */
@@ -167,6 +183,7 @@ const HARNESS_BOUND_FACTOR = 2;
 
 export function analyse(run: Run): RunAnalysis {
   const device = deviceLimits(run.probe);
+  const circumstances = circumstancesOf(run);
   const known = new Set(run.scenarios.map((scenario) => scenario.id));
   const names = (of: (record: ScenarioRecord) => string[]) => [...new Set(run.scenarios.flatMap(of))];
   const engines = names((record) => record.engines);
@@ -176,6 +193,7 @@ export function analyse(run: Run): RunAnalysis {
         record,
         run.trials.filter((trial) => trial.scenarioId === record.id),
         device,
+        circumstances,
         run.seed,
       ),
     ),
@@ -207,15 +225,16 @@ function analyseScenario(
   record: ScenarioRecord,
   trials: readonly Trial[],
   device: DeviceLimits,
+  circumstances: Circumstances,
   seed: number,
 ): ScenarioAnalysis {
   const axes = record.axes.map((axis) => usedAxis(axis, trials));
   const points = pointsInOrder(axes, trials);
-  const groups = groupTrials(record, points, trials, seed);
+  const groups = groupTrials(record, points, trials, circumstances, seed);
   addShares(groups, axes, device);
   const xAxis = chooseXAxis(axes);
   const facets = facetsOf(axes, xAxis, points);
-  const { comparisons, refused } = compareEngines(record, points, groups);
+  const { comparisons, refused } = compareEngines(record, points, groups, circumstances);
   const engineGroups = groups.filter((group) => !group.isBaseline);
   return {
     record,
@@ -226,7 +245,7 @@ function analyseScenario(
     groups,
     comparisons,
     refused,
-    trends: trendsOf(record, facets, groups),
+    trends: trendsOf(record, facets, groups, circumstances),
     failedTrials: trials.filter((trial) => trial.status === "failed"),
     warnings: gatherWarnings(trials),
     durabilityClasses: classesOf(engineGroups.flatMap((group) => group.trials)),
@@ -286,6 +305,7 @@ function groupTrials(
   record: ScenarioRecord,
   points: readonly Point[],
   trials: readonly Trial[],
+  circumstances: Circumstances,
   seed: number,
 ): Group[] {
   const axes = record.axes.map((axis) => usedAxis(axis, trials));
@@ -303,7 +323,7 @@ function groupTrials(
       for (const loadKey of [...loadKeys].sort()) {
         const members = byKey.get(JSON.stringify([point.key, engine, loadKey]));
         if (members === undefined) continue;
-        groups.push(makeGroup(engine, !record.engines.includes(engine), point, loadKey, members, seed));
+        groups.push(makeGroup(engine, !record.engines.includes(engine), point, loadKey, members, circumstances, seed));
       }
     }
   }
@@ -316,12 +336,19 @@ function makeGroup(
   point: Point,
   loadKey: string,
   members: readonly Trial[],
+  circumstances: Circumstances,
   seed: number,
 ): Group {
   const trials = members.filter((trial) => trial.measured !== null).sort((a, b) => a.repetition - b.repetition);
   const measured = trials.map((trial) => trial.measured!);
   const storesNothing = trials.length > 0 && trials.every((trial) => trial.verification?.outcome === "not-applicable");
-  const stored = storesNothing ? [] : measured;
+  const basisOf = (figure: Figure) => {
+    const usable = usableTrials(trials, figure, circumstances);
+    return (usable.length > 0 ? usable : trials).map((trial) => trial.measured!);
+  };
+  const taken = basisOf("acknowledged");
+  const paced = basisOf("responseTime");
+  const stored = storesNothing ? [] : basisOf("durable");
   const estimate = (values: number[]) => (values.length === 0 ? null : medianWithInterval(values, seed));
   const middle = (values: (number | null)[]) => {
     const known = values.filter((value) => value !== null);
@@ -335,22 +362,23 @@ function makeGroup(
     loadKey,
     trials,
     failedCount: members.length - trials.length,
+    validity: gradeCell(trials, circumstances),
     durabilityClasses: classesOf(trials),
     storesNothing,
-    acknowledged: estimate(measured.map((one) => one.acknowledged.messagesPerSecond)),
+    acknowledged: estimate(taken.map((one) => one.acknowledged.messagesPerSecond)),
     durable: estimate(stored.map((one) => one.durable.messagesPerSecond)),
-    acknowledgedBytesPerSecond: middle(measured.map((one) => one.acknowledged.payloadBytesPerSecond)),
+    acknowledgedBytesPerSecond: middle(taken.map((one) => one.acknowledged.payloadBytesPerSecond)),
     durableBytesPerSecond: middle(stored.map((one) => one.durable.payloadBytesPerSecond)),
     responseTime: summariseLatency(
-      measured.map((one) => one.responseTime),
+      paced.map((one) => one.responseTime),
       true,
     ),
     serviceTime: summariseLatency(
-      measured.map((one) => one.serviceTime),
+      paced.map((one) => one.serviceTime),
       false,
     ),
     scheduleLag: summariseLatency(
-      measured.map((one) => one.scheduleLag).filter((lag) => lag !== null),
+      paced.map((one) => one.scheduleLag).filter((lag) => lag !== null),
       false,
     ),
     ofRaw: null,
@@ -459,6 +487,7 @@ function nearestReference(
   let least = Number.POSITIVE_INFINITY;
   for (const candidate of groups) {
     if (candidate.engine !== baseline || candidate.loadKey !== "closed" || candidate.acknowledged === null) continue;
+    if (candidate.validity.acknowledged.grade === "invalid") continue;
     const distance = distanceBetween(axes, candidate.point, group.point);
     if (distance < least && isFair(candidate, group)) {
       nearest = candidate;
@@ -479,6 +508,7 @@ function compareEngines(
   record: ScenarioRecord,
   points: readonly Point[],
   groups: readonly Group[],
+  circumstances: Circumstances,
 ): { comparisons: Comparison[]; refused: RefusedComparison[] } {
   const comparisons: Comparison[] = [];
   const refused: RefusedComparison[] = [];
@@ -489,7 +519,7 @@ function compareEngines(
         const a = findGroup(groups, first, point, loadKey);
         const b = findGroup(groups, second, point, loadKey);
         if (a === undefined || b === undefined) continue;
-        const result = compare(record.figure, a, b);
+        const result = compare(record.figure, a, b, circumstances);
         if (typeof result === "string") refused.push({ point, loadKey, engines: [first, second], reason: result });
         else comparisons.push(result);
       }
@@ -506,11 +536,18 @@ function comparedLoads(figure: Figure, groups: readonly Group[]): string[] {
   return keys.includes("closed") ? ["closed"] : open;
 }
 
-function compare(figure: Figure, a: Group, b: Group): Comparison | RefusedComparison["reason"] {
+function compare(
+  figure: Figure,
+  a: Group,
+  b: Group,
+  circumstances: Circumstances,
+): Comparison | RefusedComparison["reason"] {
   if (a.trials.length === 0 || b.trials.length === 0) return "no figures";
   if (a.durabilityClasses.join() !== b.durabilityClasses.join()) return "durability class";
+  const grade = worse(a.validity[figure].grade, b.validity[figure].grade);
+  if (grade === "invalid") return "invalid";
   const percentile = figure === "responseTime" ? commonPercentile([a, b]) : null;
-  const paired = pairTrials(a.trials, b.trials, figure, percentile);
+  const paired = pairTrials(a.trials, b.trials, figure, percentile, circumstances);
   if (paired === null) return "no figures";
   const ratio = pairedRatio(paired.first, paired.second);
   const firstLeads = figure === "responseTime" ? ratio.point <= 1 : ratio.point >= 1;
@@ -526,6 +563,7 @@ function compare(figure: Figure, a: Group, b: Group): Comparison | RefusedCompar
     isDistinct: paired.first.length > 1 && atLeastOne.lower > 1,
     figure,
     percentile,
+    grade,
   };
 }
 
@@ -568,10 +606,12 @@ function pairTrials(
   second: readonly Trial[],
   figure: Figure,
   percentile: number | null,
+  circumstances: Circumstances,
 ): { first: number[]; second: number[] } | null {
   const result = { first: [] as number[], second: [] as number[] };
-  for (const trial of first) {
-    const partner = second.find((candidate) => candidate.repetition === trial.repetition);
+  const partners = usableTrials(second, figure, circumstances);
+  for (const trial of usableTrials(first, figure, circumstances)) {
+    const partner = partners.find((candidate) => candidate.repetition === trial.repetition);
     if (partner === undefined) continue;
     const a = figureOf(trial, figure, percentile);
     const b = figureOf(partner, figure, percentile);
@@ -588,7 +628,12 @@ function figureOf(trial: Trial, figure: Figure, percentile: number | null): numb
   return measured[figure].messagesPerSecond;
 }
 
-function trendsOf(record: ScenarioRecord, facets: readonly Facet[], groups: readonly Group[]): Trend[] {
+function trendsOf(
+  record: ScenarioRecord,
+  facets: readonly Facet[],
+  groups: readonly Group[],
+  circumstances: Circumstances,
+): Trend[] {
   const trends: Trend[] = [];
   for (const { points } of facets) {
     const from = points[0]!;
@@ -599,10 +644,12 @@ function trendsOf(record: ScenarioRecord, facets: readonly Facet[], groups: read
         const start = findGroup(groups, engine, from, loadKey);
         const end = findGroup(groups, engine, to, loadKey);
         if (start === undefined || end === undefined) continue;
+        const grade = worse(start.validity[record.figure].grade, end.validity[record.figure].grade);
+        if (grade === "invalid") continue;
         // Of latencies the typical one and the tail: scenarios speak of either.
         const percentiles = record.figure === "responseTime" ? new Set([50, commonPercentile([start, end])]) : [null];
         for (const percentile of percentiles) {
-          const paired = pairTrials(end.trials, start.trials, record.figure, percentile);
+          const paired = pairTrials(end.trials, start.trials, record.figure, percentile, circumstances);
           if (paired === null) continue;
           trends.push({
             group: end,
@@ -613,6 +660,7 @@ function trendsOf(record: ScenarioRecord, facets: readonly Facet[], groups: read
             pairCount: paired.first.length,
             percentile,
             crossesClasses: start.durabilityClasses.join() !== end.durabilityClasses.join(),
+            grade,
           });
         }
       }

@@ -28,7 +28,7 @@ describe("answers in numbers", () => {
     );
     expect(end).toMatch(/^at partitions = 10 000, commitlog acknowledges [\d.]+× \([\d.]+–[\d.]+\) as many messages/);
     expect(basis).toBe(
-      "D1, closed loop, 1 024 in flight; in brackets the 50 % to 75 % interval of the ratio, from 2 to 3 pairs of trials.",
+      "D1, closed loop, 1 024 in flight; in brackets the 50 % to 75 % interval of the ratio, from 2 to 3 pairs of trials. This rests on doubtful figures: dirty pages left at the end and cached, a working set that fits in memory.",
     );
     expect(details).toContain("The lead passes from partitioned-log to commitlog between partitions = 100 and 1 000.");
     expect(measured).toMatch(/the acknowledged throughput of partitioned-log falls to 0\.0\d+×/);
@@ -62,6 +62,43 @@ describe("answers in numbers", () => {
     expect(details).toContain(
       "Not compared at 1 point: the engines' acknowledgements are of different durability classes",
     );
+  });
+
+  it("rest on no invalid figure, and say so", () => {
+    const stepped = structuredClone(run);
+    for (const { engine, measured } of stepped.trials) {
+      if (engine === "commitlog" && measured !== null) measured.clockStepNs = 5e9;
+    }
+    const { headline, details, measured } = answerOf("device-ceiling", stepped);
+    expect(headline).not.toContain("commitlog");
+    expect(headline).toMatch(/^partitioned-log: durable throughput /);
+    expect(details).toContain("Not compared at 1 point: a figure there is invalid.");
+    expect(answerOf("many-partitions", stepped).measured).not.toContain("commitlog");
+    expect(measured).toBe("");
+  });
+
+  it("have no valid figure to rest on where every trial is invalid", () => {
+    const stepped = structuredClone(run);
+    for (const { measured } of stepped.trials) if (measured !== null) measured.clockStepNs = 5e9;
+    const { headline } = answerOf("device-ceiling", stepped);
+    expect(headline).toBe("No trial of this scenario has valid figures, so the question stays open.");
+  });
+
+  it("leave single invalid trials out of what is compared", () => {
+    const once = structuredClone(run);
+    const spoiled = once.trials.find(
+      ({ scenarioId, engine, measured, configuration, repetition }) =>
+        scenarioId === "device-ceiling" &&
+        engine === "commitlog" &&
+        measured !== null &&
+        repetition === 0 &&
+        configuration.load.model === "closed",
+    )!;
+    spoiled.measured!.clockStepNs = 5e9;
+    spoiled.measured!.durable.messagesPerSecond = 1;
+    const { basis } = answerOf("device-ceiling", once);
+    expect(basis).toContain("from 2 pairs of trials");
+    expect(basis).toContain("invalid trials left out");
   });
 
   it("claim no interval for a single pair of trials", () => {

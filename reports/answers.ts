@@ -15,10 +15,12 @@ import type {
   Trend,
 } from "./analysis.js";
 import { ratioFrom } from "./analysis.js";
+import { doubtWords } from "./doubts.js";
 import { formatRate, formatRatio, formatShare, formatTime, percentileName, threeDigits } from "./format.js";
 import {
   axisName,
   axisValueWords,
+  capitalised,
   classWords,
   confidenceWords,
   countWords,
@@ -52,7 +54,9 @@ export function answer(scenario: ScenarioAnalysis): Answer {
   if (main.length === 0) {
     const [first, ...rest] = singleEngineSentences(scenario);
     return {
-      headline: first ?? "No trial of this scenario has figures, so the question stays open.",
+      headline:
+        first ??
+        `No trial of this scenario has ${scenario.groups.some(({ trials }) => trials.length > 0) ? "valid " : ""}figures, so the question stays open.`,
       basis: null,
       details: [...rest, ...shares, ...refusedSentences(scenario)],
       measured,
@@ -73,7 +77,7 @@ export function answer(scenario: ScenarioAnalysis): Answer {
   else details.push(...shares);
   return {
     headline: headline.filter((sentence) => sentence !== "").join(" "),
-    basis: named.length === 0 ? null : `${basisWords(named)}.`,
+    basis: named.length === 0 ? null : [`${basisWords(named)}.`, ...doubtfulBasis(named)].join(" "),
     details,
     measured: isBrief ? [...measured, ...ratioCourseSentences(scenario, main)] : [],
   };
@@ -184,7 +188,16 @@ function basisWords(comparisons: readonly Comparison[]): string {
           withInterval.map(({ pairCount }) => pairCount),
           String,
         )} pairs of trials`;
-  return capitaliseFirst([...circumstances, brackets].join("; "));
+  return capitalised([...circumstances, brackets].join("; "));
+}
+
+/** What an answer rests on that may not hold: nothing, if all of its figures are valid. */
+function doubtfulBasis(comparisons: readonly Comparison[]): string[] {
+  const doubtful = comparisons.filter(({ grade }) => grade === "doubtful");
+  if (doubtful.length === 0) return [];
+  const groups = doubtful.flatMap(({ leader, other }) => [leader, other]);
+  const which = doubtful.length === comparisons.length ? "This rests" : "In part this rests";
+  return [`${which} on doubtful figures: ${doubtWords(groups, doubtful[0]!.figure)}.`];
 }
 
 /** Durable throughput is told from acknowledged by the figures compared, which the caller chose by the scenario. */
@@ -272,7 +285,7 @@ function shareSentences(scenario: ScenarioAnalysis): string[] {
   for (const engine of scenario.record.engines) {
     const closed = scenario.groups.filter((group) => group.engine === engine && group.loadKey === "closed");
     const best = closed.reduce<Group | null>((fastest, group) => {
-      if (group.durable === null) return fastest;
+      if (group.durable === null || group.validity.durable.grade === "invalid") return fastest;
       return fastest === null || group.durable.point > fastest.durable!.point ? group : fastest;
     }, null);
     if (best === null) continue;
@@ -305,12 +318,16 @@ function shareSentences(scenario: ScenarioAnalysis): string[] {
 
 function refusedSentences(scenario: ScenarioAnalysis): string[] {
   const byClass = scenario.refused.filter((one) => one.reason === "durability class");
+  const invalid = scenario.refused.filter((one) => one.reason === "invalid");
   const empty = scenario.refused.filter((one) => one.reason === "no figures");
   const sentences: string[] = [];
   if (byClass.length > 0) {
     sentences.push(
       `Not compared at ${countWords(byClass.length, "point")}: the engines' acknowledgements are of different durability classes there.`,
     );
+  }
+  if (invalid.length > 0) {
+    sentences.push(`Not compared at ${countWords(invalid.length, "point")}: a figure there is invalid.`);
   }
   if (empty.length > 0) {
     sentences.push(`Not compared at ${countWords(empty.length, "point")}: an engine has no figure there.`);
@@ -327,10 +344,12 @@ function singleEngineSentences(scenario: ScenarioAnalysis): string[] {
       scenario.groups.flatMap((group) => {
         const value = figureWords(group, { figure, percentile: 99 });
         if (group.isBaseline || group.trials.length === 0 || value === "too few samples") return [];
+        const { grade } = group.validity[figure];
+        if (grade === "invalid") return [];
         const where = pointWords(scenario.axes, group.point);
         const what = figure === "responseTime" ? "p99 response time" : `${figure} throughput`;
         return [
-          `${group.engine}${where === "" ? "" : ` at ${where}`}: ${what} ${value} (${classWords(group.durabilityClasses)}, ${loadWords(group.load)}).`,
+          `${group.engine}${where === "" ? "" : ` at ${where}`}: ${what} ${value} (${classWords(group.durabilityClasses)}, ${loadWords(group.load)}${grade === "valid" ? "" : `; ${grade}`}).`,
         ];
       }),
     );
@@ -356,7 +375,8 @@ function trendClause(scenario: ScenarioAnalysis, trend: Trend): string {
       ? "single trials, no interval"
       : `${confidenceWords(ratio.confidence)} interval ${interval}, ${countWords(trend.pairCount, "pair")} of trials`;
   const classes = trend.crossesClasses ? "; the two ends are of different durability classes" : "";
-  return `${place === "" ? "" : `${place}: `}from ${axisName(axis)}\u00a0=\u00a0${from} to ${to}, the ${what} of ${trend.group.engine} ${course} ${formatRatio(ratio.point)} (${certainty}; ${classWords(trend.group.durabilityClasses)}, ${loadWords(trend.group.load)}${classes})`;
+  const doubt = trend.grade === "valid" ? "" : "; doubtful";
+  return `${place === "" ? "" : `${place}: `}from ${axisName(axis)}\u00a0=\u00a0${from} to ${to}, the ${what} of ${trend.group.engine} ${course} ${formatRatio(ratio.point)} (${certainty}; ${classWords(trend.group.durabilityClasses)}, ${loadWords(trend.group.load)}${classes}${doubt})`;
 }
 
 /** How the ratio of the first two engines runs along the x axis, where every point has one. */
@@ -381,10 +401,6 @@ function ratioCourseSentences(scenario: ScenarioAnalysis, comparisons: readonly 
       `${place === "" ? "" : `${capitalise(place)}: `}${first} ÷ ${second} by ${axisName(axis)}: ${course.join(", ")}.`,
     ];
   });
-}
-
-function capitaliseFirst(text: string): string {
-  return text[0]!.toUpperCase() + text.slice(1);
 }
 
 /** A sentence's first letter; names of engines and axes keep theirs. */

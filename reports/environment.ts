@@ -42,6 +42,7 @@ export const METHOD: readonly string[] = [
   "Percentiles are never averaged: the histograms of all trials are added. A percentile is given from 100 samples beyond it on; with 10 to 99 it is marked ≈ and has its rank interval; with fewer it is not shown.",
   "Shares of raw (one file, one write after another), null (accepts and discards) and the device compare medians of the same run at the same point, or at the nearest one with the same message size, flush policy and messages in flight, which is then named. Within 2× of null a figure is called harness-bound: it says as much about the harness as about the engine.",
   "Of the device: acknowledged payload is set against the probe's buffered sequential write, durable payload against its direct sequential write, each at the fastest block size probed.",
+  "Each figure is valid, doubtful or invalid, judged by how it came about and never by its value: a clock step, stolen time, a generator behind its schedule, no steady state, other writers on the device, dirty pages left, a working set that fits in memory, no file rolled inside, too few samples, a sync that costs nothing, limits that drifted. Nothing is concluded from an invalid figure, and a sentence that rests on a doubtful one says so.",
   "After each trial everything acknowledged was read back through the engine and checked for count, order and content. A trial that fails this, misses its rate, throws or hangs has no figures; it is listed with its cause and never ranked.",
 ];
 
@@ -79,6 +80,7 @@ export function environmentRows(run: Run): [string, string][] {
     ["Packages", named(run.packages)],
     ["Seed", String(run.seed)],
     ["Fingerprint", environment.fingerprint],
+    ...environment.notPossible.map((rule): [string, string] => ["Not possible on this machine", rule]),
     ...environment.notes.map((note): [string, string] => ["Note", note]),
   ];
 }

@@ -98,6 +98,19 @@ describe("on a terminal", () => {
     expect(text.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/u);
   });
 
+  it("marks figures that are not valid, and gives the reason once", () => {
+    const run = smallRun();
+    for (const { engine, measured } of run.trials) if (engine === "raw") measured!.clockStepNs = 5e9;
+    const text = terminalTable(run);
+    expect(text).toMatch(/│ commitlog +│ closed loop +│ D1 +│ +\d+ k\/s ±[\d.]+ % \? +│/);
+    expect(text).toMatch(/│ raw +│ closed loop +│ D1 +│ +[\d.]+ [kM]\/s ±[\d.]+ % ✗ +│/);
+    expect(text.match(/Invalid: The wall clock .* came apart by 5000 ms/g)).toHaveLength(1);
+    expect(text.match(/Doubtful: Cached: /g)!.length).toBeGreaterThan(0);
+    const { validity } = buildModel(run).scenarios[0]!;
+    const rows = validity.rows.map(({ cells }) => cells.map((cell) => cell.text).join(" "));
+    expect(rows).toContainEqual(expect.stringMatching(/^raw closed loop durable throughput invalid The wall clock/));
+  });
+
   it("says that a run is partial", () => {
     expect(terminalTable(syntheticRun({ trialCount: 1, partial: true }))).toMatch(
       /This run is partial: \d+ of \d+ planned trials/,

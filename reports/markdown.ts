@@ -47,6 +47,7 @@ function scenarioParts(scenario: ScenarioModel): string[] {
     ),
     ...(scenario.course === null ? [] : [scenario.course]).flatMap(captionedTable),
     ...captionedTable(scenario.throughput),
+    ...(scenario.doubts.length === 0 ? [] : [scenario.doubts.map((doubt) => `- ${escapeMarkdown(doubt)}`).join("\n")]),
   ];
 }
 

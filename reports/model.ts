@@ -5,6 +5,7 @@ import { analyse, type RunAnalysis, type ScenarioAnalysis } from "./analysis.js"
 import { type Answer, answer, FACETS_IN_WORDS, summary } from "./answers.js";
 import { chartsOf, identities, type ScenarioCharts } from "./charts.js";
 import { cleanRecord } from "./clean.js";
+import { doubtSentences } from "./doubts.js";
 import {
   courseTable,
   latencyTable,
@@ -13,6 +14,7 @@ import {
   type Table,
   throughputTable,
   trialWords,
+  validityTable,
   workTable,
 } from "./tables.js";
 import { classWords, countWords, listWords } from "./words.js";
@@ -30,6 +32,10 @@ export interface ScenarioModel {
   throughput: Table;
   latency: Table;
   work: Table;
+  /** Without rows if every figure is valid. */
+  validity: Table;
+  /** One sentence for each reason why figures are not valid. */
+  doubts: string[];
   warnings: string[];
   failures: { where: string; reasons: readonly string[] }[];
 }
@@ -79,6 +85,8 @@ function scenarioModel(
     throughput: throughputTable(scenario, slug),
     latency: latencyTable(scenario, slug),
     work: workTable(scenario, slug),
+    validity: validityTable(scenario, slug),
+    doubts: doubtSentences(scenario),
     warnings: scenario.warnings.map(({ text, engines }) => {
       const counts = [...engines].map(([engine, count]) => `${engine}: ${countWords(count, "trial")}`);
       return `${text} (${counts.join(", ")})`;

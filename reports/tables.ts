@@ -2,8 +2,10 @@
 
 import type { ProbeResult, Run, Trial } from "../results/schema.js";
 import type { Estimate } from "../results/statistics.js";
+import type { Grade } from "../results/validity.js";
 import type { Group, Point, RunAnalysis, ScenarioAnalysis, Share } from "./analysis.js";
 import { ratioFrom } from "./analysis.js";
+import { doubtfulFigures } from "./doubts.js";
 import {
   formatBytes,
   formatBytesPerSecond,
@@ -20,6 +22,7 @@ import { type LatencySummary, PERCENTILES, type PercentileFigure, summariseLaten
 import {
   axisName,
   axisValueWords,
+  capitalised,
   cautionWords,
   classWords,
   intervalWords,
@@ -74,8 +77,8 @@ export function throughputTable(scenario: ScenarioAnalysis, slug: string): Table
       cells: [
         ...axisCells(scenario, group),
         ...engineCells(group),
-        estimateCell(group.acknowledged, formatRate),
-        estimateCell(group.durable, formatRate),
+        graded(estimateCell(group.acknowledged, formatRate), group.validity.acknowledged.grade),
+        graded(estimateCell(group.durable, formatRate), group.validity.durable.grade),
         numberCell(group.durableBytesPerSecond, formatBytesPerSecond),
         pairCell(scenario, group.ofRaw),
         shareCell(scenario, group.ofNull),
@@ -105,6 +108,7 @@ export function latencyTable(scenario: ScenarioAnalysis, slug: string): Table {
       number("service", "Service time p99"),
       number("lag", "Schedule lag p99"),
       number("samples", "Samples"),
+      text("validity", "Validity"),
       number("trials", "Trials"),
     ],
     rows: groups.map((group) => {
@@ -119,11 +123,39 @@ export function latencyTable(scenario: ScenarioAnalysis, slug: string): Table {
           p99Cell(group.serviceTime),
           p99Cell(group.scheduleLag),
           numberCell(response.sampleCount, formatCount),
+          { text: group.validity.responseTime.grade },
           trialsCell(group),
         ],
       };
     }),
   });
+}
+
+/** Every figure that is not valid, and why. */
+export function validityTable(scenario: ScenarioAnalysis, slug: string): Table {
+  return {
+    id: `${slug}-validity-table`,
+    caption:
+      "Doubtful figures are shown with these reasons, and sentences that rest on them say so; invalid ones are shown and used nowhere. What is not listed is valid.",
+    columns: [
+      ...axisColumns(scenario),
+      text("engine", "Engine, class"),
+      text("load", "Load"),
+      text("figure", "Figure"),
+      text("grade", "Grade"),
+      text("reasons", "Reasons"),
+    ],
+    rows: doubtfulFigures(scenario).map(({ group, figure, grade, reasons }) => ({
+      isMuted: group.isBaseline,
+      cells: [
+        ...axisCells(scenario, group),
+        ...engineCells(group),
+        { text: figure },
+        { text: grade },
+        { text: reasons.join(" ") },
+      ],
+    })),
+  };
 }
 
 /** What the engines did for it, from exact counters. */
@@ -401,6 +433,12 @@ function estimateCell(estimate: Estimate | null, format: (value: number) => stri
   };
 }
 
+/** Its grade beside a figure that is not valid. */
+function graded(cell: Cell, grade: Grade): Cell {
+  if (cell === NOTHING || grade === "valid") return cell;
+  return { ...cell, note: cell.note === undefined ? grade : `${cell.note}, ${grade}` };
+}
+
 function ratioCell(ratio: Estimate | undefined): Cell {
   if (ratio === undefined) return NOTHING;
   return {
@@ -448,8 +486,4 @@ function p99Cell(summary: LatencySummary | null): Cell {
 function blockWords(sizeBytes: number): string {
   if (sizeBytes % 2 ** 20 === 0) return `${sizeBytes / 2 ** 20}\u00a0MiB`;
   return sizeBytes % 2 ** 10 === 0 ? `${sizeBytes / 2 ** 10}\u00a0KiB` : `${groupThousands(sizeBytes)}\u00a0B`;
-}
-
-function capitalised(label: string): string {
-  return label === "" ? label : label[0]!.toUpperCase() + label.slice(1);
 }

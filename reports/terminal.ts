@@ -2,9 +2,11 @@
 
 import CliTable from "cli-table3";
 import type { Run } from "../results/schema.js";
+import type { Grade } from "../results/validity.js";
 import { analyse, type Group, type ScenarioAnalysis } from "./analysis.js";
 import { answer } from "./answers.js";
 import { cleanRecord } from "./clean.js";
+import { doubtSentences, gradeMark, MARKS_MEAN } from "./doubts.js";
 import { formatRate, formatShare, formatTime } from "./format.js";
 import { trialWords } from "./tables.js";
 import { axisName, axisValueWords, cautionWords, classWords, countWords, hasInterval } from "./words.js";
@@ -58,7 +60,13 @@ function scenarioPart(scenario: ScenarioAnalysis): string {
     ...basisLine(basis),
     table.toString(),
     ...failures,
+    ...doubtLines(scenario),
   ].join("\n");
+}
+
+function doubtLines(scenario: ScenarioAnalysis): string[] {
+  const doubts = doubtSentences(scenario);
+  return doubts.length === 0 ? [] : [`  ${MARKS_MEAN}:`, ...doubts.map((doubt) => `  - ${doubt}`)];
 }
 
 function basisLine(basis: string | null): string[] {
@@ -73,12 +81,16 @@ function row(scenario: ScenarioAnalysis, group: Group): string[] {
     group.engine,
     shortLoad(group),
     classWords(group.durabilityClasses),
-    rateWords(group.acknowledged),
-    rateWords(group.durable),
+    marked(rateWords(group.acknowledged), group.validity.acknowledged.grade),
+    marked(rateWords(group.durable), group.validity.durable.grade),
     ofRaw === null ? "" : `${formatShare(ofRaw.acknowledged.share)} / ${formatShare(ofRaw.durable.share)}`,
-    p99 === null ? "" : formatTime(p99),
+    p99 === null ? "" : marked(formatTime(p99), group.validity.responseTime.grade),
     cautionWords(group).join("; "),
   ];
+}
+
+function marked(words: string, grade: Grade): string {
+  return words === "" ? "" : words + gradeMark(grade);
 }
 
 /** "closed loop", "open loop, 70 %": in flight and arrivals stand in the report. */

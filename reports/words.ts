@@ -109,3 +109,8 @@ export function cautionWords(group: Group): string[] {
   if (overflow > 0) cautions.push(`${formatCount(overflow)} response times above 60 s`);
   return cautions;
 }
+
+/** The first letter large. */
+export function capitalised(text: string): string {
+  return text === "" ? text : text[0]!.toUpperCase() + text.slice(1);
+}

@@ -123,6 +123,14 @@ export const measuredSchema = z.strictObject({
   /** How long that final flush took, and what the kernel still held when it began. */
   finalFlushNs: amount,
   dirtyBytesAtEnd: amount.nullable(),
+  /** Dirty and being written back, machine-wide, when the load began: others' or an earlier trial's. */
+  dirtyBytesAtStart: amount.nullable().default(null),
+  /** What the trial's process itself gave to the storage layer during `samples`, from the kernel's own account. */
+  ownDeviceBytes: amount.nullable().default(null),
+  /** Segments or files begun within the measured interval. */
+  filesRolledInside: count.nullable().default(null),
+  /** By how much the wall clock ran ahead of the monotonic one (negative: behind) from load start to final flush. */
+  clockStepNs: z.number().nullable().default(null),
   /** Completion − intended send time. In a closed loop intended = sent. */
   responseTime: histogramSchema,
   /** Completion − actual send. */
@@ -150,12 +158,18 @@ export const trialSchema = z
     point: z.record(z.string(), scalar),
     /** 0-based; trials with equal scenario, engine, point and load differ in this alone. */
     repetition: count,
+    /** Whether it ran with the engines' trials, or as a limit before or after all of them. */
+    phase: z.enum(["before", "trials", "after"]).default("trials"),
+    /** Of a baseline that ran as a limit: the engines whose sizes and flush policy it had; else null. */
+    limits: z.array(z.string()).nullable().default(null),
     /** 0-based place in the interleaved order of the run. */
     order: count,
     seed: count,
     configuration: configurationSchema,
     startedAt: z.iso.datetime(),
     durationNs: amount,
+    /** Hash of what determines it (configuration, seed, code, machine), by which a resumed run knows it; null: unknown. */
+    identity: z.string().nullable().default(null),
     status: z.enum(["ok", "failed"]),
     /** Why it failed; a failed trial has no figures. */
     failures: z.array(z.string()),
@@ -231,8 +245,20 @@ export const environmentSchema = z.strictObject({
   dirtySettings: z.record(z.string(), z.number()),
   loadAverage: z.array(z.number()),
   checksumProviders: z.record(z.string(), z.string()),
+  /** Rules of the method that cannot be kept here, one sentence each. */
+  notPossible: z.array(z.string()).default([]),
   /** Optional tools that are absent, and what else about the machine limits the figures; one sentence each. */
   notes: z.array(z.string()),
+});
+
+/**
+ * Sequential buffered writes into a growing file, the final fsync within the time, taken in turns by the harness's own
+ * write loop and by fio.
+ */
+const agreementSchema = z.strictObject({
+  blockSizeBytes: z.int().positive(),
+  fileSizeBytes: z.int().positive(),
+  rounds: z.array(z.strictObject({ rawBytesPerSecond: amount, fioBytesPerSecond: amount })).min(1),
 });
 
 export const runSchema = z.strictObject({
@@ -250,6 +276,14 @@ export const runSchema = z.strictObject({
   packages: z.record(z.string(), z.string()),
   environment: environmentSchema,
   probe: z.array(probeResultSchema),
+  /** The same measurements after all trials; empty: not taken. */
+  probeAfter: z.array(probeResultSchema).default([]),
+  /** Null where fio is not installed, or failed. */
+  agreement: agreementSchema.nullable().default(null),
+  /** The time that the run was given; null: as long as it takes. */
+  budgetMs: z.number().positive().nullable().default(null),
+  /** What the time did not suffice to resolve, one sentence each. */
+  unresolved: z.array(z.string()).default([]),
   scenarios: z.array(scenarioRecordSchema),
   /** How many trials were planned; fewer in `trials` means that the run is partial. */
   plannedTrialCount: count,

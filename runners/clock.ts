@@ -19,3 +19,24 @@ export function clockFrom(originNs: bigint): Clock {
     },
   };
 }
+
+/** Readings of the wall clock are whole milliseconds, and a thread may be preempted between two of them. */
+const OFFSET_READINGS = 9;
+
+/**
+ * By how much the wall clock is ahead of the monotonic one, in nanoseconds, good to a millisecond: of several readings
+ * the one that was taken in the least time. Two of these differ by what the wall clock was stepped or slewed meanwhile.
+ */
+export function wallClockOffsetNs(monotonicNs: () => bigint = process.hrtime.bigint, wallMs = Date.now): number {
+  let leastNs = Number.POSITIVE_INFINITY;
+  let offsetNs = 0;
+  for (let reading = 0; reading < OFFSET_READINGS; reading++) {
+    const before = monotonicNs();
+    const wallNs = wallMs() * 1e6;
+    const tookNs = Number(monotonicNs() - before);
+    if (tookNs >= leastNs) continue;
+    leastNs = tookNs;
+    offsetNs = wallNs - (Number(before) + tookNs / 2);
+  }
+  return offsetNs;
+}

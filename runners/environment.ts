@@ -60,6 +60,7 @@ export async function describeEnvironment(mount: Mount, payloadBytesPerTrial: nu
     dirtySettings,
     loadAverage: loadavg(),
     checksumProviders: checksumProviders(),
+    notPossible: impossibilities(mount, device),
     notes: limitations(mount, dirtySettings, payloadBytesPerTrial, memoryLimitBytes ?? totalmem()),
   };
   return { fingerprint: fingerprintOf(environment), ...environment };
@@ -152,6 +153,42 @@ function readMemoryLimit(): number | null {
   ].map(Number);
   const real = limits.filter((limit) => Number.isSafeInteger(limit) && limit > 0 && limit < totalmem());
   return real.length === 0 ? null : Math.min(...real);
+}
+
+/** Rules of the method that this machine does not let anybody keep, one sentence each. */
+function impossibilities(mount: Mount, device: Environment["device"]): string[] {
+  const impossible: string[] = [];
+  if (process.getuid?.() !== 0) {
+    impossible.push("Caches cannot be dropped before a trial without root: only what a trial itself wrote is new.");
+  }
+  if (device.writeCache === null) {
+    impossible.push("The device does not tell whether its write cache is volatile: D3 is not claimed.");
+  } else if (device.writeCache !== "write through") {
+    impossible.push(
+      "The device has a volatile write cache, and nothing here can check that its flush works: D3 is not claimed.",
+    );
+  }
+  if (mount.statPath === null) {
+    impossible.push("The platform does not count what the device writes: other writers on it would not be noticed.");
+  } else if (!existsSync("/proc/self/io")) {
+    impossible.push(
+      "The kernel does not count what a process writes: other writers on the device would not be noticed.",
+    );
+  }
+  if (!existsSync("/proc/meminfo")) {
+    impossible.push(
+      "The platform does not tell how much is dirty: whether the disk had settled before a trial is unknown.",
+    );
+  }
+  if (!existsSync("/proc/stat")) {
+    impossible.push("The platform does not tell what a hypervisor withheld: stolen time would not be noticed.");
+  }
+  if (readText("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") === null) {
+    impossible.push(
+      "The processor's frequency governor cannot be read: changes of its clock rate would not be noticed.",
+    );
+  }
+  return impossible;
 }
 
 function limitations(

@@ -79,6 +79,10 @@ async function execute(
     packages: {},
     environment,
     probe: [],
+    probeAfter: [],
+    agreement: null,
+    budgetMs: null,
+    unresolved: [],
     scenarios: [...plan.scenarios],
     plannedTrialCount: plan.trials.length,
   });

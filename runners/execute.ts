@@ -2,6 +2,7 @@ import { z } from "zod";
 import { type Environment, type Load, type ProbeResult, probeResultSchema, type Trial } from "../results/schema.js";
 import { median } from "../results/statistics.js";
 import type { RunStore } from "../results/store.js";
+import { syncCost } from "../results/sync-cost.js";
 import { ChildFailedError, runChild } from "./child-process.js";
 import type { DataDirectory } from "./data-directory.js";
 import { probeWithFio } from "./fio.js";
@@ -12,8 +13,6 @@ import type { Profile } from "./scenario.js";
 import { settle } from "./settle.js";
 import { type TrialInput, type TrialOutcome, trialOutcomeSchema } from "./trial-protocol.js";
 
-/** A sync that takes less than this reached no device. */
-const FREE_SYNC_NS = 20_000;
 const PROBE_LIMIT_MS = 120_000;
 
 export interface Execution {
@@ -126,11 +125,14 @@ async function executeTrial(planned: PlannedTrial, execution: Execution): Promis
     engine,
     point,
     repetition,
+    phase: "trials",
+    limits: null,
     order,
     seed,
     configuration,
     startedAt,
     durationNs: Number(process.hrtime.bigint() - startedNs),
+    identity: null,
     status: outcome.status,
     failures: outcome.status === "failed" ? outcome.failures : [],
     warnings,
@@ -221,8 +223,6 @@ function withDevice(
   measured: NonNullable<Trial["measured"]>,
   { environment, store }: Execution,
 ): NonNullable<Trial["measured"]> {
-  const sync = store.run.probe.find(({ id, tool }) => id === "sync-overwrite" && tool === "logduel");
-  const syncNs = sync === undefined || sync.operationsPerSecond === 0 ? 0 : 1e9 / sync.operationsPerSecond;
-  const isSafe = environment.device.writeCache === "write through" && syncNs > FREE_SYNC_NS;
+  const isSafe = environment.device.writeCache === "write through" && syncCost(store.run.probe).isFree === false;
   return measured.durabilityClass === "D2" && isSafe ? { ...measured, durabilityClass: "D3" } : measured;
 }

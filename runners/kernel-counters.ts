@@ -45,6 +45,12 @@ export function parseBlockStat(text: string): { writtenBytes: number; busyMs: nu
   return { writtenBytes: (fields[6] ?? 0) * SECTOR_SIZE_BYTES, busyMs: fields[9] ?? 0 };
 }
 
+/** Of /proc/self/io: bytes that the process made the storage layer owe to a device, stores into mappings included. */
+export function parseProcessIo(text: string): { writtenBytes: number } {
+  const field = (name: string) => Number(new RegExp(`^${name}: (\\d+)$`, "m").exec(text)?.[1] ?? 0);
+  return { writtenBytes: Math.max(0, field("write_bytes") - field("cancelled_write_bytes")) };
+}
+
 function memoryField(text: string, name: string): number {
   const match = new RegExp(`^${name}: +(\\d+) kB`, "m").exec(text);
   return match === null ? 0 : Number(match[1]) * 1024;

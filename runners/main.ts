@@ -112,6 +112,10 @@ async function run(context: {
     packages: installedPackages(),
     environment,
     probe: [],
+    probeAfter: [],
+    agreement: null,
+    budgetMs: null,
+    unresolved: [],
     scenarios: [...plan.scenarios],
     plannedTrialCount: plan.trials.length,
   });

@@ -3,8 +3,8 @@ import { existsSync, readFileSync } from "node:fs";
 import type { EngineCounters, EngineDefinition, PartitionHandle, StorageEngine } from "../engines/engine.js";
 import { DiskStorage, heap, loadEngine } from "../engines/registry.js";
 import type { Configuration, DurabilityClass, Measured, Throughput, Verification } from "../results/schema.js";
-import { clockFrom } from "./clock.js";
-import { parseMemory } from "./kernel-counters.js";
+import { clockFrom, wallClockOffsetNs } from "./clock.js";
+import { parseMemory, parseProcessIo } from "./kernel-counters.js";
 import { EngineFaultError, LoadGenerator, type MeasuredLoad, RateNotMetError } from "./load-generator.js";
 import { createPayloadPool } from "./payload-pool.js";
 import { Sampler } from "./sampler.js";
@@ -57,18 +57,24 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
   const handles = await createTopics(engine, configuration);
   generator.attach(engine, handles);
 
+  const pagesAtStart = readMemory();
+  const offsetAtStartNs = wallClockOffsetNs();
+  const ownBytesAtStart = readOwnDeviceBytes();
   await sampler.start();
   const warmup = await generator.warmUp(input.limits.warmup);
+  const rolledBefore = engine.counters().filesRolled;
   const cpuBefore = process.cpuUsage();
   const load = await generator.measure(input.limits.measure);
   const cpu = process.cpuUsage(cpuBefore);
-  const logBytesAtEnd = engine.counters().logBytes;
+  const { logBytes: logBytesAtEnd, filesRolled: rolledAtEnd } = engine.counters();
   const acknowledgedAtEnd = generator.acknowledgedByPartition().reduce((sum, count) => sum + count, 0);
-  const dirtyBytesAtEnd = readDirtyBytes();
+  const dirtyBytesAtEnd = readMemory()?.dirtyBytes ?? null;
   const flushStartedNs = clock.nowNs();
   await generator.flush();
   const flushedNs = clock.nowNs();
   const samples = await sampler.stop();
+  const ownBytesAtEnd = readOwnDeviceBytes();
+  const clockStepNs = wallClockOffsetNs() - offsetAtStartNs;
   const counters = pickCounters(engine.counters());
   const warnings: string[] = [];
   if (!warmup.steady) warnings.push(notSteady(warmup.durationNs));
@@ -99,6 +105,11 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
     durable: throughput(load, sizeBytes, flushedNs - load.startedNs),
     finalFlushNs: flushedNs - flushStartedNs,
     dirtyBytesAtEnd,
+    dirtyBytesAtStart: pagesAtStart === null ? null : pagesAtStart.dirtyBytes + pagesAtStart.writebackBytes,
+    ownDeviceBytes:
+      ownBytesAtStart === null || ownBytesAtEnd === null ? null : Math.max(0, ownBytesAtEnd - ownBytesAtStart),
+    filesRolledInside: rolledAtEnd - rolledBefore,
+    clockStepNs,
     ...latencies,
     backlogAtEnd: load.backlogAtEnd,
     counters,
@@ -191,8 +202,12 @@ function notSteady(durationNs: number): string {
   return `The throughput did not become steady within ${(durationNs / 1e9).toFixed(1)} s of warm-up.`;
 }
 
-function readDirtyBytes(): number | null {
-  return existsSync("/proc/meminfo") ? parseMemory(readFileSync("/proc/meminfo", "utf8")).dirtyBytes : null;
+function readMemory(): ReturnType<typeof parseMemory> | null {
+  return existsSync("/proc/meminfo") ? parseMemory(readFileSync("/proc/meminfo", "utf8")) : null;
+}
+
+function readOwnDeviceBytes(): number | null {
+  return existsSync("/proc/self/io") ? parseProcessIo(readFileSync("/proc/self/io", "utf8")).writtenBytes : null;
 }
 
 function pickCounters(counters: EngineCounters): Measured["counters"] {

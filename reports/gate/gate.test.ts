@@ -75,6 +75,7 @@ function result(over: Partial<GateResult> = {}): GateResult {
       dirtySettings: {},
       loadAverage: [0, 0, 0],
       checksumProviders: {},
+      notPossible: [],
       notes: [],
     },
     figures: [

@@ -65,6 +65,9 @@ export const TEMPLATE = `<!doctype html>
 <% if (scenario.answer.details.length > 0) { %>
 <dt>More in numbers</dt><dd><%~ it.list(scenario.answer.details) %></dd>
 <% } %>
+<% if (scenario.doubts.length > 0) { %>
+<dt>Validity</dt><dd><%~ it.list(scenario.doubts) %></dd>
+<% } %>
 <% if (scenario.warnings.length > 0) { %>
 <dt>Warnings</dt><dd><%~ it.list(scenario.warnings) %></dd>
 <% } %>
@@ -77,6 +80,11 @@ export const TEMPLATE = `<!doctype html>
 <%~ it.table(scenario.throughput) %>
 <h3>Response time</h3>
 <%~ it.table(scenario.latency) %>
+<% if (scenario.validity.rows.length > 0) { %>
+<details><summary>Why <%= it.countWords(scenario.validity.rows.length, "figure") %> <%= scenario.validity.rows.length === 1 ? "is" : "are" %> doubtful or invalid</summary>
+<%~ it.table(scenario.validity) %>
+</details>
+<% } %>
 <details><summary>What the engines did: batches, syncs, bytes</summary>
 <%~ it.table(scenario.work) %>
 </details>

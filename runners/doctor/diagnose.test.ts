@@ -25,6 +25,7 @@ const SOUND: Observation = {
     dirtySettings: { dirty_ratio: 20, dirty_background_ratio: 10 },
     loadAverage: [0, 0, 0],
     checksumProviders: {},
+    notPossible: [],
     notes: [],
   },
   processorQuota: null,
