@@ -5,7 +5,7 @@
 import { build, encodeIntoCompressedBase64 } from "hdr-histogram-js";
 import { type Random, seededRandom, shuffle } from "../results/random.js";
 import type { Configuration, EncodedHistogram, Load, Measured, Run, ScenarioRecord, Trial } from "../results/schema.js";
-import { FORMAT_VERSION, runSchema } from "../results/schema.js";
+import { FORMAT_VERSION, messagesSchema, runSchema } from "../results/schema.js";
 
 type Scalar = string | number | boolean;
 
@@ -233,8 +233,8 @@ function configure(plan: PlannedTrial): Configuration {
   const lingerMs = Number(plan.point["settings.lingerMs"] ?? base.lingerMs);
   const configuration: Configuration = {
     topology: { topicCount: 1, partitionsPerTopic: partitions },
-    messages: { sizeBytes: base.sizeBytes, compressibleFraction: 0.5 },
-    load: { model: "closed", inFlight },
+    messages: messagesSchema.parse({ sizeBytes: base.sizeBytes, compressibleFraction: 0.5 }),
+    load: { model: "closed", inFlight, producers: 1 },
     settings: { flush, lingerMs, batchSizeBytes: 16_384 },
   };
   if (plan.openFraction !== null) configuration.load = openLoad(plan, configuration, plan.openFraction);
@@ -243,7 +243,7 @@ function configure(plan: PlannedTrial): Configuration {
 
 function openLoad(plan: PlannedTrial, configuration: Configuration, capacityFraction: number): Load {
   const ratePerSecond = Math.round(capacityOf(plan, configuration) * capacityFraction);
-  return { model: "open", ratePerSecond, capacityFraction, arrivals: "poisson", inFlight: 100_000 };
+  return { model: "open", ratePerSecond, capacityFraction, arrivals: "poisson", inFlight: 100_000, producers: 1 };
 }
 
 /** Messages a second: a made-up model, shaped as the literature claims. */

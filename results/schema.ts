@@ -84,8 +84,16 @@ export const verificationSchema = z.strictObject({
   problems: z.array(z.string()),
 });
 
+/** Independent senders, each with its own share of what may be in flight, its own schedule and its own sticky partition. */
+const producers = z.int().positive().default(1);
+
 const loadSchema = z.discriminatedUnion("model", [
-  z.strictObject({ model: z.literal("closed"), inFlight: z.int().positive() }),
+  z.strictObject({
+    model: z.literal("closed"),
+    /** Of all producers together. */
+    inFlight: z.int().positive(),
+    producers,
+  }),
   z.strictObject({
     model: z.literal("open"),
     ratePerSecond: z.number().positive(),
@@ -94,16 +102,34 @@ const loadSchema = z.discriminatedUnion("model", [
     arrivals: z.enum(["constant", "poisson"]),
     /** Bound on messages sent and not acknowledged, so that a rate out of reach ends in a backlog and not in memory. */
     inFlight: z.int().positive(),
+    producers,
   }),
 ]);
 
+export const messagesSchema = z.strictObject({
+  /** Of the value; the mean where sizes vary. */
+  sizeBytes: z.int().positive(),
+  /** `uniform`: 0 to twice the mean; `exponential`: many small, few large. */
+  sizes: z.enum(["fixed", "uniform", "exponential"]).default("fixed"),
+  /** 0 = random bytes, 1 = all the same byte. */
+  compressibleFraction: z.number().min(0).max(1),
+  /** Lines of a user's file, sent one after the other instead of made-up values. */
+  payloadFile: z
+    .strictObject({ path: z.string(), sha256: z.string(), lineCount: z.int().positive() })
+    .nullable()
+    .default(null),
+  /**
+   * How messages find their partition. Without keys: `round-robin`, or `sticky` (a producer stays with one for `stickyBytes`).
+   * With keys of `keyCount` kinds, drawn as `uniform` or `zipf`: by the hash of the key.
+   */
+  keys: z.enum(["round-robin", "sticky", "uniform", "zipf"]).default("round-robin"),
+  keyCount: z.int().positive().max(1_000_000).default(10_000),
+  stickyBytes: z.int().positive().default(16_384),
+});
+
 export const configurationSchema = z.strictObject({
   topology: z.strictObject({ topicCount: z.int().positive(), partitionsPerTopic: z.int().positive() }),
-  messages: z.strictObject({
-    sizeBytes: z.int().positive(),
-    /** 0 = random bytes, 1 = all the same byte. */
-    compressibleFraction: z.number().min(0).max(1),
-  }),
+  messages: messagesSchema,
   load: loadSchema,
   /** Complete engine settings, defaults filled in by the engine's schema. */
   settings: z.record(z.string(), json),

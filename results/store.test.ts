@@ -2,7 +2,7 @@ import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFil
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { FORMAT_VERSION, type Run, type Trial } from "./schema.js";
+import { FORMAT_VERSION, messagesSchema, type Run, type Trial } from "./schema.js";
 import { loadRun, RunStore, UnreadableRunError } from "./store.js";
 
 const begun: Omit<Run, "status" | "finishedAt" | "trials"> = {
@@ -59,8 +59,8 @@ const trial = (order: number): Trial => ({
   seed: 1,
   configuration: {
     topology: { topicCount: 1, partitionsPerTopic: 1 },
-    messages: { sizeBytes: 1, compressibleFraction: 0 },
-    load: { model: "closed", inFlight: 1 },
+    messages: messagesSchema.parse({ sizeBytes: 1, compressibleFraction: 0 }),
+    load: { model: "closed", inFlight: 1, producers: 1 },
     settings: {},
   },
   startedAt: "2025-01-01T00:00:01Z",

@@ -125,6 +125,28 @@ describe("executeTrials", () => {
     expect(readdirSync(dataDirectory.path)).toEqual([".made-by-logduel"]);
   });
 
+  it.each(["partitioned-log", "commitlog"])(
+    "verifies %s when keys choose partitions and sizes vary",
+    async (engine) => {
+      const keyed = defineScenario({
+        ...scenario,
+        engines: [engine],
+        messages: { ...scenario.messages, sizes: "exponential", keys: "zipf", keyCount: 200 },
+        settings: { segmentSizeBytes: MIB },
+        load: { inFlight: 64, producers: 3 },
+      });
+      const { trials } = await execute([engine], { scenario: keyed });
+      const { failures, measured, verification, configuration } = trials[0]!;
+      expect(failures).toEqual([]);
+      expect(configuration.messages).toMatchObject({ keys: "zipf", sizes: "exponential" });
+      expect(configuration.load).toMatchObject({ producers: 3 });
+      expect(verification).toMatchObject({ outcome: "passed", readMessages: measured!.counters.acknowledgedMessages });
+      const { payloadBytesPerSecond, messagesPerSecond } = measured!.acknowledged;
+      const meanBytes = verification!.checkedBytes / verification!.readMessages;
+      expect(payloadBytesPerSecond / messagesPerSecond).toBeCloseTo(meanBytes, 6);
+    },
+  );
+
   it.each([
     ["drops", /ends at offset \d+, but \d+ messages were acknowledged/],
     ["duplicates", /ends at offset \d+, but \d+ messages were acknowledged/],

@@ -6,27 +6,30 @@
 import Table from "cli-table3";
 import { decodeFromCompressedBase64 } from "hdr-histogram-js";
 import { DiskStorage, heap, loadEngine } from "../engines/registry.js";
-import type { Load } from "../results/schema.js";
+import { type Load, messagesSchema } from "../results/schema.js";
 import { median } from "../results/statistics.js";
 import { clockFrom } from "./clock.js";
 import { LatencyRecorder } from "./latency-recorder.js";
 import { LoadGenerator } from "./load-generator.js";
+import { createMessageStream } from "./message-stream.js";
 import { createPayloadPool } from "./payload-pool.js";
 
 const ROUNDS = 5;
 const RECORDS = 2_000_000;
 const PARTITIONS = 16;
 const definition = await loadEngine("null");
-const { messages } = createPayloadPool({ sizeBytes: 1_024, compressibleFraction: 0.5, seed: 1 });
+const messages = messagesSchema.parse({ sizeBytes: 1_024, compressibleFraction: 0.5 });
+const values = createPayloadPool(messages, 1);
 
 const table = new Table({ head: ["what", "median (min – max)", "target"], style: { head: [], border: [] } });
-const closed: Load = { model: "closed", inFlight: 1_024 };
+const closed: Load = { model: "closed", inFlight: 1_024, producers: 1 };
 const open: Load = {
   model: "open",
   ratePerSecond: 100_000,
   capacityFraction: 1,
   arrivals: "constant",
   inFlight: 65_536,
+  producers: 1,
 };
 table.push(
   await row("null, closed loop, million messages/s", "≥ 3", async () => (await drive(closed)).millionPerSecond),
@@ -51,7 +54,7 @@ async function drive(load: Load): Promise<{ millionPerSecond: number; lagP99Us: 
     epochMs: Date.now(),
     load,
     seed: 1,
-    messages,
+    stream: createMessageStream({ values, messages, partitionCount: PARTITIONS, producerCount: 1, seed: 1 }),
     progress: new Float64Array(1),
     storageCounters: storage.counters,
   });

@@ -1,11 +1,13 @@
 import { decodeFromCompressedBase64 } from "hdr-histogram-js";
 import { describe, expect, it } from "vitest";
-import type { EngineListener, PartitionHandle, StorageEngine } from "../engines/engine.js";
-import type { EncodedHistogram, Load } from "../results/schema.js";
+import type { EngineListener, Message, PartitionHandle, StorageEngine } from "../engines/engine.js";
+import { type Configuration, type EncodedHistogram, type Load, messagesSchema } from "../results/schema.js";
 import { LoadGenerator } from "./load-generator.js";
-import { createPayloadPool, payloadIndex } from "./payload-pool.js";
+import { createMessageStream, type MessageStream } from "./message-stream.js";
+import { createPayloadPool } from "./payload-pool.js";
 
-const { messages } = createPayloadPool({ sizeBytes: 16, compressibleFraction: 0, seed: 1 });
+const shape = messagesSchema.parse({ sizeBytes: 16, compressibleFraction: 0 });
+const values = createPayloadPool(shape, 1);
 const PARTITIONS = 3;
 const MILLISECOND = 1e6;
 
@@ -21,7 +23,7 @@ class FakeClock {
 
 /** Acknowledges at poll what was appended before; each behaviour can be replaced. */
 class FakeEngine {
-  readonly appended: { partition: number; message: unknown; timestampMs: number }[] = [];
+  readonly appended: { partition: number; message: Message; timestampMs: number }[] = [];
   readonly counters = { syncCalls: 0 };
   readonly waiting = new Map<PartitionHandle, number>();
   readonly nextOffset = new Map<PartitionHandle, number>();
@@ -31,7 +33,7 @@ class FakeEngine {
 
   constructor(readonly listener: EngineListener) {}
 
-  append(partition: PartitionHandle, message: unknown, timestampMs: number): boolean {
+  append(partition: PartitionHandle, message: Message, timestampMs: number): boolean {
     if (!this.beforeAppend()) return false;
     this.appended.push({ partition, message, timestampMs });
     this.waiting.set(partition, (this.waiting.get(partition) ?? 0) + 1);
@@ -58,15 +60,17 @@ class FakeEngine {
   }
 }
 
-function setUp(load: Load) {
+function setUp(load: Load, messages: Configuration["messages"] = shape) {
   const clock = new FakeClock();
   const counters = { syncCalls: 0 };
+  const producerCount = load.producers;
+  const stream = createMessageStream({ values, messages, partitionCount: PARTITIONS, producerCount, seed: 1 });
   const generator = new LoadGenerator({
     clock,
     epochMs: 1_700_000_000_000,
     load,
     seed: 1,
-    messages,
+    stream,
     progress: new Float64Array(3),
     storageCounters: counters,
   });
@@ -75,16 +79,17 @@ function setUp(load: Load) {
     engine as unknown as StorageEngine,
     Array.from({ length: PARTITIONS }, (_, handle) => handle),
   );
-  return { clock, counters, generator, engine };
+  return { clock, counters, generator, engine, stream };
 }
 
-const closed = (inFlight: number): Load => ({ model: "closed", inFlight });
+const closed = (inFlight: number, producers = 1): Load => ({ model: "closed", inFlight, producers });
 const open = (ratePerSecond: number, inFlight = 10_000): Load => ({
   model: "open",
   ratePerSecond,
   capacityFraction: 0.5,
   arrivals: "constant",
   inFlight,
+  producers: 1,
 });
 const limits = (milliseconds: number) => ({
   durationNs: milliseconds * MILLISECOND,
@@ -92,6 +97,61 @@ const limits = (milliseconds: number) => ({
 });
 const percentile = (histogram: EncodedHistogram, share: number) =>
   decodeFromCompressedBase64(histogram.encoded).getValueAtPercentile(share);
+
+function expectSent(engine: FakeEngine, stream: MessageStream, counts: readonly number[]): void {
+  const sent = stream.sent(counts);
+  let payloadBytes = 0;
+  for (let partition = 0; partition < PARTITIONS; partition++) {
+    const appends = engine.appended.filter((append) => append.partition === partition);
+    for (const [offset, { message }] of appends.entries()) {
+      expect(message).toBe(stream.messages[sent.at(partition, offset)]);
+      payloadBytes += message.valueSizeBytes + Math.max(0, message.keySizeBytes);
+    }
+  }
+  expect(stream.payloadBytes(counts)).toBe(payloadBytes);
+}
+
+describe("what is sent", () => {
+  it.each(["round-robin", "sticky", "uniform", "zipf"] as const)(
+    "is, with keys %s, what the verifier expects, also where the engine takes nothing now and then",
+    async (keys) => {
+      const messages: Configuration["messages"] = { ...shape, keys, keyCount: 50, stickyBytes: 64 };
+      const { generator, engine, stream } = setUp(closed(12, 4), messages);
+      let calls = 0;
+      engine.beforeAppend = () => ++calls % 5 !== 0;
+      await generator.measure(limits(1));
+      await generator.flush();
+      const counts = generator.acknowledgedByPartition();
+      expect(engine.appended.length).toBeGreaterThan(100);
+      expect(Math.min(...counts)).toBeGreaterThan(0);
+      expectSent(engine, stream, counts);
+      const isKeyed = keys === "uniform" || keys === "zipf";
+      expect(engine.appended.every(({ message }) => (message.key !== null) === isKeyed)).toBe(true);
+    },
+  );
+
+  it("goes to one partition for as long as a sticky producer stays there", async () => {
+    const { generator, engine } = setUp(closed(8), { ...shape, keys: "sticky", stickyBytes: 10 * 16 });
+    await generator.measure(limits(1));
+    const runs = engine.appended.map(({ partition }) => partition).slice(0, 500);
+    for (let start = 0; start < runs.length; start += 10) {
+      expect(new Set(runs.slice(start, start + 10)).size).toBe(1);
+    }
+    expect(new Set(runs).size).toBe(PARTITIONS);
+  });
+
+  it("leaves each producer its share of the messages in flight", async () => {
+    const { generator, engine } = setUp(closed(9, 3));
+    let isHeld = true;
+    engine.beforePoll = () => !isHeld;
+    const measuring = generator.measure(limits(0.01));
+    expect(engine.appended.length).toBe(9);
+    isHeld = false;
+    await measuring;
+    await generator.flush();
+    expect(engine.longestQueue).toBe(9);
+  });
+});
 
 describe("closed loop", () => {
   it("never has more in flight than it may, and fills the window before it polls", async () => {
@@ -119,19 +179,14 @@ describe("closed loop", () => {
   });
 
   it("records one latency for every message sent, and sends payloads by the rule that the verifier knows", async () => {
-    const { generator, engine } = setUp(closed(5));
+    const { generator, engine, stream } = setUp(closed(5));
     const measured = await generator.measure(limits(2));
     await generator.flush();
     expect(measured.sentCount).toBe(engine.appended.length);
     expect(generator.latencies!.serviceTime.sampleCount).toBe(measured.sentCount);
     expect(generator.latencies!.responseTime).toEqual(generator.latencies!.serviceTime);
     expect(generator.acknowledgedByPartition().reduce((sum, count) => sum + count, 0)).toBe(measured.sentCount);
-    for (let partition = 0; partition < PARTITIONS; partition++) {
-      const sent = engine.appended.filter((append) => append.partition === partition);
-      for (const [offset, { message }] of sent.entries()) {
-        expect(message).toBe(messages[payloadIndex(partition, offset, messages.length)]);
-      }
-    }
+    expectSent(engine, stream, generator.acknowledgedByPartition());
     expect(engine.appended[0]!.timestampMs).toBe(1_700_000_000_000);
   });
 

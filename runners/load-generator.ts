@@ -1,7 +1,8 @@
-import type { EngineListener, Message, PartitionHandle, StorageEngine } from "../engines/engine.js";
+import type { EngineListener, PartitionHandle, StorageEngine } from "../engines/engine.js";
 import type { EncodedHistogram, Load } from "../results/schema.js";
 import type { Clock } from "./clock.js";
 import { LatencyRecorder } from "./latency-recorder.js";
+import type { MessageStream } from "./message-stream.js";
 import { createSchedule, type Schedule } from "./schedule.js";
 import { SteadyState } from "./steady-state.js";
 
@@ -65,7 +66,8 @@ const PAUSE_ROUNDS = 256;
 const PAUSE_CELL = new Int32Array(1);
 
 /**
- * Sends messages to one engine from one thread and records every latency. Messages go round robin over the partitions.
+ * Sends messages to one engine from one thread and records every latency. What goes where, its stream says. Producers take
+ * turns; each may have its share of the messages in flight, and one that has them all waits while the others go on.
  *
  * - Closed loop: appends until `inFlight` messages are unacknowledged, or sent since, then polls: the ceiling, no more.
  * - Open loop: appends each message when its schedule says so, however slow the engine is; latency counts from then.
@@ -79,7 +81,7 @@ export class LoadGenerator implements EngineListener {
   readonly #epochNs: number;
   readonly #load: Load;
   readonly #seed: number;
-  readonly #messages: readonly Message[];
+  readonly #stream: MessageStream;
   readonly #progress: Float64Array;
   readonly #storageCounters: { readonly syncCalls: number };
 
@@ -88,7 +90,6 @@ export class LoadGenerator implements EngineListener {
   /** All below: index = partition handle. */
   #head!: Int32Array;
   #tail!: Int32Array;
-  #payloadCursor!: Int32Array;
   #acknowledgedOf!: Float64Array;
 
   /** All below: index = slot. */
@@ -96,9 +97,13 @@ export class LoadGenerator implements EngineListener {
   readonly #sentNs: Float64Array;
   readonly #intendedNs: Float64Array;
   readonly #syncsAtSend: Float64Array;
+  readonly #producerOf: Uint32Array;
   #freeSlot = 0;
 
-  #cursor = 0;
+  /** Whose turn it is, how many messages each may have in flight, and has. */
+  #producer = 0;
+  readonly #producerLimit: number;
+  readonly #outstandingOf: Uint32Array;
   #outstandingCount = 0;
   #sentCount = 0;
   /** Of a closed loop: how many had been sent at the last poll. */
@@ -117,24 +122,27 @@ export class LoadGenerator implements EngineListener {
     epochMs: number;
     load: Load;
     seed: number;
-    messages: readonly Message[];
+    stream: MessageStream;
     /** Cell 0 is kept at the count of acknowledged messages, for the sampler. */
     progress: Float64Array;
     /** Of the storage that the engine was given: its `syncCalls` rises when a sync begins. */
     storageCounters: { readonly syncCalls: number };
   }) {
-    const { inFlight } = options.load;
+    const { inFlight, producers } = options.load;
     this.#clock = options.clock;
     this.#epochNs = options.epochMs * 1e6;
     this.#load = options.load;
     this.#seed = options.seed;
-    this.#messages = options.messages;
+    this.#stream = options.stream;
     this.#progress = options.progress;
     this.#storageCounters = options.storageCounters;
     this.#next = Int32Array.from({ length: inFlight }, (_, slot) => (slot + 1 < inFlight ? slot + 1 : NONE));
     this.#sentNs = new Float64Array(inFlight);
     this.#intendedNs = new Float64Array(inFlight);
     this.#syncsAtSend = new Float64Array(inFlight);
+    this.#producerOf = new Uint32Array(inFlight);
+    this.#producerLimit = Math.floor(inFlight / producers);
+    this.#outstandingOf = new Uint32Array(producers);
   }
 
   /** `handles`: the partitions in the order of creation, all of them empty. */
@@ -145,8 +153,6 @@ export class LoadGenerator implements EngineListener {
     this.#head = new Int32Array(handleLimit).fill(NONE);
     this.#tail = new Int32Array(handleLimit).fill(NONE);
     this.#acknowledgedOf = new Float64Array(handleLimit);
-    this.#payloadCursor = new Int32Array(handleLimit);
-    for (const [place, handle] of handles.entries()) this.#payloadCursor[handle] = place % this.#messages.length;
   }
 
   /** Acknowledged since `attach`, in the order of the handles. */
@@ -255,6 +261,7 @@ export class LoadGenerator implements EngineListener {
         if (isOpen) recorders.response.record(nowNs - this.#intendedNs[slot]!);
       }
       if (this.#syncsAtSend[slot]! === syncs) this.#unsyncedCount++;
+      this.#outstandingOf[this.#producerOf[slot]!]!--;
       const following = this.#next[slot]!;
       this.#next[slot] = this.#freeSlot;
       this.#freeSlot = slot;
@@ -290,6 +297,7 @@ export class LoadGenerator implements EngineListener {
             startNs: rule.startNs,
             ratePerSecond: load.ratePerSecond,
             arrivals: load.arrivals,
+            producerCount: load.producers,
             seed: this.#seed,
           })
         : null;
@@ -322,7 +330,7 @@ export class LoadGenerator implements EngineListener {
     while (nowNs < untilNs && this.#fault === null) {
       let wasTaken = true;
       while (
-        this.#outstandingCount < inFlight &&
+        this.#hasRoom() &&
         this.#sentCount < this.#polledAtCount + inFlight &&
         this.#sentCount < sentLimit &&
         wasTaken
@@ -345,10 +353,9 @@ export class LoadGenerator implements EngineListener {
   #openBurst(schedule: Schedule, endNs: number): void {
     let nowNs = this.#clock.nowNs();
     const untilNs = nowNs + YIELD_AFTER_NS;
-    const { inFlight } = this.#load;
     while (nowNs < untilNs && this.#fault === null) {
       while (schedule.dueNs <= nowNs && schedule.dueNs < endNs && nowNs < untilNs) {
-        if (this.#outstandingCount >= inFlight || !this.#send(schedule.dueNs, nowNs)) break;
+        if (!this.#hasRoom() || !this.#send(schedule.dueNs, nowNs)) break;
         schedule.advance();
         nowNs = this.#clock.nowNs();
       }
@@ -359,10 +366,22 @@ export class LoadGenerator implements EngineListener {
     }
   }
 
+  /** Gives the turn to the next producer that may send. @returns false when none may */
+  #hasRoom(): boolean {
+    const producers = this.#outstandingOf.length;
+    for (let tries = 0; tries < producers; tries++) {
+      if (this.#outstandingOf[this.#producer]! < this.#producerLimit) return true;
+      this.#producer = this.#producer + 1 === producers ? 0 : this.#producer + 1;
+    }
+    return false;
+  }
+
   /** @returns false when the engine's buffer is full and nothing was sent */
   #send(intendedNs: number, nowNs: number): boolean {
-    const handle = this.#handles[this.#cursor]!;
-    const payload = this.#payloadCursor[handle]!;
+    const stream = this.#stream;
+    const producer = this.#producer;
+    stream.choose(producer);
+    const handle = this.#handles[stream.place]!;
     const slot = this.#freeSlot;
     const last = this.#tail[handle]!;
     this.#freeSlot = this.#next[slot]!;
@@ -370,18 +389,20 @@ export class LoadGenerator implements EngineListener {
     this.#sentNs[slot] = nowNs;
     this.#intendedNs[slot] = intendedNs;
     this.#syncsAtSend[slot] = this.#storageCounters.syncCalls;
+    this.#producerOf[slot] = producer;
+    this.#outstandingOf[producer]!++;
     this.#tail[handle] = slot;
     if (last === NONE) this.#head[handle] = slot;
     else this.#next[last] = slot;
     this.#outstandingCount++;
     // Within append the engine may acknowledge this message and any before it.
-    if (!this.#engine.append(handle, this.#messages[payload]!, Math.floor((this.#epochNs + nowNs) / 1e6))) {
+    if (!this.#engine.append(handle, stream.messages[stream.index]!, Math.floor((this.#epochNs + nowNs) / 1e6))) {
       this.#takeBack(handle, slot, last);
       return false;
     }
     this.#sentCount++;
-    this.#payloadCursor[handle] = payload + 1 === this.#messages.length ? 0 : payload + 1;
-    this.#cursor = this.#cursor + 1 === this.#handles.length ? 0 : this.#cursor + 1;
+    stream.taken(producer);
+    this.#producer = producer + 1 === this.#outstandingOf.length ? 0 : producer + 1;
     if (this.#recorders !== null && this.#load.model === "open") this.#recorders.lag.record(nowNs - intendedNs);
     return true;
   }
@@ -398,6 +419,7 @@ export class LoadGenerator implements EngineListener {
     this.#next[slot] = this.#freeSlot;
     this.#freeSlot = slot;
     this.#outstandingCount--;
+    this.#outstandingOf[this.#producerOf[slot]!]!--;
   }
 
   /**

@@ -44,7 +44,13 @@ describe("bad input", () => {
     ],
     ["an unknown engine", ["--engine", "mysql"], /^There is no engine called "mysql"\. There are .*null, raw.*\.$/],
     ["an engine module that is not there", ["--engine", "./nothing.js"], /nothing\.js could not be loaded/],
+    [
+      "a file of payloads where a scenario varies them",
+      ["--payload", MAIN, "--scenario", "message-size"],
+      /^Scenario message-size varies messages\.sizeBytes, which --payload decides: leave it out with --scenario\.$/,
+    ],
     ["an empty seed", ["--seed", ""], /^The seed "" is not a whole number/],
+    ["a missing file of payloads", ["--payload", "./lines"], /lines cannot be read \(ENOENT.*\)\.$/],
     ["an empty directory", ["--dir", ""], /^An empty path was given/],
     ["a seed that is no number", ["--seed", "soon"], /^The seed "soon" is not a whole number/],
     ["a missing directory", ["--dir", "./absent"], /absent does not exist\. Create it, or give another --dir\.$/],

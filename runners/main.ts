@@ -11,6 +11,7 @@ import { chooseScenarios, loadContestants, loadProfiles, loadScenarios, UsageErr
 import { DataDirectory, otherDataDirectories, requireFitTarget, UnfitTargetError } from "./data-directory.js";
 import { describeCode, describeEnvironment, installedPackages } from "./environment.js";
 import { executeTrials, probeDevice } from "./execute.js";
+import { describePayloadFile, PayloadFileError } from "./payload-pool.js";
 import { type Plan, PlanError, planRun } from "./plan.js";
 import { createProgress, duration } from "./progress.js";
 import type { Profile, ProfileName, Scenario } from "./scenario.js";
@@ -33,6 +34,7 @@ interface Options {
   engine?: string[];
   dir?: string;
   out?: string;
+  payload?: string;
   seed: number;
   list?: boolean;
   dryRun?: boolean;
@@ -48,7 +50,9 @@ async function main(args: string[]): Promise<number> {
     return await bench(args);
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
-    const isUsage = [UsageError, UnfitTargetError, PlanError, EngineLoadError].some((type) => error instanceof type);
+    const isUsage = [UsageError, UnfitTargetError, PlanError, PayloadFileError, EngineLoadError].some(
+      (type) => error instanceof type,
+    );
     if (!isUsage) throw error;
     console.error(printable((error as Error).message));
     return EXIT_USAGE;
@@ -70,6 +74,7 @@ async function bench(args: string[]): Promise<number> {
     profileName,
     profile,
     seed: options.seed,
+    ...(options.payload === undefined ? {} : { payload: describePayloadFile(resolve(options.payload)) }),
   });
   if (plan.trials.length === 0) {
     throw new UsageError("None of the chosen engines takes part in the chosen scenarios; --list shows which do.");
@@ -183,6 +188,7 @@ function parseArguments(args: string[]): Options {
     .option("--engine <names>", "only these engines, by name or path of a module (./mine.js)", list)
     .option("--dir <directory>", "measure the disk that this existing directory lies on (default: here)", requirePath)
     .option("--out <directory>", "where the results go (default: results/runs/<time>-<id>)", requirePath)
+    .option("--payload <file>", "send the lines of this file instead of made-up values", requirePath)
     .option("--seed <n>", "of payloads, arrivals and order (default: drawn by chance)", parseSeed)
     .option("--list", "show scenarios, engines and profiles, and end")
     .option("--dry-run", "show what would run and how long it would take, and end")
@@ -223,7 +229,9 @@ function optionNames(command: Command): string {
 /** An empty path is a shell variable that was not set, and would mean the working directory. */
 function requirePath(text: string): string {
   if (text === "")
-    throw new UsageError("An empty path was given as --dir or --out; name a directory, or leave it out.");
+    throw new UsageError(
+      "An empty path was given; name a directory (--dir, --out) or a file (--payload), or leave the option out.",
+    );
   return text;
 }
 

@@ -63,6 +63,46 @@ const plan = (seed = 1, contestants = everyone) =>
 const key = ({ engine, point, load }: PlannedTrial) => JSON.stringify([engine, point, load]);
 
 describe("planRun", () => {
+  it("shares the messages in flight among producers, of which there are no more", () => {
+    const withProducers = (producers: number) => ({ ...scenario, load: { ...scenario.load, producers } });
+    const planned = planRun({
+      scenarios: [withProducers(4)],
+      contestants: everyone,
+      profileName: "quick",
+      profile,
+      seed: 1,
+    });
+    expect(new Set(planned.trials.map(({ load }) => load.producers))).toEqual(new Set([4]));
+    const tooMany = {
+      scenarios: [withProducers(9)],
+      contestants: everyone,
+      profileName: "quick" as const,
+      profile,
+      seed: 1,
+    };
+    expect(() => planRun(tooMany)).toThrow(/shares 8 messages in flight among 9 producers/);
+  });
+
+  it("spares baselines the keys, which they have no place for", () => {
+    const keyed = defineScenario({ ...scenario, messages: { ...scenario.messages, keys: "zipf" } });
+    const { trials } = planRun({ scenarios: [keyed], contestants: everyone, profileName: "quick", profile, seed: 1 });
+    const keysOf = (name: string) => trials.find(({ engine }) => engine === name)!.configuration.messages.keys;
+    expect(["a", "b", "null", "raw"].map(keysOf)).toEqual(["zipf", "zipf", "round-robin", "round-robin"]);
+  });
+
+  it("sends a user's values in every trial, but not where a scenario varies them", () => {
+    const payload = { payloadFile: { path: "/lines", sha256: "0", lineCount: 2 }, sizeBytes: 7 };
+    const run = (one: typeof scenario) =>
+      planRun({ scenarios: [one], contestants: everyone, profileName: "quick", profile, seed: 1, payload });
+    expect(run(scenario).trials.every(({ configuration }) => configuration.messages.sizeBytes === 7)).toBe(true);
+    const sizes = { smoke: [1], quick: [1, 2], full: [1] };
+    const varying = defineScenario({
+      ...scenario,
+      vary: [{ path: "messages.sizeBytes", label: "size", values: sizes }],
+    });
+    expect(() => run(varying)).toThrow("Scenario sample varies messages.sizeBytes, which --payload decides");
+  });
+
   it("runs engines at every point, and baselines where they would notice the difference", () => {
     const closed = plan().trials.filter(({ load, repetition }) => load.model === "closed" && repetition === 0);
     const count = (name: string) => closed.filter(({ engine }) => engine === name).length;

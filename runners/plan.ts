@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { EngineDefinition } from "../engines/engine.js";
 import { seededRandom, shuffle } from "../results/random.js";
-import type { Configuration, ScenarioRecord } from "../results/schema.js";
+import { type Configuration, messagesSchema, type ScenarioRecord } from "../results/schema.js";
 import type { Axis, Profile, ProfileName, Scenario } from "./scenario.js";
 
 type Scalar = string | number | boolean;
@@ -22,12 +22,13 @@ export interface Contestant {
 
 /** An open load's rate is known only once the closed-loop trials of the same engine and point have run. */
 type PlannedLoad =
-  | { readonly model: "closed"; readonly inFlight: number }
+  | { readonly model: "closed"; readonly inFlight: number; readonly producers: number }
   | {
       readonly model: "open";
       readonly capacityFraction: number;
       readonly arrivals: "constant" | "poisson";
       readonly inFlight: number;
+      readonly producers: number;
     };
 
 export interface PlannedTrial {
@@ -50,6 +51,11 @@ export interface Plan {
   readonly scenarios: readonly ScenarioRecord[];
 }
 
+/** A user's file of values, as the configuration names it. */
+export type PayloadChoice = Pick<Configuration["messages"], "payloadFile" | "sizeBytes">;
+
+/** What a user's file of values decides. */
+const SHAPING_AXES = ["messages.sizeBytes", "messages.sizes", "messages.compressibleFraction"];
 /** What varies that a baseline notices; at the other axes it runs at the first value only. */
 const BASELINE_AXES: Readonly<Record<string, readonly string[]>> = {
   null: ["load"],
@@ -70,12 +76,15 @@ export function planRun(options: {
   profileName: ProfileName;
   profile: Profile;
   seed: number;
+  /** Values of the user's own instead of the scenarios'. */
+  payload?: PayloadChoice;
 }): Plan {
-  const { scenarios, contestants, profileName, profile, seed } = options;
+  const { scenarios, contestants, profileName, profile, seed, payload } = options;
+  if (payload !== undefined) for (const scenario of scenarios) requireOwnPayload(scenario);
   const taking = scenarios.map((scenario) => ({ scenario, ...select(scenario, contestants) }));
   const cells = taking.flatMap(({ scenario, engines, baselines }) => [
-    ...engines.flatMap((engine) => cellsOf(scenario, engine, false, profileName, profile)),
-    ...baselines.flatMap((engine) => cellsOf(scenario, engine, true, profileName, profile)),
+    ...engines.flatMap((engine) => cellsOf({ scenario, isBaseline: false, profileName, profile, payload }, engine)),
+    ...baselines.flatMap((engine) => cellsOf({ scenario, isBaseline: true, profileName, profile, payload }, engine)),
   ]);
   const random = seededRandom(seed);
   const trials: PlannedTrial[] = [];
@@ -105,23 +114,35 @@ function select(scenario: Scenario, contestants: readonly Contestant[]) {
   return { engines: contestants.filter(isEngine), baselines: contestants.filter(isBaseline) };
 }
 
-function cellsOf(
-  scenario: Scenario,
-  { definition, source }: Contestant,
-  isBaseline: boolean,
-  profileName: ProfileName,
-  profile: Profile,
-): Cell[] {
+/** What all cells of a scenario's engines, or of its baselines, have in common. */
+interface CellRules {
+  readonly scenario: Scenario;
+  readonly isBaseline: boolean;
+  readonly profileName: ProfileName;
+  readonly profile: Profile;
+  readonly payload: PayloadChoice | undefined;
+}
+
+/** A user's file decides the values, so what varies or shapes them has no say. @throws PlanError */
+function requireOwnPayload({ id, vary }: Scenario): void {
+  const shaping = vary.find(({ path }) => SHAPING_AXES.includes(path));
+  if (shaping === undefined) return;
+  throw new PlanError(`Scenario ${id} varies ${shaping.path}, which --payload decides: leave it out with --scenario.`);
+}
+
+function cellsOf(rules: CellRules, { definition, source }: Contestant): Cell[] {
+  const { scenario, isBaseline, profileName } = rules;
   const noticed = isBaseline ? (BASELINE_AXES[definition.name] ?? []) : null;
   return pointsOf(scenario.vary, profileName, noticed).flatMap((point) => {
-    const configured = configure(scenario, definition, profile, point);
+    const configured = configure(rules, definition, point);
     const labels = Object.fromEntries([...point].map(([path, value]) => [path, label(value)]));
-    const loads: PlannedLoad[] = [{ model: "closed", inFlight: configured.inFlight }];
+    const { inFlight: closedInFlight, producers } = configured;
+    const loads: PlannedLoad[] = [{ model: "closed", inFlight: closedInFlight, producers }];
     if (!isBaseline && scenario.load.open !== undefined) {
       const { capacityFractions, arrivals } = scenario.load.open;
-      const inFlight = Math.max(OPEN_IN_FLIGHT, configured.inFlight);
+      const inFlight = Math.max(OPEN_IN_FLIGHT, closedInFlight);
       for (const capacityFraction of capacityFractions) {
-        loads.push({ model: "open", capacityFraction, arrivals, inFlight });
+        loads.push({ model: "open", capacityFraction, arrivals, inFlight, producers });
       }
     }
     return loads.map((load) => ({
@@ -153,16 +174,15 @@ function pointsOf(
 }
 
 function configure(
-  scenario: Scenario,
+  { scenario, isBaseline, profile, payload }: CellRules,
   definition: EngineDefinition,
-  profile: Profile,
   point: Map<string, unknown>,
-): { configuration: Omit<Configuration, "load">; inFlight: number } {
+): { configuration: Omit<Configuration, "load">; inFlight: number; producers: number } {
   const parts: Record<string, Record<string, unknown>> = {
     topology: { ...scenario.topology },
-    messages: { ...scenario.messages },
+    messages: { ...scenario.messages, ...payload },
     settings: { ...profile.settings, ...scenario.settings, ...scenario.engineSettings[definition.name] },
-    load: { inFlight: scenario.load.inFlight },
+    load: { inFlight: scenario.load.inFlight, producers: scenario.load.producers },
   };
   for (const [path, value] of point) {
     const [part, field] = path.split(".") as [string, string];
@@ -174,11 +194,30 @@ function configure(
     const where = path.length === 0 ? "" : ` at ${path.join(".")}`;
     throw new PlanError(`Scenario ${scenario.id} does not fit engine ${definition.name}${where}: ${message}.`);
   }
-  const { topology, messages } = parts as unknown as Pick<Configuration, "topology" | "messages">;
+  const topology = parts.topology as Configuration["topology"];
+  const messages = messagesSchema.safeParse(parts.messages);
+  if (!messages.success) {
+    const { path, message } = messages.error.issues[0]!;
+    throw new PlanError(`Scenario ${scenario.id} is wrong at messages.${path.join(".")}: ${message}.`);
+  }
+  const { inFlight, producers } = parts.load as { inFlight: number; producers: number };
+  if (producers > inFlight) {
+    throw new PlanError(`Scenario ${scenario.id} shares ${inFlight} messages in flight among ${producers} producers.`);
+  }
   return {
-    configuration: { topology, messages, settings: settings.data },
-    inFlight: parts.load!.inFlight as number,
+    configuration: {
+      topology,
+      messages: isBaseline ? withoutKeys(messages.data) : messages.data,
+      settings: settings.data,
+    },
+    inFlight,
+    producers,
   };
+}
+
+/** The limits are those of values: baselines have neither keys nor partitions to choose. */
+function withoutKeys(messages: Configuration["messages"]): Configuration["messages"] {
+  return { ...messages, keys: "round-robin" };
 }
 
 function recordOf(

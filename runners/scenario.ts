@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { messagesSchema } from "../results/schema.js";
 
 /**
  * A scenario is data: one question, the load that answers it, and what would refute the expectation. It names engines
@@ -29,14 +30,16 @@ export const scenarioSchema = z.strictObject({
   /** Run at every point where the axis matters to them; `null` is the harness's ceiling, `raw` the disk's. */
   baselines: z.array(z.string()),
   topology: z.strictObject({ topicCount: z.int().positive(), partitionsPerTopic: z.int().positive() }),
-  messages: z.strictObject({ sizeBytes: z.int().positive(), compressibleFraction: z.number().min(0).max(1) }),
+  /** Sizes, keys and compressibility (results/schema.ts). */
+  messages: messagesSchema.omit({ payloadFile: true }),
   /** Settings common to all engines (see the vocabulary in engines/README.md). */
   settings: settingsSchema,
   /** Settings for one engine only. */
   engineSettings: z.record(z.string(), settingsSchema).default({}),
   load: z.strictObject({
-    /** Closed loop: messages sent and not yet acknowledged. */
+    /** Closed loop: messages sent and not yet acknowledged, of all producers together. */
     inFlight: z.int().positive(),
+    producers: z.int().positive().default(1),
     /** Open-loop trials that follow, at fractions of the measured capacity of the same engine and point. */
     open: z
       .strictObject({

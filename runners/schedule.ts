@@ -15,6 +15,8 @@ export interface ScheduleOptions {
   readonly startNs: number;
   readonly ratePerSecond: number;
   readonly arrivals: "constant" | "poisson";
+  /** Independent senders, which share the rate. */
+  readonly producerCount: number;
   readonly seed: number;
 }
 
@@ -22,26 +24,40 @@ export function createSchedule(options: ScheduleOptions): Schedule {
   return options.arrivals === "constant" ? new ConstantSchedule(options) : new PoissonSchedule(options);
 }
 
-/** Message i is due at start + i × interval: computed from i each time, so no rounding adds up. */
+/**
+ * Each producer's messages are due at start + phase + i × interval: computed from i each time, so no rounding adds up. The
+ * first producer's phase is 0, the others' are drawn, as they know nothing of each other.
+ */
 class ConstantSchedule implements Schedule {
   dueNs: number;
   readonly #startNs: number;
+  /** Between two messages of one producer. */
   readonly #intervalNs: number;
-  #index = 0;
+  /** Ascending. */
+  readonly #phasesNs: Float64Array;
+  #round = 0;
+  #producer = 0;
 
-  constructor({ startNs, ratePerSecond }: ScheduleOptions) {
+  constructor({ startNs, ratePerSecond, producerCount, seed }: ScheduleOptions) {
+    const random = seededRandom(seed);
     this.dueNs = startNs;
     this.#startNs = startNs;
-    this.#intervalNs = 1e9 / ratePerSecond;
+    this.#intervalNs = (1e9 * producerCount) / ratePerSecond;
+    this.#phasesNs = Float64Array.from({ length: producerCount }, (_, producer) =>
+      producer === 0 ? 0 : random() * this.#intervalNs,
+    ).sort();
   }
 
   advance(): void {
-    this.#index++;
-    this.dueNs = this.#startNs + this.#index * this.#intervalNs;
+    if (++this.#producer === this.#phasesNs.length) {
+      this.#producer = 0;
+      this.#round++;
+    }
+    this.dueNs = this.#startNs + this.#phasesNs[this.#producer]! + this.#round * this.#intervalNs;
   }
 }
 
-/** Gaps drawn from the exponential distribution, as of many independent senders. */
+/** Gaps drawn from the exponential distribution; those of many independent senders together are such gaps again. */
 class PoissonSchedule implements Schedule {
   dueNs: number;
   readonly #meanGapNs: number;

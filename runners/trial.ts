@@ -6,6 +6,7 @@ import type { Configuration, DurabilityClass, Measured, Throughput, Verification
 import { clockFrom, wallClockOffsetNs } from "./clock.js";
 import { parseMemory, parseProcessIo } from "./kernel-counters.js";
 import { EngineFaultError, LoadGenerator, type MeasuredLoad, RateNotMetError } from "./load-generator.js";
+import { createMessageStream, type MessageStream } from "./message-stream.js";
 import { createPayloadPool } from "./payload-pool.js";
 import { Sampler } from "./sampler.js";
 import { type TrialInput, type TrialOutcome, trialInputSchema } from "./trial-protocol.js";
@@ -35,7 +36,14 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
     intervalMs: input.sampleIntervalMs,
     deviceStatPath: input.deviceStatPath,
   });
-  const { messages } = createPayloadPool({ ...configuration.messages, seed });
+  const { topicCount, partitionsPerTopic } = configuration.topology;
+  const stream = createMessageStream({
+    values: createPayloadPool(configuration.messages, seed),
+    messages: configuration.messages,
+    partitionCount: topicCount * partitionsPerTopic,
+    producerCount: configuration.load.producers,
+    seed,
+  });
   const definition = await loadEngine(input.engine);
   const storage = new DiskStorage();
   const generator = new LoadGenerator({
@@ -43,7 +51,7 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
     epochMs,
     load: configuration.load,
     seed,
-    messages,
+    stream,
     progress: sampler.progress,
     storageCounters: storage.counters,
   });
@@ -67,7 +75,7 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
   const load = await generator.measure(input.limits.measure);
   const cpu = process.cpuUsage(cpuBefore);
   const { logBytes: logBytesAtEnd, filesRolled: rolledAtEnd } = engine.counters();
-  const acknowledgedAtEnd = generator.acknowledgedByPartition().reduce((sum, count) => sum + count, 0);
+  const countsAtEnd = generator.acknowledgedByPartition();
   const dirtyBytesAtEnd = readMemory()?.dirtyBytes ?? null;
   const flushStartedNs = clock.nowNs();
   await generator.flush();
@@ -82,18 +90,18 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
     claimed: engine.durability,
     unsyncedCount: generator.unsyncedCount,
     isWritten:
-      (configuration.settings.compression ?? "none") !== "none" ||
-      logBytesAtEnd >= acknowledgedAtEnd * configuration.messages.sizeBytes,
+      (configuration.settings.compression ?? "none") !== "none" || logBytesAtEnd >= stream.payloadBytes(countsAtEnd),
     warnings,
   });
   const counts = generator.acknowledgedByPartition();
   await engine.close();
 
-  const verification = await verifyReopened(definition, input, counts, messages, warnings, clock.nowNs);
+  const verification = await verifyReopened(definition, input, counts, stream, warnings, clock.nowNs);
   if (verification.outcome === "failed") {
     return { status: "failed", kind: "data", failures: verification.problems, verification, warnings };
   }
-  const { sizeBytes } = configuration.messages;
+  // Of all the trial's messages: where sizes vary, those of the interval cannot be told from those of the warm-up.
+  const sizeBytes = stream.payloadBytes(counts) / Math.max(1, sum(counts));
   const latencies = generator.latencies!;
   const measured: Measured = {
     acknowledgedCount: load.acknowledgedCount,
@@ -135,11 +143,11 @@ async function verifyReopened(
   definition: EngineDefinition,
   input: TrialInput,
   counts: readonly number[],
-  messages: Parameters<typeof verify>[1]["messages"],
+  stream: MessageStream,
   warnings: string[],
   nowNs: () => number,
 ): Promise<Verification> {
-  const expectedMessages = counts.reduce((sum, count) => sum + count, 0);
+  const expectedMessages = sum(counts);
   if (!definition.storesMessages) {
     return {
       outcome: "not-applicable",
@@ -166,7 +174,7 @@ async function verifyReopened(
     name: `topic-${Math.floor(place / partitionsPerTopic)}/${place % partitionsPerTopic}`,
     count: counts[place]!,
   }));
-  const verification = await verify(engine, { partitions, messages }, nowNs);
+  const verification = await verify(engine, { partitions, stream }, nowNs);
   await engine.close();
   return verification;
 }
@@ -242,4 +250,8 @@ function describe(error: unknown): string {
   const code = (error as { code?: unknown }).code;
   const suffix = typeof code === "string" && !error.message.includes(code) ? ` (${code})` : "";
   return `${own}${error.message}${suffix}`;
+}
+
+function sum(counts: readonly number[]): number {
+  return counts.reduce((total, count) => total + count, 0);
 }

@@ -1,6 +1,6 @@
-import type { Message, PartitionHandle, StorageEngine, StoredMessage } from "../engines/engine.js";
+import type { PartitionHandle, StorageEngine, StoredMessage } from "../engines/engine.js";
 import type { Verification } from "../results/schema.js";
-import { payloadIndex } from "./payload-pool.js";
+import type { MessageStream, SentMessages } from "./message-stream.js";
 
 const FETCH_SIZE_BYTES = 1024 * 1024;
 /** After so many problems the rest adds nothing. */
@@ -9,7 +9,7 @@ const PROBLEM_LIMIT = 20;
 export interface Expectation {
   /** The partitions in the order of creation, and how many messages of each were acknowledged. */
   readonly partitions: readonly { readonly handle: PartitionHandle; readonly name: string; readonly count: number }[];
-  readonly messages: readonly Message[];
+  readonly stream: MessageStream;
 }
 
 /**
@@ -22,7 +22,8 @@ export async function verify(
   nowNs: () => number,
 ): Promise<Verification> {
   const startedNs = nowNs();
-  const reader = new Reader(expectation.messages);
+  const counts = expectation.partitions.map(({ count }) => count);
+  const reader = new Reader(expectation.stream.messages, expectation.stream.sent(counts));
   for (const [place, partition] of expectation.partitions.entries()) {
     if (reader.problems.length >= PROBLEM_LIMIT) break;
     await reader.read(engine, place, partition);
@@ -43,14 +44,14 @@ class Reader {
   readonly problems: string[] = [];
   readMessages = 0;
   checkedBytes = 0;
-  readonly #messages: readonly Message[];
   #name = "";
   #place = 0;
   #nextOffset = 0;
 
-  constructor(messages: readonly Message[]) {
-    this.#messages = messages;
-  }
+  constructor(
+    readonly messages: MessageStream["messages"],
+    readonly sent: SentMessages,
+  ) {}
 
   async read(engine: StorageEngine, place: number, partition: Expectation["partitions"][number]): Promise<void> {
     this.#name = partition.name;
@@ -84,15 +85,19 @@ class Reader {
       return;
     }
     this.#nextOffset++;
-    const sent = this.#messages[payloadIndex(this.#place, offset, this.#messages.length)]!.value!;
-    if (message.value === null || Buffer.compare(message.value, sent) !== 0) {
+    const { value, key } = this.messages[this.sent.at(this.#place, offset)]!;
+    if (!equals(message.value, value) || !equals(message.key, key)) {
       this.#report(`holds other bytes at offset ${offset} than were sent`);
       return;
     }
-    this.checkedBytes += sent.byteLength;
+    this.checkedBytes += (value?.byteLength ?? 0) + (key?.byteLength ?? 0);
   };
 
   #report(finding: string): void {
     if (this.problems.length < PROBLEM_LIMIT) this.problems.push(`Partition ${this.#name} ${finding}.`);
   }
+}
+
+function equals(a: Uint8Array | null, b: Uint8Array | null): boolean {
+  return a === null || b === null ? a === b : Buffer.compare(a, b) === 0;
 }

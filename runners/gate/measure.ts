@@ -78,13 +78,14 @@ export async function measure(
   if (workload.kind === "recovery") return { recoveryTime: await recover(bench, workload, trial) };
   const load: Configuration["load"] =
     workload.kind === "closed"
-      ? { model: "closed", inFlight: workload.inFlight }
+      ? { model: "closed", inFlight: workload.inFlight, producers: 1 }
       : {
           model: "open",
           ratePerSecond,
           capacityFraction: workload.capacityFraction,
           arrivals: "poisson",
           inFlight: 65_536,
+          producers: 1,
         };
   const outcome = await runTrial(bench, workload, trial, load, {});
   if (outcome.status === "ok") return readFigures(workload.kind, outcome.measured);
@@ -103,7 +104,7 @@ async function count(bench: Bench, workload: CountedWorkload, trial: Trial): Pro
     bench,
     workload,
     trial,
-    { model: "closed", inFlight: workload.inFlight },
+    { model: "closed", inFlight: workload.inFlight, producers: 1 },
     {
       nodeOptions: [
         `--min-semi-space-size=${YOUNG_GENERATION_MB}`,
