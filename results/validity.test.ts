@@ -1,6 +1,6 @@
 import { build, encodeIntoCompressedBase64 } from "hdr-histogram-js";
 import { describe, expect, it } from "vitest";
-import type { Measured, Trial } from "./schema.js";
+import { type Measured, messagesSchema, type Trial } from "./schema.js";
 import {
   type Circumstances,
   FIGURE_NAMES,
@@ -93,8 +93,15 @@ const base: Trial = {
   seed: 1,
   configuration: {
     topology: { topicCount: 1, partitionsPerTopic: 1 },
-    messages: { sizeBytes: 1000, compressibleFraction: 0 },
-    load: { model: "open", ratePerSecond: 1e6, capacityFraction: 0.7, arrivals: "poisson", inFlight: 65_536 },
+    messages: messagesSchema.parse({ sizeBytes: 1000, compressibleFraction: 0 }),
+    load: {
+      model: "open",
+      ratePerSecond: 1e6,
+      capacityFraction: 0.7,
+      arrivals: "poisson",
+      inFlight: 65_536,
+      producers: 1,
+    },
     settings: { segmentSizeBytes: 1e9 },
   },
   startedAt: "2025-01-01T00:00:00Z",
