@@ -1,4 +1,7 @@
+import { BATCH_HEADER_SIZE_BYTES, type BatchCheck, RecordBatchReader } from "./codec/record-batch.js";
 import { type ConformanceTraits, type ConformanceVariant, describeConformance } from "./engine.contract.js";
+import type { MessageVisitor } from "./engine.js";
+import { heap } from "./heap.js";
 import { engineNames, loadEngine } from "./registry.js";
 
 const TRAITS: Readonly<Record<string, ConformanceTraits>> = {
@@ -8,6 +11,7 @@ const TRAITS: Readonly<Record<string, ConformanceTraits>> = {
     refusesWhenFull: true,
     hasChecksums: true,
     hasTags: false,
+    readServed: recordBatches("checksum"),
   },
   commitlog: {
     smallFiles: { segmentSizeBytes: 8_192, consumequeueFileSizeBytes: 400 },
@@ -15,6 +19,7 @@ const TRAITS: Readonly<Record<string, ConformanceTraits>> = {
     refusesWhenFull: true,
     hasChecksums: true,
     hasTags: true,
+    readServed: null,
   },
   raw: {
     smallFiles: { segmentSizeBytes: 8_192, preallocate: true },
@@ -22,12 +27,15 @@ const TRAITS: Readonly<Record<string, ConformanceTraits>> = {
     refusesWhenFull: false,
     hasChecksums: false,
     hasTags: false,
+    readServed: null,
   },
 };
 
 /** Each of an engine's choices that is not its default. */
 const VARIANTS: Readonly<Record<string, readonly (ConformanceVariant & Partial<ConformanceTraits>)[]>> = {
-  "partitioned-log": [{ name: "no checksum", settings: { checksum: false }, hasChecksums: false }],
+  "partitioned-log": [
+    { name: "no checksum", settings: { checksum: false }, hasChecksums: false, readServed: recordBatches("form") },
+  ],
 };
 
 const definitions = await Promise.all(engineNames().map((name) => loadEngine(name)));
@@ -38,4 +46,23 @@ for (const definition of definitions) {
   for (const variant of VARIANTS[definition.name] ?? []) {
     describeConformance(definition, { ...traits, ...variant }, variant);
   }
+}
+
+/** Reads whole record batches, one behind the other. */
+function recordBatches(check: BatchCheck): (bytes: Uint8Array, visit: MessageVisitor) => void {
+  return (bytes, visit) => {
+    const batch = new RecordBatchReader(heap, check);
+    const address = heap.allocate(Math.max(BATCH_HEADER_SIZE_BYTES, bytes.byteLength));
+    try {
+      heap.bytes.set(bytes, address);
+      for (let at = 0, expected = 0; at < bytes.byteLength; at += batch.sizeBytes) {
+        const fault = batch.inspect(address + at, bytes.byteLength - at, expected, "allowed", false);
+        if (fault !== null) throw new Error(`${fault} at byte ${at}`);
+        batch.visitRecords(address + at, 0, visit, "what was sent", at);
+        expected = batch.lastOffset + 1;
+      }
+    } finally {
+      heap.release(address);
+    }
+  };
 }

@@ -2,8 +2,9 @@ import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Driven, turn } from "./engine.contract-driver.js";
 import { diskMachine, type Machine, memoryMachine, open, SyncHoldingStorage } from "./engine.contract-machine.js";
+import { describeServing } from "./engine.contract-serving.js";
 import { describeWaiting } from "./engine.contract-waiting.js";
-import { type EngineDefinition, type Header, Message, type PartitionHandle } from "./engine.js";
+import { type EngineDefinition, type Header, Message, type MessageVisitor, type PartitionHandle } from "./engine.js";
 import {
   ClosedError,
   LogFailedError,
@@ -30,6 +31,8 @@ export interface ConformanceTraits {
   readonly hasChecksums: boolean;
   /** Its format has tags, which are the header `TAGS`. */
   readonly hasTags: boolean;
+  /** Visits the messages in bytes that a consumer was sent; null for an engine that serves nobody. */
+  readonly readServed: ((bytes: Uint8Array, visit: MessageVisitor) => void) | null;
 }
 
 /** Settings other than the engine's defaults that the whole suite runs with. */
@@ -82,6 +85,7 @@ export function describeConformance(
       describeAppending(definition, machine, traits);
       describeFetching(definition, machine, traits);
       describeWaiting(definition, machine);
+      if (traits.readServed !== null) describeServing(definition, machine, traits.smallFiles, traits.readServed);
       describeFlushing(definition, machine);
       describeClosing(definition, machine, traits);
       describeManyFiles(definition, machine, traits);

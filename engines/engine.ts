@@ -10,6 +10,7 @@
  * side needs an object, closure or promise per message.
  */
 
+import type { Socket } from "node:net";
 import type { z } from "zod";
 import type { Heap } from "./heap.js";
 import type { Storage, StorageCounters } from "./storage/storage.js";
@@ -76,6 +77,27 @@ interface KeyQuery {
 
 /** As MessageVisitor; `partition` is where the message lies. */
 type KeyedMessageVisitor = (message: StoredMessage, partition: PartitionHandle) => void;
+
+/**
+ * A consumer at the other end of a socket. It is sent the log's own bytes, whole record batches or whole records, nothing
+ * around them; what is sent is arranged some other way.
+ */
+export interface Consumer {
+  /**
+   * Sends what lies from `fromOffset` on, up to `maxBytes`, but at least one batch or record if there is one; never what
+   * `fetch` would not visit. A record batch is sent whole, so it may begin with messages before `fromOffset`. The bytes'
+   * checksums are the receiver's to check, and tags that share a hash with a wanted one its to sort out.
+   *
+   * Resolves when the socket has taken everything: a consumer that does not read makes this wait, and nothing else of the
+   * engine. One send at a time.
+   * @returns messages from `fromOffset` on, and bytes, that were sent (messages compacted away count as sent)
+   * @throws OffsetOutOfRangeError, CorruptDataError, UnsupportedError, BusyError, ClosedError, ReceiverGoneError; after the
+   * last, or an error of the system, the receiver may have got a part, so close it
+   */
+  send(partition: PartitionHandle, fromOffset: number, maxBytes: number, options?: FetchOptions): Promise<FetchOutcome>;
+  /** Ends the connection, also under a send that waits, which is rejected with a ClosedError. */
+  close(): Promise<void>;
+}
 
 /** What an engine did in detail; the harness puts these on the same clock as its latencies. */
 export interface EngineEvent {
@@ -169,6 +191,13 @@ export interface StorageEngine {
    * @throws CorruptDataError
    */
   offsetForTimestamp?(partition: PartitionHandle, timestampMs: number): Promise<number>;
+
+  /**
+   * Serves a consumer on a thread of its own, by the setting `transfer`. Takes the connection over: it must be open and
+   * unused (`pauseOnConnect`), and `socket` is of no use afterwards. Closing the engine closes its consumers.
+   * @throws UnsupportedError, ClosedError, OpenError when the process may not open more files
+   */
+  serve?(socket: Socket): Consumer;
 
   /**
    * Waits for a message that is not there yet, by the setting `polling`. Hidden messages do not wake (see `fetch`).

@@ -80,6 +80,12 @@ export class ReceiverGoneError extends EngineError {
   }
 }
 
+/** What was asked for needs something that is still in use by the call before. */
+export class BusyError extends EngineError {
+  override name = "BusyError";
+  readonly code = "ERR_BUSY";
+}
+
 /** The engine has been closed, or has not been opened. */
 export class ClosedError extends EngineError {
   override name = "ClosedError";

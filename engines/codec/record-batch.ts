@@ -95,6 +95,23 @@ export function encodeHeaders(headers: readonly Header[]): Uint8Array {
  */
 export type BatchCheck = "checksum" | "form" | "header";
 
+/** What a batch's header says of where it ends. */
+export interface BatchExtent {
+  baseOffset: number;
+  lastOffset: number;
+  /** Whole batch, its first 12 bytes included. */
+  sizeBytes: number;
+}
+
+/** Fills `into` from the header at byte `at`, without a look at the checksum. @returns false if no batch begins so */
+export function readExtent(view: DataView, at: number, into: BatchExtent): boolean {
+  const lastOffsetDelta = view.getInt32(at + LAST_OFFSET_DELTA_AT);
+  into.baseOffset = readInt64(view, at);
+  into.lastOffset = into.baseOffset + lastOffsetDelta;
+  into.sizeBytes = view.getInt32(at + LENGTH_AT) + BATCH_PREFIX_SIZE_BYTES;
+  return view.getInt8(at + MAGIC_AT) === 2 && into.sizeBytes >= BATCH_HEADER_SIZE_BYTES && lastOffsetDelta >= 0;
+}
+
 /** Why bytes are no record batch; `incomplete` alone can be the honest end of a log that was cut while writing. */
 export type BatchFault =
   | "an incomplete record batch"

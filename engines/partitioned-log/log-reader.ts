@@ -55,7 +55,7 @@ export class LogReader {
 
   #read(log: PartitionLog, segment: Segment, maxBytes: number, visit: MessageVisitor, outcome: FetchOutcome): void {
     if (segment.sizeBytes === 0) return;
-    if (segment !== log.active) this.#keepOpen(log, segment);
+    this.prepare(log, segment);
     const scanner = this.#scanner;
     const { batch } = scanner;
     this.#seek(log, segment, Math.max(outcome.nextOffset, segment.baseOffset), maxBytes);
@@ -104,7 +104,9 @@ export class LogReader {
     scanner.start(segment, 0, segment.baseOffset, limitOffset, gaps, maxBytes);
   }
 
-  #keepOpen(log: PartitionLog, segment: Segment): void {
+  /** Opens the file and the indexes of a segment, until enough others have been used since. */
+  prepare(log: PartitionLog, segment: Segment): void {
+    if (segment === log.active) return;
     this.#open.delete(segment);
     this.#open.add(segment);
     segment.openForReading();

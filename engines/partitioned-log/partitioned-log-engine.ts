@@ -1,6 +1,9 @@
+import type { Socket } from "node:net";
 import { join } from "node:path";
 import { Arrivals } from "../arrivals.js";
+import { Consumers, OPEN_FILES_A_CONSUMER } from "../consumers.js";
 import type {
+  Consumer,
   EngineCounters,
   EngineDurability,
   FetchOptions,
@@ -35,6 +38,7 @@ import {
 import { type LogContext, type LogCounters, PartitionLog } from "./partition-log.js";
 import { type LoadOptions, loadLog, RepairLog } from "./recovery.js";
 import { SegmentScanner } from "./segment-scanner.js";
+import { SendPlanner } from "./send-plan.js";
 import type { PartitionedLogSettings } from "./settings.js";
 import { Slots } from "./slots.js";
 
@@ -71,6 +75,7 @@ export class PartitionedLogEngine implements StorageEngine {
   readonly #accumulator: Accumulator;
   readonly #reader: LogReader;
   readonly #arrivals: Arrivals;
+  readonly #consumers: Consumers;
   readonly #logs: PartitionLog[] = [];
   readonly #topics = new Map<string, PartitionLog[]>();
   readonly #logCounters: LogCounters = { batches: 0, logBytes: 0, indexEntries: 0, indexBytes: 0, filesRolled: 0 };
@@ -112,6 +117,11 @@ export class PartitionedLogEngine implements StorageEngine {
       accumulator = this.#createAccumulator(options);
       this.#accumulator = accumulator;
       this.#reader = new LogReader(options.heap, settings);
+      const planner = new SendPlanner(this.#reader);
+      this.#consumers = new Consumers(this.#storage, settings.transfer, (partition, fromOffset, maxBytes, { tags }) => {
+        refuseTags(tags);
+        return planner.plan(this.#logOf(partition), fromOffset, maxBytes);
+      });
       this.recovery = this.#load(options, startedMs);
     } catch (error) {
       for (const log of this.#logs) for (const segment of log.segments) segment.unload();
@@ -132,7 +142,7 @@ export class PartitionedLogEngine implements StorageEngine {
     this.#checkOpenFiles(partitionCount);
     const existing = new Set(this.#topics.get(topic)?.map((log) => log.index));
     const missing = Array.from({ length: partitionCount }, (_, index) => index).filter((index) => !existing.has(index));
-    this.#checkOpenFiles(this.#logs.length + missing.length);
+    this.#checkOpenFiles(this.#logs.length + missing.length, this.#consumers.count);
     const report = new RepairLog();
     const scanner = this.#recoveryScanner(this.#context.heap);
     for (const index of missing) {
@@ -183,10 +193,14 @@ export class PartitionedLogEngine implements StorageEngine {
     options?: FetchOptions,
   ): Promise<FetchOutcome> {
     this.#checkOpen();
-    if (options?.tags !== undefined) {
-      throw new UnsupportedError("Kafka's format has no tags: fetch without them, or compare a header in the visitor.");
-    }
+    refuseTags(options?.tags);
     return this.#reader.fetch(this.#logOf(partition), fromOffset, maxBytes, visit);
+  }
+
+  serve(socket: Socket): Consumer {
+    this.#checkOpen();
+    this.#checkOpenFiles(this.#logs.length, this.#consumers.count + 1);
+    return this.#consumers.serve(socket);
   }
 
   async awaitMessages(partition: PartitionHandle, offset: number, timeoutMs: number): Promise<boolean> {
@@ -215,6 +229,7 @@ export class PartitionedLogEngine implements StorageEngine {
 
   async #close(): Promise<void> {
     this.#arrivals.close();
+    const consumersClosed = this.#consumers.close();
     this.#accumulator.drainAll();
     try {
       await inParallel(this.#logs, async (log) => {
@@ -229,6 +244,7 @@ export class PartitionedLogEngine implements StorageEngine {
       await this.#writeCheckpoints();
       if (this.#logs.every((log) => log.failure === null)) this.#writeCleanShutdownMarker();
     } finally {
+      await consumersClosed;
       this.#accumulator.release();
       this.#reader.release();
       this.#lock.release();
@@ -408,12 +424,13 @@ export class PartitionedLogEngine implements StorageEngine {
   }
 
   /** Before anything is opened, rather than when the limit is hit. @throws OpenError */
-  #checkOpenFiles(partitionCount: number): void {
+  #checkOpenFiles(partitionCount: number, consumerCount = 0): void {
     const limit = this.#storage.openFileLimit();
-    const needed = partitionCount + OTHER_OPEN_FILES;
+    const needed = partitionCount + OTHER_OPEN_FILES + consumerCount * OPEN_FILES_A_CONSUMER;
     if (needed <= limit) return;
+    const consumers = consumerCount === 0 ? "" : ` and ${consumerCount} consumers`;
     throw new OpenError(
-      `${partitionCount} partitions need ${needed} open files, and this process may have ${limit}. Raise the limit (ulimit -n) or take fewer partitions.`,
+      `${partitionCount} partitions${consumers} need ${needed} open files, and this process may have ${limit}. Raise the limit (ulimit -n) or take fewer partitions.`,
     );
   }
 
@@ -427,6 +444,12 @@ export class PartitionedLogEngine implements StorageEngine {
     if (this.#closing !== null)
       throw new ClosedError(`The engine over ${this.#directory} has been closed. Open it again.`);
   }
+}
+
+/** @throws UnsupportedError */
+function refuseTags(tags: readonly string[] | undefined): void {
+  if (tags === undefined) return;
+  throw new UnsupportedError("Kafka's format has no tags: read without them, and compare a header of each message.");
 }
 
 /** Runs `work` over all items, `CLOSE_CONCURRENCY` at once. Rejects with the first error, after all have ended. */

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { pollingSettings } from "../arrivals.js";
 import { COMPRESSIONS } from "../codec/record-batch.js";
+import { transferSetting } from "../consumers.js";
 import { flushPolicySchema } from "../flush-policy.js";
 
 const MAX_INT32 = 0x7fff_ffff;
@@ -38,6 +39,7 @@ export const settingsSchema = z
     timestampType: z.enum(["create", "log-append"]).default("create"),
     preallocate: z.boolean().default(false),
     ...pollingSettings,
+    transfer: transferSetting("sendfile"),
   })
   .refine((settings) => settings.batchSizeBytes <= settings.bufferMemoryBytes, {
     path: ["batchSizeBytes"],

@@ -49,6 +49,18 @@ export class OffsetIndex {
     return low - 1;
   }
 
+  /** Number of the last entry with a position of at most `position`, or -1. */
+  lastUpTo(position: number): number {
+    let low = 0;
+    let high = this.entryCount;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#pairs[middle * 2 + 1]! <= position) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
+
   relativeOffset(entry: number): number {
     return this.#pairs[entry * 2]!;
   }

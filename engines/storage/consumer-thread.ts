@@ -3,13 +3,20 @@ import type { Socket } from "node:net";
 import { Worker } from "node:worker_threads";
 import { ClosedError, ReceiverGoneError, UnsupportedError } from "../errors.js";
 import { invariant } from "../invariant.js";
-import { STALL_MS, type TransferPath } from "./transfer.js";
+import { RANGE_FIELDS, STALL_MS, type TransferPath } from "./transfer.js";
 import { duplicateBlocking, shutDown } from "./transfer-calls.js";
 import type { TransferOrder, TransferReply, TransferWorkerData } from "./transfer-worker.js";
 
 /** A file that a ConsumerThread serves; made by its `attach`. */
 export interface AttachedFile {
   readonly source: number;
+}
+
+/** Bytes of one file. */
+export interface AttachedRange {
+  readonly file: AttachedFile;
+  readonly positionBytes: number;
+  readonly sizeBytes: number;
 }
 
 interface Waiting {
@@ -42,6 +49,7 @@ export class ConsumerThread {
       throw new UnsupportedError("This connection has no descriptor. Use a connected TCP or Unix socket that is open.");
     }
     invariant(socket.bytesRead === 0 && socket.writableLength === 0, "a connection is taken over before it is used");
+    socket.setNoDelay(); // as brokers do: a range's last bytes do not wait for what was sent before to be acknowledged
     this.#socketFd = duplicateBlocking(handle.fd, STALL_MS);
     socket.destroy();
     const workerData: TransferWorkerData = { socketFd: this.#socketFd };
@@ -68,12 +76,16 @@ export class ConsumerThread {
   }
 
   /**
-   * Sends a range, after those asked for before it. An engine asks for what its readers may see.
-   * @returns bytes sent; fewer than asked only where the file ends
+   * Sends ranges, one behind the other, after those asked for before. An engine asks for what its readers may see.
+   * @returns bytes sent; fewer than asked only where a file ends, and then nothing of the ranges behind it
    * @throws ReceiverGoneError, UnsupportedError, ClosedError, or as `fs` does (EIO)
    */
-  send(file: AttachedFile, positionBytes: number, sizeBytes: number): Promise<number> {
-    return this.#order({ kind: "send", source: file.source, positionBytes, sizeBytes });
+  send(ranges: readonly AttachedRange[]): Promise<number> {
+    const packed = new Float64Array(ranges.length * RANGE_FIELDS);
+    ranges.forEach(({ file, positionBytes, sizeBytes }, i) => {
+      packed.set([file.source, positionBytes, sizeBytes], i * RANGE_FIELDS);
+    });
+    return this.#order({ kind: "send", ranges: packed });
   }
 
   async detach(file: AttachedFile): Promise<void> {

@@ -154,6 +154,11 @@ class DiskFile implements StorageFile {
     private readonly heap: Heap,
   ) {}
 
+  get descriptor(): number {
+    this.#checkOpen();
+    return this.fd;
+  }
+
   write(source: Uint8Array, at: number, sizeBytes: number, positionBytes: number): void {
     this.#checkOpen();
     let done = 0;

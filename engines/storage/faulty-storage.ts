@@ -272,6 +272,7 @@ export class FaultyStorage implements Storage {
 }
 
 class FaultyFile implements StorageFile {
+  readonly descriptor = null;
   #isClosed = false;
 
   constructor(

@@ -63,6 +63,8 @@ export interface StorageLock {
 
 export interface StorageFile {
   readonly path: string;
+  /** The system's descriptor of it, for a transfer to a socket, good until `close`; null of a file that is in memory. */
+  readonly descriptor: number | null;
   /** Writes all `sizeBytes` bytes of `source` from `at` on to `positionBytes`, whatever the kernel splits. */
   write(source: Uint8Array, at: number, sizeBytes: number, positionBytes: number): void;
   /** Reads up to `sizeBytes`; fewer only at the end of the file. @returns bytes read */

@@ -2,11 +2,11 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import { EngineError, ReceiverGoneError } from "../errors.js";
-import { type TransferPath, type TransferSource, transferSource } from "./transfer.js";
+import { RANGE_FIELDS, type TransferPath, type TransferSource, transferSource } from "./transfer.js";
 
 export type TransferOrder =
   | { readonly kind: "open"; readonly source: number; readonly path: TransferPath; readonly fd: number }
-  | { readonly kind: "send"; readonly source: number; readonly positionBytes: number; readonly sizeBytes: number }
+  | { readonly kind: "send"; readonly ranges: Float64Array }
   | { readonly kind: "close"; readonly source: number }
   | { readonly kind: "end" };
 
@@ -40,7 +40,7 @@ function obey(order: TransferOrder): number {
       sources.set(order.source, transferSource(order.path, order.fd));
       return 0;
     case "send":
-      return sources.get(order.source)!.send(socketFd, order.positionBytes, order.sizeBytes);
+      return sendAll(order.ranges);
     case "close":
       sources.get(order.source)!.close();
       sources.delete(order.source);
@@ -50,6 +50,22 @@ function obey(order: TransferOrder): number {
       port.close();
       return 0;
   }
+}
+
+function sendAll(ranges: Float64Array): number {
+  let sentBytes = 0;
+  for (let at = 0; at < ranges.length; at += RANGE_FIELDS) {
+    const sizeBytes = ranges[at + 2]!;
+    try {
+      const sent = sources.get(ranges[at]!)!.send(socketFd, ranges[at + 1]!, sizeBytes);
+      sentBytes += sent;
+      if (sent < sizeBytes) break;
+    } catch (error) {
+      if (!(error instanceof ReceiverGoneError)) throw error;
+      throw new ReceiverGoneError(sentBytes + error.sentBytes, { cause: error.cause });
+    }
+  }
+  return sentBytes;
 }
 
 function asReply(error: unknown): TransferReply {

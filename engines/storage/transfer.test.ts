@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { ClosedError, ReceiverGoneError, UnsupportedError } from "../errors.js";
-import { ConsumerThread } from "./consumer-thread.js";
+import { type AttachedFile, type AttachedRange, ConsumerThread } from "./consumer-thread.js";
 import { TRANSFER_PATHS, transferSource } from "./transfer.js";
 
 const MIB = 1 << 20;
@@ -59,7 +59,7 @@ describe.each(TRANSFER_PATHS)("%s", (transfer) => {
       fc.asyncProperty(ranges, async ([position, size]) => {
         const expected = content.subarray(position, position + size);
         const [sent, received] = await Promise.all([
-          thread.send(source, position, size),
+          thread.send([range(source, position, size)]),
           receive(consumer, expected.byteLength),
         ]);
         expect(sent).toBe(expected.byteLength);
@@ -69,10 +69,33 @@ describe.each(TRANSFER_PATHS)("%s", (transfer) => {
     );
   });
 
+  it("sends ranges of several files behind one another, up to one that its file does not have whole", async () => {
+    const { thread, consumer } = await connect("tcp");
+    const small = path.join(directory, `several-${transfer}`);
+    fs.writeFileSync(small, content.subarray(0, 1_000));
+    const smallFd = fs.openSync(small, "r");
+    const a = await thread.attach(fd, transfer);
+    const b = await thread.attach(smallFd, transfer);
+    expect(await thread.send([range(a, 70_000, 50), range(b, 100, 200), range(a, 5, 90_000)])).toBe(90_250);
+    const expected = [content.subarray(70_000, 70_050), content.subarray(100, 300), content.subarray(5, 90_005)];
+    expect(await receive(consumer, 90_250)).toEqual(Buffer.concat(expected));
+    expect(await thread.send([range(b, 0, 10), range(b, 990, 20), range(a, 0, 10)])).toBe(20);
+    expect(await receive(consumer, 20)).toEqual(Buffer.concat([content.subarray(0, 10), content.subarray(990, 1_000)]));
+    const blocked = thread.send([range(b, 0, 1_000), range(a, 0, FILE_SIZE_BYTES)]);
+    blocked.catch(() => {});
+    await receive(consumer, 1_000);
+    consumer.destroy();
+    const error = (await blocked.catch((failure: unknown) => failure)) as ReceiverGoneError;
+    expect(error).toBeInstanceOf(ReceiverGoneError);
+    expect(error.sentBytes).toBeGreaterThanOrEqual(1_000);
+    await thread.detach(b);
+    fs.closeSync(smallFd);
+  });
+
   it("waits for a receiver that reads in small steps and stops for several stalls, and loses nothing", async () => {
     const { thread, consumer } = await connect("unix");
     const source = await thread.attach(fd, transfer);
-    const sent = thread.send(source, 1, FILE_SIZE_BYTES - 1);
+    const sent = thread.send([range(source, 1, FILE_SIZE_BYTES - 1)]);
     const parts: Buffer[] = [];
     let size = 0;
     for (let step = 0; size < FILE_SIZE_BYTES - 1; step++) {
@@ -88,9 +111,9 @@ describe.each(TRANSFER_PATHS)("%s", (transfer) => {
   it("leaves the caller's thread free while a receiver does not read", async () => {
     const { thread, consumer } = await connect("tcp");
     const { thread: other, consumer: reader } = await connect("tcp");
-    const stuck = thread.send(await thread.attach(fd, transfer), 0, FILE_SIZE_BYTES);
+    const stuck = thread.send([range(await thread.attach(fd, transfer), 0, FILE_SIZE_BYTES)]);
     const [sent, received] = await Promise.all([
-      other.send(await other.attach(fd, transfer), 5, 100_000),
+      other.send([range(await other.attach(fd, transfer), 5, 100_000)]),
       receive(reader, 100_000),
     ]);
     expect(sent).toBe(100_000);
@@ -104,7 +127,7 @@ describe.each(TRANSFER_PATHS)("%s", (transfer) => {
     for (const kind of ["unix", "tcp"] as const) {
       const { thread, consumer } = await connect(kind);
       const source = await thread.attach(fd, transfer);
-      const blocked = thread.send(source, 0, FILE_SIZE_BYTES);
+      const blocked = thread.send([range(source, 0, FILE_SIZE_BYTES)]);
       blocked.catch(() => {});
       await receive(consumer, 100_000);
       consumer.destroy();
@@ -112,7 +135,7 @@ describe.each(TRANSFER_PATHS)("%s", (transfer) => {
       expect(error).toBeInstanceOf(ReceiverGoneError);
       expect(error.sentBytes).toBeGreaterThanOrEqual(100_000);
       expect(error.sentBytes).toBeLessThan(FILE_SIZE_BYTES);
-      await expect(thread.send(source, 0, 10)).rejects.toThrow(ReceiverGoneError);
+      await expect(thread.send([range(source, 0, 10)])).rejects.toThrow(ReceiverGoneError);
     }
   });
 
@@ -122,17 +145,17 @@ describe.each(TRANSFER_PATHS)("%s", (transfer) => {
     const { thread, consumer } = await connect("unix");
     const growing = fs.openSync(small, "r+");
     const source = await thread.attach(growing, transfer);
-    expect(await thread.send(source, 9_000, 5_000)).toBe(1_000);
+    expect(await thread.send([range(source, 9_000, 5_000)])).toBe(1_000);
     expect(await receive(consumer, 1_000)).toEqual(content.subarray(9_000, 10_000));
-    expect(await thread.send(source, 10_000, 1)).toBe(0);
-    expect(await thread.send(source, 50_000, 5_000)).toBe(0);
+    expect(await thread.send([range(source, 10_000, 1)])).toBe(0);
+    expect(await thread.send([range(source, 50_000, 5_000)])).toBe(0);
     fs.ftruncateSync(growing, 9_500); // within a page that is mapped by now: no zeros from behind the end
-    expect(await thread.send(source, 9_000, 5_000)).toBe(500);
+    expect(await thread.send([range(source, 9_000, 5_000)])).toBe(500);
     expect(await receive(consumer, 500)).toEqual(content.subarray(9_000, 9_500));
     fs.ftruncateSync(growing, 0);
-    expect(await thread.send(source, 0, 100)).toBe(0);
+    expect(await thread.send([range(source, 0, 100)])).toBe(0);
     fs.writeSync(growing, content, 0, 20_000, 0);
-    expect(await thread.send(source, 19_990, 100)).toBe(10);
+    expect(await thread.send([range(source, 19_990, 100)])).toBe(10);
     expect(await receive(consumer, 10)).toEqual(content.subarray(19_990, 20_000));
     await thread.detach(source);
     fs.closeSync(growing);
@@ -141,15 +164,15 @@ describe.each(TRANSFER_PATHS)("%s", (transfer) => {
   it("ends a blocked send when it is closed, and takes no more", async () => {
     const { thread } = await connect("unix");
     const source = await thread.attach(fd, transfer);
-    const blocked = thread.send(source, 0, FILE_SIZE_BYTES);
-    const queued = thread.send(source, 0, 10);
+    const blocked = thread.send([range(source, 0, FILE_SIZE_BYTES)]);
+    const queued = thread.send([range(source, 0, 10)]);
     blocked.catch(() => {});
     queued.catch(() => {});
     await sleep(50);
     await thread.close();
     await expect(blocked).rejects.toThrow(ClosedError);
     await expect(queued).rejects.toThrow(ClosedError);
-    await expect(thread.send(source, 0, 10)).rejects.toThrow(ClosedError);
+    await expect(thread.send([range(source, 0, 10)])).rejects.toThrow(ClosedError);
   });
 
   it("sends over a socket that does not block as well, on this thread", async () => {
@@ -177,8 +200,8 @@ it("names what to use where the kernel does not sendfile", async () => {
   const { thread } = await connect("unix");
   const notAFile = fs.openSync(directory, "r");
   const source = await thread.attach(notAFile, "sendfile");
-  await expect(thread.send(source, 0, 10)).rejects.toThrow(UnsupportedError);
-  await expect(thread.send(source, 0, 10)).rejects.toThrow(/Use the transfer "mmap" or "copy"/);
+  await expect(thread.send([range(source, 0, 10)])).rejects.toThrow(UnsupportedError);
+  await expect(thread.send([range(source, 0, 10)])).rejects.toThrow(/Use the transfer "mmap" or "copy"/);
   await thread.detach(source);
   fs.closeSync(notAFile);
 });
@@ -198,7 +221,7 @@ it("lets a process exit although a receiver keeps its thread", async () => {
     const server = net.createServer({ pauseOnConnect: true }, async (socket) => {
       const thread = new ConsumerThread(socket);
       const file = await thread.attach(fs.openSync(${JSON.stringify(file)}, "r"), "sendfile");
-      thread.send(file, 0, ${FILE_SIZE_BYTES}).then(() => console.log("sent"));
+      thread.send([{ file, positionBytes: 0, sizeBytes: ${FILE_SIZE_BYTES} }]).then(() => console.log("sent"));
       setTimeout(() => process.exit(7), 100);
     });
     server.listen(socketPath, () => net.connect(socketPath).pause());
@@ -215,6 +238,10 @@ it("has a benchmark that runs", async () => {
     for (const transfer of TRANSFER_PATHS) expect(stdout).toMatch(new RegExp(`^${kind} +64  ${transfer} +\\d+ `, "m"));
   }
 });
+
+function range(file: AttachedFile, positionBytes: number, sizeBytes: number): AttachedRange {
+  return { file, positionBytes, sizeBytes };
+}
 
 /** A thread that serves and a paused socket that reads from it. */
 async function connect(kind: "unix" | "tcp"): Promise<{ thread: ConsumerThread; consumer: net.Socket }> {

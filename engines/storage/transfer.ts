@@ -21,6 +21,8 @@ import { endOfFile, mapForReading, transferCalls, unmap, waitWritable } from "./
 export const TRANSFER_PATHS = ["sendfile", "mmap", "copy"] as const;
 export type TransferPath = (typeof TRANSFER_PATHS)[number];
 
+/** Of each range, in what a thread is told to send: number of the file, position and size in bytes. */
+export const RANGE_FIELDS = 3;
 /** How long a thread sleeps in the kernel at most before it comes back and can be ended. */
 export const STALL_MS = 100;
 /** Larger ranges are copied in pieces of this size. */
