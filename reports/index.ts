@@ -1,7 +1,8 @@
 /** A run becomes files for people: one page, one Markdown summary, the charts as pictures, and a table for terminals. */
 
-import { mkdir, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { makeDirectory } from "../results/make-directory.js";
 import type { Run } from "../results/schema.js";
 import { renderHtml } from "./html/html.js";
 import { renderMarkdown } from "./markdown.js";
@@ -26,7 +27,7 @@ export { terminalTable } from "./terminal.js";
 export async function writeReports(run: Run, outputDirectory: string): Promise<void> {
   const model = buildModel(run);
   const chartDirectory = join(outputDirectory, "charts");
-  await mkdir(chartDirectory, { recursive: true });
+  makeDirectory(chartDirectory);
   for (const { charts } of model.scenarios) {
     for (const chart of charts.main) await writeFile(join(chartDirectory, `${chart.id}.png`), renderPng(chart));
   }

@@ -1,7 +1,8 @@
 /** Stored baselines of the gate: `results/baselines/<name>.json`, to be committed. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { baselineSchema, type GateBaseline } from "./gate.js";
+import { makeDirectory } from "./make-directory.js";
 
 const DIRECTORY = "results/baselines";
 
@@ -21,7 +22,7 @@ export function requireBaselineName(name: string): void {
 /** Writes the baseline, over one of the same name. @returns its path @throws UnreadableBaselineError */
 export function saveBaseline(baseline: GateBaseline): string {
   requireBaselineName(baseline.name);
-  mkdirSync(DIRECTORY, { recursive: true });
+  makeDirectory(DIRECTORY);
   const path = resolve(join(DIRECTORY, `${baseline.name}.json`));
   writeFileSync(path, `${JSON.stringify(baselineSchema.parse(baseline), null, 1)}\n`);
   return path;

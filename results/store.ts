@@ -1,15 +1,7 @@
 /** The files of a run; nobody else knows them. */
-import {
-  appendFileSync,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { appendFileSync, existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { makeDirectory } from "./make-directory.js";
 import { type Run, runSchema, type Trial, trialSchema } from "./schema.js";
 
 const RUN_FILE = "run.json";
@@ -32,7 +24,7 @@ export class RunStore {
     readonly directory: string,
     begun: Omit<Run, "status" | "finishedAt" | "trials">,
   ) {
-    mkdirSync(directory, { recursive: true });
+    makeDirectory(directory);
     this.#run = { ...begun, status: "partial", finishedAt: null, trials: [] };
     writeFileSync(join(directory, TRIALS_FILE), "", { flag: "wx" });
     this.#write();

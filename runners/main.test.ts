@@ -50,6 +50,11 @@ describe("bad input", () => {
       /^Scenario message-size varies messages\.sizeBytes, which --payload decides: leave it out with --scenario\.$/,
     ],
     ["an empty seed", ["--seed", ""], /^The seed "" is not a whole number/],
+    [
+      "a place where nothing can be made",
+      ["--out", "/proc/logduel/run"],
+      /cannot be written \(ENOENT.*\); give another --out\.$/,
+    ],
     ["a missing file of payloads", ["--payload", "./lines"], /lines cannot be read \(ENOENT.*\)\.$/],
     ["an empty directory", ["--dir", ""], /^An empty path was given/],
     ["a seed that is no number", ["--seed", "soon"], /^The seed "soon" is not a whole number/],

@@ -1,10 +1,11 @@
 /** `npm run bench`: drives engines on the real disk by scenarios and ends with a report. Exit codes stand in the README. */
 
 import { randomBytes, randomInt } from "node:crypto";
-import { mkdirSync, readdirSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { relative, resolve } from "node:path";
 import { Command, CommanderError } from "commander";
 import { EngineLoadError, engineNames, loadEngine } from "../engines/registry.js";
+import { makeDirectory } from "../results/make-directory.js";
 import { FORMAT_VERSION } from "../results/schema.js";
 import { RunStore } from "../results/store.js";
 import { chooseScenarios, loadContestants, loadProfiles, loadScenarios, UsageError } from "./catalogue.js";
@@ -255,7 +256,7 @@ function makeOutput(path: string): string {
   const directory = resolve(path);
   let isEmpty: boolean;
   try {
-    mkdirSync(directory, { recursive: true });
+    makeDirectory(directory);
     isEmpty = readdirSync(directory).length === 0;
   } catch (cause) {
     throw new UsageError(`${directory} cannot be written (${(cause as Error).message}); give another --out.`, {

@@ -1,8 +1,9 @@
 /** The gate's results as files for people and for continuous integration. */
-import { mkdir, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type GateResult, gateResultSchema } from "../../results/gate.js";
 import type { FigureHistory } from "../../results/gate-history.js";
+import { makeDirectory } from "../../results/make-directory.js";
 import { junitXml } from "./ci.js";
 import { historyPage } from "./history.js";
 import { gateMarkdown } from "./markdown.js";
@@ -15,7 +16,7 @@ export { gateTerminal } from "./terminal.js";
 
 /** Writes `gate.json`, `gate.html`, `gate.md` and `gate.xml` (JUnit) into `directory`, which is made if it is missing. */
 export async function writeGateReports(result: GateResult, directory: string): Promise<void> {
-  await mkdir(directory, { recursive: true });
+  makeDirectory(directory);
   const write = (name: string, text: string) => writeFile(join(directory, name), text);
   await write("gate.json", `${JSON.stringify(gateResultSchema.parse(result), null, 1)}\n`);
   await write("gate.html", gatePage(result));
@@ -25,7 +26,7 @@ export async function writeGateReports(result: GateResult, directory: string): P
 
 /** Writes `history.html` into `directory`, which is made if it is missing. @returns its path */
 export async function writeHistoryPage(histories: readonly FigureHistory[], directory: string): Promise<string> {
-  await mkdir(directory, { recursive: true });
+  makeDirectory(directory);
   const path = join(directory, "history.html");
   await writeFile(path, historyPage(histories));
   return path;

@@ -1,6 +1,6 @@
 /** `npm run gate`: decides whether the working tree, an engine or a setting is slower than another. See README.md. */
 import { randomBytes } from "node:crypto";
-import { appendFileSync, existsSync, mkdirSync, readdirSync } from "node:fs";
+import { appendFileSync, existsSync, readdirSync, rmdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
 import { CommanderError } from "commander";
@@ -21,6 +21,7 @@ import {
   UnreadableBaselineError,
 } from "../../results/gate-baseline.js";
 import { analyseHistory, appendHistory, loadHistory, UnreadableHistoryError } from "../../results/gate-history.js";
+import { makeDirectory } from "../../results/make-directory.js";
 import { UsageError } from "../catalogue.js";
 import { DataDirectory, requireFitTarget, UnfitTargetError } from "../data-directory.js";
 import { describeEnvironment } from "../environment.js";
@@ -105,9 +106,7 @@ async function openWorkshop(options: Options, args: string[]): Promise<Workshop>
   const startedAt = new Date();
   const name = `${startedAt.toISOString().slice(0, 19).replaceAll(":", "-")}Z-gate-${randomBytes(2).toString("hex")}`;
   const outputDirectory = resolve(options.out ?? `results/runs/${name}`);
-  if (existsSync(outputDirectory) && readdirSync(outputDirectory).length > 0) {
-    throw new UsageError(`${outputDirectory} is not empty; give a new directory as --out.`);
-  }
+  makeOutput(outputDirectory);
   const profile = PROFILES[options.profile]!;
   const budgetMs = options.budgetMs ?? profile.budgetMs;
   const interruption = new AbortController();
@@ -162,8 +161,21 @@ async function openWorkshop(options: Options, args: string[]): Promise<Workshop>
       dataDirectory.remove();
       await builds.release();
       scratch.remove();
+      if (readdirSync(outputDirectory).length === 0) rmdirSync(outputDirectory);
     },
   };
+}
+
+/** @throws UsageError when it cannot be made, or holds something that the results would mix with */
+function makeOutput(directory: string): void {
+  try {
+    makeDirectory(directory);
+  } catch (cause) {
+    throw new UsageError(`${directory} cannot be made (${(cause as Error).message}); give another --out.`, { cause });
+  }
+  if (readdirSync(directory).length > 0) {
+    throw new UsageError(`${directory} is not empty; give a new directory as --out.`);
+  }
 }
 
 interface Judgement {
@@ -266,7 +278,6 @@ async function alone(workshop: Workshop): Promise<{ candidate: GateSide; setup: 
 async function selfTest(workshop: Workshop): Promise<number> {
   const { options, budgetMs, startedAt, outputDirectory } = workshop;
   const { setup } = await alone(workshop);
-  mkdirSync(outputDirectory, { recursive: true });
   const logFile = join(outputDirectory, "self-test.jsonl");
   const entries: SelfTestEntry[] = [];
   try {
