@@ -325,6 +325,69 @@ function describeFetching(definition: EngineDefinition, machine: Machine, traits
     await driven.close();
   });
 
+  it.runIf(traits.hasTags)(
+    "visits only messages with one of the tags asked for, and passes over the others",
+    async () => {
+      const driven = await open(definition, machine, traits.smallFiles);
+      const [handle] = await driven.createTopic("t", 1);
+      // The first two have one hash in Java.
+      const tagOf = (offset: number) => ["Aa", "BB", "größer", undefined, "Aab"][(offset * offset) % 5];
+      const count = 2_000;
+      for (let i = 0; i < count; i++) {
+        const tag = tagOf(i);
+        await appendOwn(driven, handle!, tag === undefined ? [] : [{ key: "TAGS", value: Buffer.from(tag) }], i);
+      }
+      await driven.engine.flush();
+      for (const tags of [["Aa"], ["BB", "größer"], ["none"], []]) {
+        for (const maxBytes of [1, 3_000, 1_000_000]) {
+          const offsets: number[] = [];
+          for (let next = 3; next < count; ) {
+            const before = offsets.length;
+            const visit = ({ offset }: { offset: number }) => offsets.push(offset);
+            const { nextOffset, messageCount } = await driven.engine.fetch(handle!, next, maxBytes, visit, { tags });
+            expect(messageCount).toBe(offsets.length - before);
+            expect(nextOffset).toBeGreaterThan(next);
+            next = nextOffset;
+          }
+          const wanted = Array.from({ length: count }, (_, i) => i).filter(
+            (i) => i >= 3 && tags.includes(tagOf(i) ?? ""),
+          );
+          expect(offsets).toEqual(wanted);
+        }
+      }
+      await driven.close();
+    },
+  );
+
+  it("finds the first message that is not older than a time, where it can", async () => {
+    const driven = await open(definition, machine, traits.smallFiles);
+    const [handle, empty] = await driven.createTopic("t", 2);
+    const offsetFor = async (timestampMs: number) => driven.engine.offsetForTimestamp?.(handle!, timestampMs);
+    if (driven.engine.offsetForTimestamp === undefined) return driven.close();
+    expect(await offsetFor(0)).toBe(0);
+    const timesMs: number[] = [];
+    for (let round = 0; round < 5; round++) {
+      const before = Date.now();
+      await driven.pollUntil("the next milliseconds", () => Date.now() > before + 2);
+      for (let i = 0; i < 3; i++) driven.engine.poll(); // an engine may read the clock in its polls only
+      timesMs.push(before + 2);
+      for (let i = 0; i < 40; i++) await appendOwn(driven, handle!, [], Date.now());
+      await driven.engine.flush();
+    }
+    const search = async () => {
+      for (const [round, timeMs] of timesMs.entries()) expect(await offsetFor(timeMs)).toBe(round * 40);
+      expect(await offsetFor(0)).toBe(0);
+      expect(await offsetFor(Date.now() + 1_000)).toBe(200);
+    };
+    await search();
+    expect(await driven.engine.offsetForTimestamp(empty!, 0)).toBe(0);
+    await driven.close();
+    const again = await open(definition, machine, traits.smallFiles);
+    expect(await again.engine.offsetForTimestamp!(again.handleOf("t", 0)!, timesMs[3]!)).toBe(120);
+    expect(await again.engine.offsetForTimestamp!(again.handleOf("t", 0)!, Date.now() + 1_000)).toBe(200);
+    await again.close();
+  });
+
   it.skipIf(traits.hasTags)("refuses to look for tags, which its format does not have", async () => {
     const driven = await open(definition, machine);
     const [handle] = await driven.createTopic("t", 1);
@@ -338,6 +401,21 @@ function describeFetching(definition: EngineDefinition, machine: Machine, traits
     expect((await driven.engine.fetch(handle!, 0, 1_000_000, () => {}, {})).messageCount).toBe(5);
     await driven.close();
   });
+}
+
+/** Appends a message other than the one that belongs there. */
+async function appendOwn(
+  driven: Driven,
+  partition: PartitionHandle,
+  headers: readonly Header[],
+  timestampMs: number,
+): Promise<void> {
+  const message = new Message(heap, Buffer.from("own"), null, headers);
+  driven.progress.get(partition)!.appendedTo++;
+  while (!driven.engine.append(partition, message, timestampMs)) {
+    driven.engine.poll();
+    await turn();
+  }
 }
 
 function describeFlushing(definition: EngineDefinition, machine: Machine): void {

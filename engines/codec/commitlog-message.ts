@@ -89,7 +89,7 @@ export interface CommitlogMessage {
   properties: Uint8Array;
 }
 
-const TAGS_PROPERTY = "TAGS";
+export const TAGS_PROPERTY = "TAGS";
 export const KEYS_PROPERTY = "KEYS";
 export const NAME_END = 0x01;
 export const PAIR_END = 0x02;

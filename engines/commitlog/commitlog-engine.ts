@@ -3,6 +3,7 @@ import type {
   EngineCounters,
   EngineDurability,
   EngineListener,
+  FetchOptions,
   FetchOutcome,
   Message,
   MessageVisitor,
@@ -33,6 +34,8 @@ import { highHalf, lowHalf, type RecordParser } from "./record-parser.js";
 import type { Recovered } from "./recovery.js";
 import { Reput } from "./reput.js";
 import type { CommitlogSettings } from "./settings.js";
+import { TagFilter } from "./tag-filter.js";
+import { offsetForTimestamp } from "./timestamp-search.js";
 
 const PAGE_BYTES = 4_096;
 const MAX_QUEUES_PER_TOPIC = 1_000_000;
@@ -231,11 +234,19 @@ export class CommitlogEngine implements StorageEngine {
     fromOffset: number,
     maxBytes: number,
     visit: MessageVisitor,
+    options?: FetchOptions,
   ): Promise<FetchOutcome> {
     this.#checkOpen();
     const queue = this.#queueOf(partition);
     this.#checkInRange(queue, fromOffset);
-    return this.#reader.fetch(queue, fromOffset, maxBytes, visit);
+    const tags = options?.tags;
+    if (tags === undefined) return this.#reader.fetch(queue, fromOffset, maxBytes, visit);
+    return this.#reader.fetchTagged(queue, fromOffset, maxBytes, visit, new TagFilter(tags));
+  }
+
+  async offsetForTimestamp(partition: PartitionHandle, timestampMs: number): Promise<number> {
+    this.#checkOpen();
+    return offsetForTimestamp(this.#reader, this.#queueOf(partition), timestampMs);
   }
 
   async awaitMessages(partition: PartitionHandle, offset: number, timeoutMs: number): Promise<boolean> {

@@ -19,20 +19,21 @@ export interface ConsumequeueUnit {
 }
 
 export const UNIT_SIZE_BYTES = 8 + 4 + 8;
+export const TAGS_CODE_AT = 8 + 4;
 export const PRE_BLANK_SIZE = 0x7fff_ffff;
 
 /** Writes `unit` at byte `at`; allocates nothing. */
 export function encodeUnit(unit: ConsumequeueUnit, view: DataView, at: number): void {
   writeInt64(view, at, unit.physicalOffset);
   view.setInt32(at + 8, unit.sizeBytes);
-  writeInt64(view, at + 12, unit.tagsCode);
+  writeInt64(view, at + TAGS_CODE_AT, unit.tagsCode);
 }
 
 /** Fills `into` from byte `at`; the caller judges it. */
 export function decodeUnit(view: DataView, at: number, into: ConsumequeueUnit): void {
   into.physicalOffset = readInt64(view, at);
   into.sizeBytes = view.getInt32(at + 8);
-  into.tagsCode = readInt64(view, at + 12);
+  into.tagsCode = readInt64(view, at + TAGS_CODE_AT);
 }
 
 /** Whether the unit points at a record: neither never written nor a blank before the queue's start. */

@@ -7,6 +7,7 @@ import type { MappedFile } from "./mapped-file.js";
 import { isTopicName } from "./names.js";
 import type { Queue, QueueTable } from "./queue-table.js";
 import { OUTCOME_TEXTS, ParseOutcome, type RecordParser } from "./record-parser.js";
+import { UNKNOWN_TAGS_CODE } from "./tag-filter.js";
 
 /** Small enough for the processor's cache, so that the second look at a record costs little. */
 const CHUNK_BYTES = 512 << 10;
@@ -14,6 +15,7 @@ const CHUNK_BYTES = 512 << 10;
 const SEARCH_BYTES = 8 << 20;
 /** Larger than maxMessageSizeBytes may be set to: a directory may have been written with other settings. */
 const LARGEST_RECORD_BYTES = 80 << 20;
+const SMALLEST_RECORD_BYTES = 91;
 /** So many zeros behind a bad record: nothing was ever written there. */
 const ZEROS_THAT_END_THE_SEARCH = 16 << 20;
 
@@ -130,7 +132,10 @@ export class LogScan {
       const chunkBytes = this.#read(file, position, wantedBytes);
       const { passedBytes, outcome } = this.#passOver(chunkBytes, position, file.endOffset);
       const dispatched = this.#dispatch(position, passedBytes);
-      if (dispatched.reason !== undefined) return { position: position + dispatched.bytes, reason: dispatched.reason };
+      if (dispatched.reason !== undefined) {
+        this.#storeTimestampMs = this.dispatcher.storeTimestampMs; // not that of the chunk's end, which is behind it
+        return { position: position + dispatched.bytes, reason: dispatched.reason };
+      }
       position += passedBytes;
       wantedBytes = CHUNK_BYTES;
       if (outcome === ParseOutcome.OK) continue;
@@ -254,11 +259,17 @@ export class LogScan {
       queue.dispatchedOffset = start;
       return undefined;
     }
-    if (queueOffset < expected || damage === undefined) {
+    if (queueOffset < expected || damage === undefined || queueOffset - expected > this.#mostLostMessages()) {
       return `message ${queueOffset} of queue ${queue.queueId} of ${queue.topic} where message ${expected} belongs`;
     }
     this.#pointAtDamage(queue, queueOffset, damage);
     return undefined;
+  }
+
+  /** A queue offset has no checksum: what claims that more messages are lost than the damage has room for is damaged, too. */
+  #mostLostMessages(): number {
+    const damagedBytes = this.#damaged.reduce((sum, { from, to }) => sum + to - from, 0);
+    return Math.ceil(damagedBytes / SMALLEST_RECORD_BYTES);
   }
 
   /** Units for the messages that the damage swallowed: a fetch of one reports the damage instead of skipping it. */
@@ -268,7 +279,7 @@ export class LogScan {
       queue.pushUnit({
         physicalOffset: damage.from,
         sizeBytes: Math.min(damage.to - damage.from, 0x7fff_fffe),
-        tagsCode: 0,
+        tagsCode: UNKNOWN_TAGS_CODE,
       });
     }
   }

@@ -1,3 +1,12 @@
+import {
+  MAGIC_V1,
+  MAGIC_V2,
+  PHYSICAL_OFFSET_AT,
+  QUEUE_OFFSET_AT,
+  readInt64,
+  SYS_FLAG_AT,
+  SysFlag,
+} from "../codec/commitlog-message.js";
 import type { Heap } from "../heap.js";
 import { invariant } from "../invariant.js";
 import type { MappedRegion, Storage, StorageFile } from "../storage/storage.js";
@@ -196,4 +205,25 @@ export class MappedFile {
     this.close();
     this.storage.remove(this.path);
   }
+}
+
+/** Up to the store timestamp behind an IPv6 host. */
+const HEADER_SIZE_BYTES = 56 + 12 + 8;
+
+/** Which message of its queue the record at `position` of the log is, and when it was stored; undefined if none is there. */
+export function readHeader(
+  file: MappedFile,
+  position: number,
+): { queueOffset: number; storeTimestampMs: number } | undefined {
+  const bytes = new Uint8Array(HEADER_SIZE_BYTES);
+  file.read(bytes, 0, HEADER_SIZE_BYTES, position);
+  const view = new DataView(bytes.buffer);
+  const magic = view.getInt32(4);
+  if (magic !== MAGIC_V1 && magic !== MAGIC_V2) return undefined;
+  if (readInt64(view, PHYSICAL_OFFSET_AT) !== position) return undefined;
+  const isBornHostV6 = (view.getInt32(SYS_FLAG_AT) & SysFlag.BORN_HOST_V6) !== 0;
+  return {
+    queueOffset: readInt64(view, QUEUE_OFFSET_AT),
+    storeTimestampMs: readInt64(view, isBornHostV6 ? 56 + 12 : 56),
+  };
 }

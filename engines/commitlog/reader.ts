@@ -1,15 +1,20 @@
-import { KEYS_PROPERTY, parseProperties } from "../codec/commitlog-message.js";
+import { KEYS_PROPERTY, parseProperties, readInt64 } from "../codec/commitlog-message.js";
 import type { FetchOutcome, Header, MessageVisitor, StoredMessage } from "../engine.js";
 import { CorruptDataError } from "../errors.js";
 import type { Heap } from "../heap.js";
 import type { CommitLog } from "./commit-log.js";
-import { type ConsumequeueUnit, decodeUnit, isData, UNIT_SIZE_BYTES } from "./consumequeue-unit.js";
+import { type ConsumequeueUnit, decodeUnit, isData, TAGS_CODE_AT, UNIT_SIZE_BYTES } from "./consumequeue-unit.js";
+import { readHeader } from "./mapped-file.js";
 import type { Queue, QueueTable } from "./queue-table.js";
 import { OUTCOME_TEXTS, ParseOutcome, type RecordParser } from "./record-parser.js";
+import type { TagFilter } from "./tag-filter.js";
 
 const UNITS_A_READ = 1_024;
 /** Records of a queue that lie so close together are read at once. */
 const READ_AHEAD_BYTES = 256 << 10;
+
+/** So many messages a fetch by tags looks at: RocketMQ's maxFilterMessageSize, which is bytes of units. */
+const MAX_FILTERED_UNITS = 16_000 / UNIT_SIZE_BYTES;
 
 const NO_HEADERS: readonly Header[] = [];
 
@@ -44,11 +49,55 @@ export class Reader {
     while (offset < end && (sizeBytes < maxBytes || offset === fromOffset)) {
       const unitCount = this.#readUnits(queue, offset, Math.min(UNITS_A_READ, end - offset));
       for (let i = 0; i < unitCount && (sizeBytes < maxBytes || offset === fromOffset); i++) {
-        sizeBytes += this.#visitOne(queue, offset, i, unitCount, visit);
+        sizeBytes += this.#read(queue, offset, i, unitCount, null);
+        visit(this.#message);
         offset++;
       }
     }
     return { nextOffset: offset, messageCount: offset - fromOffset, sizeBytes };
+  }
+
+  /**
+   * Visits those of them that `filter` lets through. What its units say has other tags is not read; a record whose tags
+   * have the hash of a wanted one is, and counts as read. @throws CorruptDataError
+   */
+  fetchTagged(
+    queue: Queue,
+    fromOffset: number,
+    maxBytes: number,
+    visit: MessageVisitor,
+    filter: TagFilter,
+  ): FetchOutcome {
+    const end = Math.min(queue.dispatchedOffset, fromOffset + MAX_FILTERED_UNITS);
+    let offset = fromOffset;
+    let messageCount = 0;
+    let sizeBytes = 0;
+    while (offset < end && (sizeBytes < maxBytes || offset === fromOffset)) {
+      const unitCount = this.#readUnits(queue, offset, end - offset);
+      for (let i = 0; i < unitCount && (sizeBytes < maxBytes || offset === fromOffset); i++, offset++) {
+        if (!filter.mayMatch(readInt64(this.heap.view, this.#units + i * UNIT_SIZE_BYTES + TAGS_CODE_AT))) continue;
+        sizeBytes += this.#read(queue, offset, i, unitCount, filter);
+        if (!filter.matches(this.#message.headers)) continue;
+        visit(this.#message);
+        messageCount++;
+      }
+    }
+    return { nextOffset: offset, messageCount, sizeBytes };
+  }
+
+  /** When the message was stored, or undefined if no record of that message is where its unit says. */
+  storeTimestampMs(queue: Queue, offset: number): number | undefined {
+    const unit = this.#unit;
+    this.#readUnits(queue, offset, 1);
+    decodeUnit(this.heap.view, this.#units, unit);
+    if (!this.#isInLog(unit)) return undefined;
+    const header = readHeader(this.log.fileOf(unit.physicalOffset), unit.physicalOffset);
+    return header?.queueOffset === offset ? header.storeTimestampMs : undefined;
+  }
+
+  #isInLog(unit: ConsumequeueUnit): boolean {
+    const { physicalOffset, sizeBytes } = unit;
+    return isData(unit) && physicalOffset >= this.log.startOffset && physicalOffset + sizeBytes <= this.log.endOffset;
   }
 
   release(): void {
@@ -70,11 +119,12 @@ export class Reader {
     return read;
   }
 
-  #visitOne(queue: Queue, offset: number, index: number, unitCount: number, visit: MessageVisitor): number {
+  /** Checks the message of the unit at `index` of the buffer and brings it into `#message`. @returns bytes of its record */
+  #read(queue: Queue, offset: number, index: number, unitCount: number, filter: TagFilter | null): number {
     const unit = this.#unit;
     decodeUnit(this.heap.view, this.#units + index * UNIT_SIZE_BYTES, unit);
     const { physicalOffset, sizeBytes } = unit;
-    if (!isData(unit) || physicalOffset < this.log.startOffset || physicalOffset + sizeBytes > this.log.endOffset) {
+    if (!this.#isInLog(unit)) {
       throw new CorruptDataError(
         `unit ${offset}, which points outside the commitlog,`,
         queue.files.directory,
@@ -83,7 +133,7 @@ export class Reader {
     }
     const file = this.log.fileOf(physicalOffset);
     let address = file.addressOf(physicalOffset, sizeBytes);
-    if (address < 0) address = this.#readRecord(physicalOffset, sizeBytes, index, unitCount);
+    if (address < 0) address = this.#readRecord(physicalOffset, sizeBytes, index, unitCount, filter);
     const { parser } = this;
     const outcome = parser.parse(address, sizeBytes, physicalOffset, this.queues);
     if (outcome !== ParseOutcome.OK) {
@@ -104,12 +154,11 @@ export class Reader {
     const keysSizeBytes = parser.keysSizeBytes;
     message.key = keysSizeBytes === 0 ? null : bytes.subarray(parser.keysAddress, parser.keysAddress + keysSizeBytes);
     message.headers = parser.otherPropertyCount === 0 ? NO_HEADERS : headersOf(parser.properties());
-    visit(message);
     return sizeBytes;
   }
 
   /** Brings a record into the buffer, and the following units' records with it while they lie near. @returns address */
-  #readRecord(position: number, sizeBytes: number, index: number, unitCount: number): number {
+  #readRecord(position: number, sizeBytes: number, index: number, unitCount: number, filter: TagFilter | null): number {
     if (position < this.#bufferedFrom || position + sizeBytes > this.#bufferedTo) {
       const file = this.log.fileOf(position);
       let to = position + sizeBytes;
@@ -117,6 +166,7 @@ export class Reader {
       const next = { physicalOffset: 0, sizeBytes: 0, tagsCode: 0 };
       for (let i = index + 1; i < unitCount; i++) {
         decodeUnit(this.heap.view, this.#units + i * UNIT_SIZE_BYTES, next);
+        if (filter !== null && !filter.mayMatch(next.tagsCode)) continue;
         const nextTo = next.physicalOffset + next.sizeBytes;
         if (!isData(next) || next.physicalOffset < to || nextTo > file.endOffset) break;
         usefulBytes += next.sizeBytes;

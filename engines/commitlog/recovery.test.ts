@@ -139,6 +139,17 @@ describe("after a clean shutdown", () => {
     for (const offset of [...range(0, 10), ...range(11, 50)]) expect(await read(0, offset)).toEqual(bodyOf(0, offset));
   });
 
+  it("takes a message whose queue offset no damage explains for damaged itself, and keeps the next ones", async () => {
+    await write(1, 60);
+    flipBit(positionOf(10) + 95);
+    flipBit(positionOf(25) + 23); // message 25 says that it is number 25 + 2^34
+    storage.remove(`${ROOT}/clean-shutdown.json`);
+    await reopen();
+    for (const offset of [10, 25]) await expect(read(0, offset)).rejects.toThrow(CorruptDataError);
+    for (const offset of [9, 11, 24, 26, 27, 59]) expect(await read(0, offset)).toEqual(bodyOf(0, offset));
+    expect(engine!.partitionInfo(0).endOffset).toBe(60);
+  });
+
   it("points at the damage where a rebuilt consumequeue has no record", async () => {
     await write(2, 50);
     flipBit(positionOf(21) + 95); // message 10 of queue 1

@@ -1,4 +1,3 @@
-import { MAGIC_V1, MAGIC_V2, readInt64, SYS_FLAG_AT, SysFlag } from "../codec/commitlog-message.js";
 import type { RecoveryReport } from "../engine.js";
 import { OpenError } from "../errors.js";
 import type { Heap } from "../heap.js";
@@ -8,7 +7,7 @@ import { type CleanShutdown, readCleanShutdown, removeCleanShutdown } from "./cl
 import { type ConsumequeueUnit, isData } from "./consumequeue-unit.js";
 import type { Dispatcher } from "./dispatcher.js";
 import { BEFORE_FIRST, type DamagedRange, LogScan, PrefixError, type ScanResult } from "./log-scan.js";
-import { MappedFile, type WindowGeometry } from "./mapped-file.js";
+import { MappedFile, readHeader, type WindowGeometry } from "./mapped-file.js";
 import {
   ABORT_FILE,
   BATCH_CONSUMEQUEUE_DIRECTORY,
@@ -301,7 +300,9 @@ class Recovery {
 
   #scanFromCheckpoint(files: readonly MappedFile[], checkpoint: Checkpoint): ScanResult {
     const until = Math.min(checkpoint.physicMsgTimestampMs, checkpoint.logicsMsgTimestampMs) - CHECKPOINT_MARGIN_MS;
-    const start = files.findLast((file) => firstStoreTimestampMs(file) <= until);
+    const start = files.findLast(
+      (file) => (readHeader(file, file.baseOffset)?.storeTimestampMs ?? Number.POSITIVE_INFINITY) <= until,
+    );
     if (start === undefined || start === files[0]) return this.#scanWhole(files, checkpoint, true);
     for (const queue of this.options.queues.queues) {
       const unitCount = queue.files.findFirst((unit) => unit.physicalOffset >= start.baseOffset);
@@ -442,19 +443,6 @@ function checkFile(file: MappedFile, before: MappedFile | undefined): void {
       `${file.path} does not follow the file before it: one that begins at byte ${expected} is missing. Restore it, or move the files behind it away.`,
     );
   }
-}
-
-/** Up to the store timestamp behind an IPv6 host. */
-const HEADER_SIZE_BYTES = 56 + 12 + 8;
-
-/** Store time of the record that a file begins with; Infinity if it begins with none. */
-function firstStoreTimestampMs(file: MappedFile): number {
-  const bytes = new Uint8Array(HEADER_SIZE_BYTES);
-  file.read(bytes, 0, HEADER_SIZE_BYTES, file.baseOffset);
-  const view = new DataView(bytes.buffer);
-  const magic = view.getInt32(4);
-  if (magic !== MAGIC_V1 && magic !== MAGIC_V2) return Number.POSITIVE_INFINITY;
-  return readInt64(view, (view.getInt32(SYS_FLAG_AT) & SysFlag.BORN_HOST_V6) !== 0 ? 56 + 12 : 56);
 }
 
 function nothingScanned(endOffset: number, storeTimestampMs: number): ScanResult {
