@@ -9,6 +9,9 @@ import type { Segment } from "./segment.js";
 import { SegmentScanner } from "./segment-scanner.js";
 import type { PartitionedLogSettings } from "./settings.js";
 
+/** A search by time reads a few batches in most cases: what lies between two entries of an index. */
+const SEARCH_READ_BYTES = 32 * 1_024;
+
 /** Ended segments whose file and indexes stay open for readers, over all partitions. */
 export const OPEN_ENDED_SEGMENTS = 64;
 
@@ -49,6 +52,24 @@ export class LogReader {
     }
   }
 
+  /**
+   * Kafka's search by time: the time index of the first segment that can hold such a message says from where on batches
+   * are looked at, their headers first. A segment whose largest timestamp nobody knows is looked at, too.
+   * @returns offset of the oldest message kept with a timestamp of at least `timestampMs`; the end offset if none has
+   * @throws CorruptDataError when there is damage that may have been that message
+   */
+  offsetForTimestamp(log: PartitionLog, timestampMs: number): number {
+    for (let i = log.segmentIndexOf(log.startOffset); i < log.segments.length; i++) {
+      const segment = log.segments[i]!;
+      if (segment.sizeBytes === 0) continue;
+      const largest = segment.largestTimestamp();
+      if (largest >= 0 && largest < timestampMs) continue;
+      const offset = this.#findTimestamp(log, segment, timestampMs);
+      if (offset >= 0) return offset;
+    }
+    return log.endOffset;
+  }
+
   release(): void {
     this.#scanner.release();
   }
@@ -67,7 +88,7 @@ export class LogReader {
         if (outcome.messageCount > 0) break; // the next fetch begins with it and throws
         const wanted = Math.max(outcome.nextOffset, segment.baseOffset);
         if (scanner.skipDamage() && scanner.expectedOffset <= wanted) continue;
-        throw new CorruptDataError(`${fault.charAt(0).toUpperCase()}${fault.slice(1)}`, segment.path, position);
+        throw damage(fault, segment, position);
       }
       if (batch.lastOffset < outcome.nextOffset) continue;
       outcome.messageCount += batch.visitRecords(scanner.address, outcome.nextOffset, visit, segment.path, position);
@@ -78,6 +99,30 @@ export class LogReader {
       log.fetchCursor.position = scanner.position;
       if (outcome.messageCount > 0 && outcome.sizeBytes + BATCH_HEADER_SIZE_BYTES > maxBytes) break;
     }
+  }
+
+  /** @returns the offset, or -1 */
+  #findTimestamp(log: PartitionLog, segment: Segment, timestampMs: number): number {
+    this.prepare(log, segment);
+    const scanner = this.#scanner;
+    const { batch } = scanner;
+    // Up to the batch that the entry names, nothing is younger than the entry.
+    const entry = segment.timeIndex!.lastUpTo(timestampMs);
+    const fromOffset = entry < 0 ? segment.baseOffset : segment.baseOffset + segment.timeIndex!.relativeOffset(entry);
+    this.#seek(log, segment, Math.max(fromOffset, log.startOffset), SEARCH_READ_BYTES);
+    let found = -1;
+    while (found < 0) {
+      const position = scanner.position;
+      const fault = scanner.next(Number.POSITIVE_INFINITY);
+      if (fault === "end") break;
+      if (fault !== null) throw damage(fault, segment, position); // the message may be what it was
+      if (batch.maxTimestamp < timestampMs || batch.lastOffset < log.startOffset) continue;
+      const visit: MessageVisitor = (message) => {
+        if (found < 0 && message.timestampMs >= timestampMs) found = message.offset;
+      };
+      batch.visitRecords(scanner.address, log.startOffset, visit, segment.path, position);
+    }
+    return found;
   }
 
   /** Puts the scanner on the batch that holds `offset`, or on one before it in the same segment. */
@@ -121,4 +166,8 @@ export class LogReader {
       oldest.unload();
     }
   }
+}
+
+function damage(fault: string, segment: Segment, position: number): CorruptDataError {
+  return new CorruptDataError(`${fault.charAt(0).toUpperCase()}${fault.slice(1)}`, segment.path, position);
 }

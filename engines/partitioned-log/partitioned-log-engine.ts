@@ -197,6 +197,11 @@ export class PartitionedLogEngine implements StorageEngine {
     return this.#reader.fetch(this.#logOf(partition), fromOffset, maxBytes, visit);
   }
 
+  async offsetForTimestamp(partition: PartitionHandle, timestampMs: number): Promise<number> {
+    this.#checkOpen();
+    return this.#reader.offsetForTimestamp(this.#logOf(partition), timestampMs);
+  }
+
   serve(socket: Socket): Consumer {
     this.#checkOpen();
     this.#checkOpenFiles(this.#logs.length, this.#consumers.count + 1);

@@ -186,9 +186,33 @@ export class Segment {
     this.timeIndex = timeIndex;
     if (timeIndex.entryCount > 0) {
       this.maxTimestamp = timeIndex.lastTimestamp;
-      this.offsetOfMaxTimestamp = this.baseOffset + timeIndex.lastRelativeOffset;
+      this.offsetOfMaxTimestamp = this.baseOffset + timeIndex.relativeOffset(timeIndex.entryCount - 1);
     }
     return true;
+  }
+
+  /**
+   * Largest timestamp of the records; of an ended segment that nobody has read as the last entry of its time index says.
+   * @returns -1 if none has a timestamp, or if there is no such index
+   */
+  largestTimestamp(): number {
+    if (this.maxTimestamp < 0 && this.timeIndex === null) this.maxTimestamp = this.#readLastTimestamp();
+    return this.maxTimestamp;
+  }
+
+  #readLastTimestamp(): number {
+    const path = this.#pathOf(TIME_INDEX_SUFFIX);
+    if (!this.storage.exists(path)) return -1;
+    const file = this.storage.open(path, "read");
+    try {
+      const sizeBytes = file.sizeBytes();
+      const tail = Buffer.alloc(Math.min(2 * TIME_ENTRY_SIZE_BYTES, sizeBytes));
+      file.read(tail, 0, tail.byteLength, sizeBytes - tail.byteLength);
+      // The last two entries are enough to see that the file was not trimmed.
+      return TimeIndex.decode(tail, 2)?.lastTimestamp ?? -1;
+    } finally {
+      file.close();
+    }
   }
 
   #readFirstMaxTimestamp(): number {

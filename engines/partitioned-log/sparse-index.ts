@@ -125,9 +125,20 @@ export class TimeIndex {
     return true;
   }
 
-  /** Relative offset of the last entry. */
-  get lastRelativeOffset(): number {
-    return this.#relativeOffsets[this.entryCount - 1]!;
+  /** Number of the last entry with a timestamp of at most `timestampMs`, or -1. */
+  lastUpTo(timestampMs: number): number {
+    let low = 0;
+    let high = this.entryCount;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#timestamps[middle]! <= timestampMs) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
+
+  relativeOffset(entry: number): number {
+    return this.#relativeOffsets[entry]!;
   }
 
   encode(): Uint8Array {
