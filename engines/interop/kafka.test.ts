@@ -93,6 +93,12 @@ const CASES: readonly Case[] = [
     messagesPerBatch: 5,
   },
   {
+    name: "segments written through mappings",
+    settings: { segmentSizeBytes: 150_000, indexIntervalBytes: 600, writePath: "mmap", mapWindowBytes: 65_536 },
+    partitions: { "a-0": series(700, 400), "a-1": series(3, 10), "nothing-0": [] },
+    messagesPerBatch: 5,
+  },
+  {
     name: "LogAppendTime",
     settings: { timestampType: "log-append", segmentSizeBytes: 5_000, indexIntervalBytes: 300 },
     partitions: { "stamped-0": series(60, 200), "stamped-1": outOfOrder() },

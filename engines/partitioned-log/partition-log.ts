@@ -4,6 +4,7 @@ import { GroupCommit } from "../group-commit.js";
 import type { Heap } from "../heap.js";
 import type { Storage } from "../storage/storage.js";
 import { type EpochEntry, encodeEpochs, replaceAside } from "./checkpoints.js";
+import type { MappedWindows } from "./mapped-windows.js";
 import { LEADER_EPOCH_CHECKPOINT } from "./names.js";
 import { Segment } from "./segment.js";
 import type { PartitionedLogSettings } from "./settings.js";
@@ -38,6 +39,8 @@ export interface LogContext {
   readonly settings: PartitionedLogSettings;
   readonly listener: EngineListener;
   readonly counters: LogCounters;
+  /** Null where active segments are written by write calls. */
+  readonly windows: MappedWindows | null;
   readonly backgroundSyncs: Slots;
   /** Called when a sync of this log has ended: its group commit may want to begin the next. */
   readonly syncEnded: (log: PartitionLog) => void;
@@ -117,13 +120,14 @@ export class PartitionLog {
    * @throws whatever the storage throws; the log then takes nothing more
    */
   write(address: number, batchSizeBytes: number, messageCount: number, maxTimestamp: number): void {
-    const { counters, heap } = this.context;
+    const { counters, heap, settings, windows } = this.context;
     const baseOffset = this.endOffset;
     const lastOffset = baseOffset + messageCount - 1;
     try {
       if (this.#active.mustRollFor(batchSizeBytes, lastOffset, maxTimestamp)) this.#roll();
       const segment = this.#active;
-      segment.file!.write(heap.bytes, address, batchSizeBytes, segment.sizeBytes);
+      if (windows === null) segment.file!.write(heap.bytes, address, batchSizeBytes, segment.sizeBytes);
+      else windows.store(segment.file!, settings.segmentSizeBytes, address, batchSizeBytes, segment.sizeBytes);
       counters.indexEntries += segment.noteBatch(lastOffset, maxTimestamp, batchSizeBytes);
     } catch (error) {
       this.fail(error as Error);
@@ -176,6 +180,7 @@ export class PartitionLog {
     const active = this.#active;
     const isUntouched = this.endOffset === this.#untouchedEndOffset && active.hasOffsetIndexFile();
     try {
+      this.context.windows?.drop(active.file!);
       if (this.failure === null && !isUntouched) {
         active.finish(this.context.counters);
         this.#directoryIsDirty = true;
@@ -197,6 +202,7 @@ export class PartitionLog {
     const { storage, settings, counters, listener } = this.context;
     const startedNs = listener.event === undefined ? 0n : process.hrtime.bigint();
     const ended = this.#active;
+    this.context.windows?.drop(ended.file!);
     ended.finish(counters);
     ended.unload(); // a thousand partitions roll at about the same time: their files are opened again in turn
     const indexedNs = listener.event === undefined ? 0n : process.hrtime.bigint();

@@ -25,6 +25,7 @@ import type { Storage, StorageCounters, StorageLock } from "../storage/storage.j
 import { Accumulator } from "./accumulator.js";
 import { CLEAN_SHUTDOWN_CONTENT, decodeOffsets, encodeOffsets, replaceAside } from "./checkpoints.js";
 import { LogReader, OPEN_ENDED_SEGMENTS } from "./log-reader.js";
+import { MappedWindows } from "./mapped-windows.js";
 import {
   CLEAN_SHUTDOWN_MARKER,
   CLEANER_CHECKPOINT,
@@ -51,7 +52,7 @@ const BACKGROUND_SYNCS = 16;
 /** Partitions whose files are synced at once on close and flush; the thread pool is smaller, the kernel merges. */
 const CLOSE_CONCURRENCY = 64;
 /**
- * Open files besides one for each partition: ended segments being read, three of each being synced, two indexes of each
+ * Open files besides one for each partition (and one for each window mapped): ended segments being read, three of each being synced, two indexes of each
  * being closed, and what the process has open anyhow.
  */
 const OTHER_OPEN_FILES = OPEN_ENDED_SEGMENTS + 3 * BACKGROUND_SYNCS + 2 * CLOSE_CONCURRENCY + 64;
@@ -97,23 +98,26 @@ export class PartitionedLogEngine implements StorageEngine {
     this.durability = durabilityOf(settings.flush);
     this.#commitsByTime = typeof settings.flush === "object" && settings.flush.every.ms !== undefined;
     this.#arrivals = new Arrivals(settings, (partition) => this.#logs[partition]!.endOffset);
-    this.#context = {
-      storage: options.storage,
-      heap: options.heap,
-      settings,
-      listener: options.listener,
-      counters: this.#logCounters,
-      backgroundSyncs: new Slots(BACKGROUND_SYNCS),
-      syncEnded: (log) => {
-        this.#recoveryPointsMoved = true;
-        this.#noteToCommit(log);
-      },
-    };
     const startedMs = performance.now();
     this.#storage.makeDirectory(this.#directory);
     this.#lock = this.#takeLock();
     let accumulator: Accumulator | undefined;
+    let windows: MappedWindows | null = null;
     try {
+      windows = this.#createWindows(options);
+      this.#context = {
+        storage: options.storage,
+        heap: options.heap,
+        settings,
+        listener: options.listener,
+        counters: this.#logCounters,
+        windows,
+        backgroundSyncs: new Slots(BACKGROUND_SYNCS),
+        syncEnded: (log) => {
+          this.#recoveryPointsMoved = true;
+          this.#noteToCommit(log);
+        },
+      };
       accumulator = this.#createAccumulator(options);
       this.#accumulator = accumulator;
       this.#reader = new LogReader(options.heap, settings);
@@ -126,6 +130,7 @@ export class PartitionedLogEngine implements StorageEngine {
     } catch (error) {
       for (const log of this.#logs) for (const segment of log.segments) segment.unload();
       accumulator?.release();
+      windows?.release();
       this.#lock.release();
       throw error;
     }
@@ -251,6 +256,7 @@ export class PartitionedLogEngine implements StorageEngine {
     } finally {
       await consumersClosed;
       this.#accumulator.release();
+      this.#context.windows?.release();
       this.#reader.release();
       this.#lock.release();
     }
@@ -263,6 +269,23 @@ export class PartitionedLogEngine implements StorageEngine {
       throw new OpenError(`${this.#directory} is in use by another process (it holds ${path}). Close that one first.`);
     }
     return lock;
+  }
+
+  #createWindows({ heap, storage }: OpenOptions): MappedWindows | null {
+    const { writePath, mapWindowBytes } = this.#settings;
+    if (writePath === "write") return null;
+    if (!storage.syncCoversMappings) {
+      throw new UnsupportedError(
+        `writePath "mmap" needs a system whose fdatasync covers mappings, as Linux's does; ${process.platform}'s does not. Use "write".`,
+      );
+    }
+    try {
+      return new MappedWindows(heap, mapWindowBytes);
+    } catch (error) {
+      throw new OpenError('The heap has no room left for the windows of writePath "mmap". Use "write".', {
+        cause: error,
+      });
+    }
   }
 
   #createAccumulator({ heap, listener }: OpenOptions): Accumulator {
@@ -338,6 +361,7 @@ export class PartitionedLogEngine implements StorageEngine {
     });
     const log = new PartitionLog(this.#logs.length, topic, index, directory, loaded, this.#context);
     this.#accumulator.addPartition(log);
+    this.#context.windows?.makeRoomFor(this.#logs.length + 1);
     this.#logs.push(log);
     this.#isToCommit.push(false);
     const logsOfTopic = this.#topics.get(topic) ?? [];
@@ -431,7 +455,8 @@ export class PartitionedLogEngine implements StorageEngine {
   /** Before anything is opened, rather than when the limit is hit. @throws OpenError */
   #checkOpenFiles(partitionCount: number, consumerCount = 0): void {
     const limit = this.#storage.openFileLimit();
-    const needed = partitionCount + OTHER_OPEN_FILES + consumerCount * OPEN_FILES_A_CONSUMER;
+    const mapped = this.#context.windows?.countFor(partitionCount) ?? 0;
+    const needed = partitionCount + mapped + OTHER_OPEN_FILES + consumerCount * OPEN_FILES_A_CONSUMER;
     if (needed <= limit) return;
     const consumers = consumerCount === 0 ? "" : ` and ${consumerCount} consumers`;
     throw new OpenError(

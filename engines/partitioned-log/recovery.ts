@@ -367,14 +367,30 @@ function scan(
   });
   report.scannedBytes += fileSizeBytes;
   report.rebuiltIndexes += 2;
-  if (walk.fault !== null) {
+  let wasCut = walk.fault !== null;
+  if (wasCut) {
     const lostBytes = fileSizeBytes - segment.sizeBytes;
+    const isReserve = isZero(segment, fileSizeBytes);
+    const why = isReserve ? "a tail of zeros, reserved and never written" : walk.fault;
     report.truncatedBytes += lostBytes;
-    report.repairs.push(`${segment.path} was cut by ${lostBytes} bytes at byte ${segment.sizeBytes}: ${walk.fault}.`);
+    report.repairs.push(`${segment.path} was cut by ${lostBytes} bytes at byte ${segment.sizeBytes}: ${why}.`);
+    if (isReserve && walk.endOffset === next?.baseOffset) wasCut = false; // all it held is there
   }
   segment.finish();
-  return { endOffset: walk.endOffset, wasCompacted: walk.wasCompacted, wasCut: walk.fault !== null };
+  return { endOffset: walk.endOffset, wasCompacted: walk.wasCompacted, wasCut };
 }
+
+/** Whether the file holds zeros from the segment's size to `end`: it was extended ahead and not trimmed. */
+function isZero({ file, sizeBytes }: Segment, end: number): boolean {
+  const chunk = new Uint8Array(ZERO_CHECK_BYTES);
+  for (let position = sizeBytes; position < end; position += chunk.byteLength) {
+    const read = file!.read(chunk, 0, Math.min(chunk.byteLength, end - position), position);
+    for (let i = 0; i < read; i++) if (chunk[i] !== 0) return false;
+  }
+  return true;
+}
+
+const ZERO_CHECK_BYTES = 65_536;
 
 function createFirst({ storage, settings, directory, startOffset }: LoadOptions): Segment {
   const segment = new Segment(storage, settings, directory, startOffset);

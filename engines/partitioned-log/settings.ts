@@ -22,6 +22,14 @@ export const settingsSchema = z
       .min(1_024)
       .max(MAX_INT32)
       .default(1_024 * MIB),
+    writePath: z.enum(["write", "mmap"]).default("write"),
+    /** What `file.map` can begin at. */
+    mapWindowBytes: z
+      .int()
+      .min(65_536)
+      .max(64 * MIB)
+      .multipleOf(65_536)
+      .default(64 * MIB),
     segmentMs: z.number().positive().default(604_800_000),
     indexIntervalBytes: z.int().nonnegative().default(4_096),
     /** Two entries of the time index at least: one is kept for the roll. */

@@ -23,6 +23,7 @@ const SMALLEST_PAGE_BYTES = 4_096;
 /** The real operating system. Errors are those of `fs`: a `code`, a `syscall`, and always the `path`. */
 export class DiskStorage implements Storage {
   readonly counters: StorageCounters = zeroCounters();
+  readonly syncCoversMappings = process.platform === "linux";
 
   constructor(private readonly heap: Heap = processHeap) {
     try {
@@ -221,11 +222,12 @@ class DiskFile implements StorageFile {
     onPath(this.path, () => fs.ftruncateSync(this.fd, sizeBytes));
   }
 
-  allocate(sizeBytes: number): void {
+  allocate(sizeBytes: number): boolean {
     this.#checkOpen();
-    onPath(this.path, () => {
-      if (reserveBlocks(this.fd, sizeBytes)) return;
+    return onPath(this.path, () => {
+      if (reserveBlocks(this.fd, sizeBytes)) return true;
       if (fs.fstatSync(this.fd).size < sizeBytes) fs.ftruncateSync(this.fd, sizeBytes);
+      return false;
     });
   }
 

@@ -54,6 +54,7 @@ const PLENTY_BYTES = 2 ** 40;
  */
 export class FaultyStorage implements Storage {
   readonly counters = zeroCounters();
+  readonly syncCoversMappings = true;
   /** Asked before every call: an error code (`"EIO"`) makes it fail. It may also cut the power at just that point. */
   fault: (call: StorageCall) => string | null = () => null;
   /** What `openFileLimit` says; not enforced. */
@@ -333,10 +334,11 @@ class FaultyFile implements StorageFile {
     this.inode.resize(sizeBytes);
   }
 
-  allocate(sizeBytes: number): void {
+  allocate(sizeBytes: number): boolean {
     this.#checkOpen("allocate");
     this.storage.check("allocate", this.path, sizeBytes);
     if (sizeBytes > this.inode.sizeBytes) this.inode.resize(sizeBytes);
+    return true;
   }
 
   map(address: number, sizeBytes: number, positionBytes: number): MappedRegion {

@@ -21,6 +21,8 @@ export interface StorageCounters {
 
 export interface Storage {
   readonly counters: StorageCounters;
+  /** `StorageFile.sync` makes durable what was stored through mappings of the file, too, as it does on Linux. */
+  readonly syncCoversMappings: boolean;
 
   /** `create` fails if the file exists; `write` and `read` fail if it does not. */
   open(path: string, mode: "create" | "write" | "read"): StorageFile;
@@ -78,8 +80,11 @@ export interface StorageFile {
   syncNow(): void;
   sizeBytes(): number;
   truncate(sizeBytes: number): void;
-  /** Reserves blocks so that writes below `sizeBytes` do not grow the file; falls back to a plain extension. */
-  allocate(sizeBytes: number): void;
+  /**
+   * Reserves blocks so that writes below `sizeBytes` do not grow the file; falls back to a plain extension.
+   * @returns whether they are reserved
+   */
+  allocate(sizeBytes: number): boolean;
   /**
    * Maps the file shared and writable over the heap's window at `address` (from `heap.reserveWindow`): a kernel that
    * encodes into the heap then encodes into the page cache. `address` and `positionBytes` are multiples of 64 KiB, and

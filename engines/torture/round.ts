@@ -79,6 +79,7 @@ function drawSettings(
     appendPropertyCrc: among(false, true),
     flushIntervalMs: among(20, 100, 500),
     consumequeueFlushIntervalMs: among(20, 1_000),
+    writePath: among("write", "mmap"),
   };
   const words = Object.entries(drawn).filter(
     ([word, value]) => definition.settingsSchema.safeParse({ [word]: value }).success,
