@@ -214,6 +214,16 @@ export interface StorageEngine {
    */
   messagesByKey?(topic: string, key: string, query: KeyQuery, visit: KeyedMessageVisitor): Promise<number>;
 
+  /**
+   * Lets one more thread append to this engine's partitions, as they are now. The ticket is for `attachWriter` of the
+   * engine's definition, in that thread; nothing else makes use of it. The engine's own `append` goes on to work, as one
+   * more writer, and `poll` does for all what is rare: it makes room, syncs, and says how far the writers may acknowledge.
+   * So it has to be called while they append.
+   * @param thread the Worker that will get the ticket: if it ends without closing its writer, the log does not wait for it
+   * @throws UnsupportedError under settings, or on a storage, that leave the appends to one thread
+   */
+  openWriter?(thread: WriterThread): WriterTicket;
+
   counters(): EngineCounters;
 
   /**
@@ -222,8 +232,50 @@ export interface StorageEngine {
    */
   dispatchLagBytes?(): number;
 
-  /** Flushes, writes checkpoints and the clean-shutdown marker, closes files and releases memory. */
+  /**
+   * Flushes, writes checkpoints and the clean-shutdown marker, closes files and releases memory.
+   * @throws WritersAttachedError, and goes on as before, while a writer is open
+   */
   close(): Promise<void>;
+}
+
+/** What an engine has to know of a worker thread: its `Worker` object has it. */
+export interface WriterThread {
+  once(event: "exit", listener: () => void): unknown;
+}
+
+/** Goes to a worker thread by `workerData` or `postMessage`. Whatever else is in it is the engine's affair. */
+export interface WriterTicket {
+  readonly engine: string;
+}
+
+/**
+ * One thread's way into a log that several threads append to. It is driven like an engine: `append` and `poll` in turn, by
+ * one thread. Acknowledgements are cumulative per partition over the writer's own messages, in the order in which it
+ * appended them; the offsets of a partition are shared out among its writers.
+ */
+export interface Writer {
+  /** As the engine's. May sleep until the engine has been polled, where it needs a new window or segment. */
+  append(partition: PartitionHandle, message: Message, timestampMs: number): boolean;
+  /**
+   * Writes batches that are due and acknowledges what may be.
+   * @param waitMs if nothing was acknowledged and something waits to be: how long to sleep until the engine gets on
+   */
+  poll(waitMs?: number): void;
+  /** Resolves when all that was appended here is written, acknowledged and synced; the engine has to be polled. @throws LogFailedError */
+  flush(): Promise<void>;
+  /**
+   * Resolves when all that was appended here is written and acknowledged (or reported as failed), and the thread has left
+   * the log; the engine has to be polled.
+   */
+  close(): Promise<void>;
+}
+
+export interface AttachOptions {
+  readonly ticket: WriterTicket;
+  /** This thread's heap, which shares its memory with the engine's. */
+  readonly heap: Heap;
+  readonly listener: EngineListener;
 }
 
 export interface OpenOptions {
@@ -272,4 +324,6 @@ export interface EngineDefinition {
   /** `false` for an engine that keeps nothing (null): it is not verified and not asked to fetch. */
   readonly storesMessages: boolean;
   open(options: OpenOptions): Promise<StorageEngine>;
+  /** In a worker thread: takes up what the engine's `openWriter` has made for this thread. */
+  attachWriter?(options: AttachOptions): Writer;
 }

@@ -92,6 +92,17 @@ export class ClosedError extends EngineError {
   readonly code = "ERR_CLOSED";
 }
 
+/** The engine cannot be closed: other threads still append to it. */
+export class WritersAttachedError extends EngineError {
+  override name = "WritersAttachedError";
+  readonly code = "ERR_WRITERS_ATTACHED";
+  constructor(readonly writerCount: number) {
+    super(
+      `${writerCount} of the engine's writers are still open. Close them, or end their threads, and close it again.`,
+    );
+  }
+}
+
 /** This platform, this engine's format or its settings lack what the call needs. */
 export class UnsupportedError extends EngineError {
   override name = "UnsupportedError";

@@ -81,6 +81,16 @@ export class GroupCommit {
     }
   }
 
+  /** As `written`, for messages that somebody else acknowledges: they only make a sync due. */
+  writtenElsewhere(messageCount: number): void {
+    this.#writtenMessages += messageCount;
+  }
+
+  /** The first cause of a failure. */
+  get failure(): Error | null {
+    return this.#failure;
+  }
+
   /** Starts the sync that the policy says is due. */
   poll(nowMs: number): void {
     if (this.#running !== null || this.#failure !== null) return;

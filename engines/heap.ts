@@ -1,3 +1,4 @@
+import { getEnvironmentData, isMainThread, setEnvironmentData } from "node:worker_threads";
 import { invariant } from "./invariant.js";
 
 const PAGE_SIZE_BYTES = 65_536;
@@ -10,26 +11,45 @@ const HEAP_PAGES = 49_152;
 const LARGE_PAGE_SIZE_BYTES = 2 << 20;
 /** Address 0 stays unused, so that 0 can never be a valid address by accident. */
 const FIRST_ADDRESS = PAGE_SIZE_BYTES;
+/** Under this name worker threads find the memory of the thread that started them. */
+const ENVIRONMENT_KEY = "logduel.heap";
 
 /**
  * The memory that engines and their WebAssembly kernels share: one per process.
  *
  * Payloads, batch buffers and mapped files all lie in this one address space, so a kernel goes from a message's bytes to
  * the page cache with one copy, and JavaScript is not between. It never grows: growing would move what is mapped into
- * it. It is shared memory, so worker threads can use one heap.
+ * it. It is shared memory: a worker thread has a heap over the same memory, in which it allocates from what it is lent.
  */
 export class Heap {
-  readonly memory = new WebAssembly.Memory({ initial: HEAP_PAGES, maximum: HEAP_PAGES, shared: true });
+  readonly memory: WebAssembly.Memory;
   /** All of the heap; index = address. */
-  readonly bytes = new Uint8Array(this.memory.buffer);
-  readonly view = new DataView(this.memory.buffer);
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly view: DataView<ArrayBuffer>;
+  /** The same as 32-bit words for Atomics (index = address / 4) and as numbers (index = address / 8). */
+  readonly words: Int32Array<ArrayBuffer>;
+  readonly numbers: Float64Array<ArrayBuffer>;
   /** Free extents, ascending by address, never adjacent. */
-  readonly #free: { address: number; sizeBytes: number }[] = [
-    { address: FIRST_ADDRESS, sizeBytes: HEAP_PAGES * PAGE_SIZE_BYTES - FIRST_ADDRESS },
-  ];
+  readonly #free: { address: number; sizeBytes: number }[] = [];
   readonly #allocated = new Map<number, number>();
   /** The machine's address of the heap's address 0, modulo LARGE_PAGE_SIZE_BYTES. */
   #basePhaseBytes = 0;
+
+  /** @param lent memory of another thread's heap: nothing of it is free here before it is lent */
+  constructor(lent?: WebAssembly.Memory) {
+    this.memory = lent ?? new WebAssembly.Memory({ initial: HEAP_PAGES, maximum: HEAP_PAGES, shared: true });
+    const { buffer } = this.memory;
+    this.bytes = new Uint8Array(buffer);
+    this.view = new DataView(buffer);
+    this.words = new Int32Array(buffer);
+    this.numbers = new Float64Array(buffer);
+    if (lent === undefined) this.#insertFree(FIRST_ADDRESS, HEAP_PAGES * PAGE_SIZE_BYTES - FIRST_ADDRESS);
+  }
+
+  /** What another thread has allocated may be allocated from here, in this thread. */
+  lend(address: number, sizeBytes: number): void {
+    this.#insertFree(address, sizeBytes);
+  }
 
   /** The storage that maps files says where the heap lies, so that windows are aligned in the machine's address space. */
   liesAt(machineAddress: number): void {
@@ -74,6 +94,10 @@ export class Heap {
     const sizeBytes = this.#allocated.get(address);
     invariant(sizeBytes !== undefined, "only what was allocated is released, and once");
     this.#allocated.delete(address);
+    this.#insertFree(address, sizeBytes);
+  }
+
+  #insertFree(address: number, sizeBytes: number): void {
     let at = this.#free.findIndex((extent) => extent.address > address);
     if (at === -1) at = this.#free.length;
     this.#free.splice(at, 0, { address, sizeBytes });
@@ -101,5 +125,13 @@ export class Heap {
   }
 }
 
-/** The process's one heap: engines, kernels, payload pools and mapped files share it. */
-export const heap = new Heap();
+const lent = isMainThread ? undefined : (getEnvironmentData(ENVIRONMENT_KEY) as WebAssembly.Memory | undefined);
+
+/** Whether the heap's memory is that of the thread that started this one. */
+export const isHeapLent = lent !== undefined;
+
+/** The process's one heap: engines, kernels, payload pools and mapped files share it, and so do worker threads. */
+export const heap = new Heap(lent);
+
+if (!isHeapLent)
+  setEnvironmentData(ENVIRONMENT_KEY, heap.memory as unknown as Parameters<typeof setEnvironmentData>[1]);

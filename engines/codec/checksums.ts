@@ -14,7 +14,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { isMainThread, Worker } from "node:worker_threads";
 import nodeRs from "@node-rs/crc32";
-import { heap } from "../heap.js";
+import { heap, isHeapLent } from "../heap.js";
 import { kernelOf } from "../kernel/kernel.js";
 import { baseAddressOf } from "../storage/libc.js";
 
@@ -72,7 +72,8 @@ function loadAwsCrc32c(): AwsCrc32c | null {
       const path = join(directory, `${process.platform}-${process.arch}-${runtime}`, "aws-crt-nodejs.node");
       const library = loadAside(require.resolve("koffi"), path, () => koffi.load(path));
       const candidate = library.func("uint32_t aws_checksums_crc32c(uintptr_t, int, uint32_t)") as unknown as AwsCrc32c;
-      if (isRight(candidate)) return candidate;
+      // A thread that has lent its heap has checked the library, too.
+      if (isHeapLent || isRight(candidate)) return candidate;
     } catch {
       // the next runtime, or the fallback
     }

@@ -25,6 +25,16 @@ export interface CommitLogOptions {
   readonly listener: EngineListener;
 }
 
+/** A part of the log, in one window. */
+export interface LogRoom {
+  /** Address of a record = its position + this. */
+  readonly shift: number;
+  /** Where the window ends: a record that starts before it lies in it whole. */
+  readonly to: number;
+  /** Where a record ends at the latest: the file ends behind it. */
+  readonly limit: number;
+}
+
 /**
  * The shared log: fixed-size files, named by the position of their first byte, together one address space. Records are
  * encoded by the caller into the mapping, at the address that `begin` gives; `advance` then makes them part of the log.
@@ -71,6 +81,16 @@ export class CommitLog {
 
   get startOffset(): number {
     return this.files[0]?.baseOffset ?? 0;
+  }
+
+  /** Where records go without another `begin`: those that start before `to` and end at or below `limit`. */
+  get room(): LogRoom {
+    const file = this.files.at(-1)!;
+    return {
+      shift: this.#shift,
+      to: file.windowEnd(this.endOffset),
+      limit: file.endOffset - BLANK_SIZE_BYTES,
+    };
   }
 
   /** Heap address where a record (or a batch of them) of `sizeBytes` is to be encoded. It may lie in the next file. */

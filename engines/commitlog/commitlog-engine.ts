@@ -11,8 +11,17 @@ import type {
   PartitionInfo,
   RecoveryReport,
   StorageEngine,
+  WriterThread,
+  WriterTicket,
 } from "../engine.js";
-import { ClosedError, LogFailedError, OffsetOutOfRangeError, UnrepresentableError } from "../errors.js";
+import {
+  ClosedError,
+  LogFailedError,
+  OffsetOutOfRangeError,
+  UnrepresentableError,
+  UnsupportedError,
+  WritersAttachedError,
+} from "../errors.js";
 import { GroupCommit } from "../group-commit.js";
 import type { Heap } from "../heap.js";
 import { InvariantError, invariant } from "../invariant.js";
@@ -34,6 +43,7 @@ import { highHalf, lowHalf, type RecordParser } from "./record-parser.js";
 import type { Recovered } from "./recovery.js";
 import { Reput } from "./reput.js";
 import type { CommitlogSettings } from "./settings.js";
+import { LogSharing } from "./sharing.js";
 import { TagFilter } from "./tag-filter.js";
 import { offsetForTimestamp } from "./timestamp-search.js";
 
@@ -82,6 +92,8 @@ export class CommitlogEngine implements StorageEngine {
   readonly #groupCommit: GroupCommit;
   readonly #reput: Reput;
   readonly #queueFlush: ConsumequeueFlush;
+  /** With the first writer of another thread. */
+  #sharing: LogSharing | null = null;
   readonly #arrivals: Arrivals;
   /** Where dispatch stood when waiting consumers were last told. */
   #toldOffset = -1;
@@ -147,6 +159,7 @@ export class CommitlogEngine implements StorageEngine {
     for (let queueId = 0; queueId < partitionCount; queueId++) {
       let queue = this.#queues.find(topic, queueId);
       if (queue === undefined) {
+        this.#checkNotShared(topic);
         queue = this.#queues.add(topic, queueId);
         queue.files.makeDirectory();
         isNew = true;
@@ -195,6 +208,7 @@ export class CommitlogEngine implements StorageEngine {
     if (this.#isClosed) return;
     const isTick = this.#readClock();
     try {
+      if (this.#sharing !== null) this.#sharing.poll();
       if (this.#batches !== null && !this.#batches.isEmpty) this.#drainDue(this.#batches);
       if (!this.#groupCommit.isIdle) this.#groupCommit.poll(this.#nowMs);
       this.#reput.step(this.#nowMs, isTick);
@@ -255,13 +269,21 @@ export class CommitlogEngine implements StorageEngine {
     return this.#arrivals.wait(partition, offset, timeoutMs);
   }
 
+  openWriter(thread: WriterThread): WriterTicket {
+    this.#checkOpen();
+    this.#groupCommit.checkNotFailed();
+    this.#sharing ??= this.#share();
+    return this.#sharing.openWriter(thread);
+  }
+
   counters(): EngineCounters {
+    const shared = this.#sharing?.counts();
     return {
       ...countersSince(this.#parts.storage.counters, this.#parts.countersAtOpen),
-      appendedMessages: this.#appendedMessages,
-      acknowledgedMessages: this.#groupCommit.acknowledgedMessages,
-      batches: this.#batchCount,
-      logBytes: this.#logBytes,
+      appendedMessages: this.#appendedMessages + (shared?.appendedMessages ?? 0),
+      acknowledgedMessages: this.#groupCommit.acknowledgedMessages + (shared?.acknowledgedMessages ?? 0),
+      batches: this.#batchCount + (shared?.batches ?? 0),
+      logBytes: this.#logBytes + (shared?.logBytes ?? 0),
       indexEntries: this.#parts.dispatcher.unitCount,
       indexBytes: this.#parts.indexCounter.indexBytes,
       filesRolled: this.#log.filesRolled,
@@ -273,12 +295,15 @@ export class CommitlogEngine implements StorageEngine {
   }
 
   close(): Promise<void> {
+    const writerCount = this.#sharing?.attachedCount ?? 0;
+    if (this.#closing === null && writerCount > 0) return Promise.reject(new WritersAttachedError(writerCount));
     this.#closing ??= this.#close();
     return this.#closing;
   }
 
   async #close(): Promise<void> {
     this.#isClosed = true;
+    Reflect.deleteProperty(this, "append"); // the one of a shared log
     this.#arrivals.close();
     const { checkpoint, openFiles, lock } = this.#parts;
     let failure: unknown;
@@ -291,6 +316,7 @@ export class CommitlogEngine implements StorageEngine {
     } catch (error) {
       failure = error; // abort stays, so the next opening recovers
     }
+    await this.#sharing?.own.close();
     await this.#queueFlush.settled();
     await this.#log.close();
     checkpoint.close();
@@ -318,8 +344,30 @@ export class CommitlogEngine implements StorageEngine {
     };
   }
 
+  /** From now on every append, this thread's too, takes its place under the lock. */
+  #share(): LogSharing {
+    if (this.#batches !== null) {
+      throw new UnsupportedError("Several writers append message by message. Open the engine with batchSizeBytes 0.");
+    }
+    const { heap, kernel, maxRecordBytes, listener } = this.#parts;
+    const sharing = new LogSharing({
+      ...{ heap, kernel, maxRecordBytes, listener, settings: this.#settings, log: this.#log, queues: this.#queues },
+      ...{ groupCommit: this.#groupCommit, storeTimestampMs: this.#storeTimestampMs },
+    });
+    this.append = (partition, message, timestampMs) => sharing.own.append(partition, message, timestampMs);
+    return sharing;
+  }
+
+  #checkNotShared(topic: string): void {
+    if (this.#sharing === null) return;
+    throw new UnsupportedError(
+      `The topic ${topic} cannot be made larger or new: writers know the queues that were there when the first of them was opened. Create topics before.`,
+    );
+  }
+
   /** What the log holds: messages that wait in a batch have no certain offset yet. */
   #endOffsetOf(queue: Queue): number {
+    if (this.#sharing !== null) return this.#sharing.nextOffset(queue.handle);
     return queue.openBatch === null ? queue.nextOffset : queue.openBatch.baseOffset;
   }
 
@@ -432,7 +480,7 @@ export class CommitlogEngine implements StorageEngine {
   }
 
   async #sync(): Promise<void> {
-    const timestampMs = this.#storeTimestampMs;
+    const timestampMs = this.#sharing?.settledTimestampMs ?? this.#storeTimestampMs;
     await this.#log.sync();
     this.#syncedTimestampMs = timestampMs;
   }
@@ -467,7 +515,12 @@ export class CommitlogEngine implements StorageEngine {
         this.#writeBatch(this.#batches, batch);
       }
     }
-    await this.#groupCommit.flush();
+    if (this.#sharing === null) {
+      await this.#groupCommit.flush();
+    } else {
+      await this.#sharing.flush();
+      this.#storeTimestampMs = Math.max(this.#storeTimestampMs, this.#sharing.settledTimestampMs);
+    }
     this.#reput.catchUp();
     if (this.#arrivals.isAwaited) this.#tellOfArrivals();
   }
@@ -497,6 +550,7 @@ export class CommitlogEngine implements StorageEngine {
   }
 
   #releaseMemory(): void {
+    this.#sharing?.release();
     this.#batches?.release();
     this.#encoder.release();
     this.#reader.release();

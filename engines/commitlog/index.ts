@@ -1,4 +1,5 @@
 import type { EngineDefinition } from "../engine.js";
+import { attachCommitlogWriter } from "./attach.js";
 import { openCommitlog } from "./open.js";
 import { settingsSchema } from "./settings.js";
 
@@ -9,4 +10,5 @@ export const commitlog: EngineDefinition = {
   settingsSchema,
   storesMessages: true,
   open: openCommitlog,
+  attachWriter: attachCommitlogWriter,
 };

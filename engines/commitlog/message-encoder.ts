@@ -13,9 +13,9 @@ import type { Message } from "../engine.js";
 import { UnrepresentableError } from "../errors.js";
 import type { Heap } from "../heap.js";
 import type { Kernel } from "../kernel/kernel.js";
-import type { Queue } from "./queue-table.js";
 import { highHalf, KERNEL_CRC_LIMIT_BYTES, lowHalf } from "./record-parser.js";
 import { type CommitlogSettings, parseHost } from "./settings.js";
+import type { WriterQueue } from "./writer.js";
 
 /** Properties that RocketMQ's store, broker or clients give a meaning; its clients refuse them to users as well. */
 const RESERVED_NAMES: ReadonlySet<string> = new Set([
@@ -104,7 +104,7 @@ export class MessageEncoder {
   }
 
   /** @returns size of the record that `encode` will write. @throws UnrepresentableError */
-  prepare(queue: Queue, message: Message): number {
+  prepare(queue: WriterQueue, message: Message): number {
     const bodySizeBytes = message.valueSizeBytes;
     if (bodySizeBytes < 0) {
       throw new UnrepresentableError(
@@ -131,7 +131,7 @@ export class MessageEncoder {
   /** Writes the prepared message's record at `target`. */
   encode(
     target: number,
-    queue: Queue,
+    queue: WriterQueue,
     message: Message,
     queueOffset: number,
     physicalOffset: number,

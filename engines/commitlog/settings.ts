@@ -2,6 +2,7 @@ import { isIP } from "node:net";
 import { z } from "zod";
 import { pollingSettings } from "../arrivals.js";
 import { flushPolicySchema } from "../flush-policy.js";
+import { LOCK_KINDS } from "../writers/lock.js";
 
 const MIB = 1_048_576;
 /** A record names its size in 31 bits, and a file's blank what the file has left. */
@@ -51,6 +52,7 @@ export const settingsSchema = z.strictObject({
   forceVerifyPropertyCrc: z.boolean().default(false),
   bornHost: hostSchema.default("127.0.0.1:0"),
   storeHost: hostSchema.default("127.0.0.1:10911"),
+  lock: z.enum(LOCK_KINDS).default("blocking"),
   flushIntervalMs: z.number().positive().default(500),
   flushLeastPages: z.int().nonnegative().default(4),
   flushThoroughIntervalMs: z.number().positive().default(10_000),
