@@ -55,6 +55,7 @@ export const MAX_PROPERTIES_SIZE_BYTES = 32_767;
 export const MAX_V1_TOPIC_LENGTH = 127;
 
 export const SysFlag = {
+  COMPRESSED: 0x1,
   TRANSACTION_MASK: 0xc,
   TRANSACTION_PREPARED: 0x4,
   TRANSACTION_COMMIT: 0x8,
@@ -192,6 +193,7 @@ function writeCrcProperty(record: Uint8Array): void {
 /**
  * Decodes the record at byte `at` of `bytes`, which is byte `physicalOffset` of the commitlog. The body and properties
  * are views of `bytes`.
+ * @param checksBody false: the body's CRC is not looked at
  * @param limit where the file, or what is readable of it, ends in `bytes`
  * @throws CorruptDataError for what is no whole, sound record of that position (a blank included)
  */
@@ -201,6 +203,7 @@ export function decodeMessage(
   limit: number,
   physicalOffset: number,
   file: string,
+  checksBody = true,
 ): CommitlogMessage {
   const fail = (what: string): never => {
     throw new CorruptDataError(what, file, physicalOffset);
@@ -236,7 +239,7 @@ export function decodeMessage(
 
   const slice = (from: number, sizeBytes: number) => bytes.subarray(at + from, at + from + sizeBytes);
   const body = slice(bodyAt, bodySize);
-  if (view.getInt32(BODY_CRC_AT) !== bodyCrc(body)) fail("a body that does not match its CRC");
+  if (checksBody && view.getInt32(BODY_CRC_AT) !== bodyCrc(body)) fail("a body that does not match its CRC");
   const topicBytes = slice(topicAt, topicSize);
   if (!isUtf8(topicBytes)) fail("a topic that is not UTF-8");
   let properties = slice(propertiesAt, propertiesSize);

@@ -1,15 +1,18 @@
 import type { Heap } from "../heap.js";
 import type { Queue } from "./queue-table.js";
 
-/** Records of one queue, encoded back to back, that are appended together: RocketMQ's batch. */
+/** Messages of one queue, framed or encoded back to back, that are appended together: RocketMQ's batch. */
 export interface OpenBatch {
   readonly queue: Queue;
-  /** Heap address of the first record. */
+  /** Heap address of the first message. */
   readonly address: number;
   /** When it was opened. */
   readonly openedMs: number;
   readonly baseOffset: number;
+  /** Bytes of its records in the log. */
   sizeBytes: number;
+  /** Bytes taken of its buffer. */
+  bufferedBytes: number;
   messageCount: number;
 }
 
@@ -45,7 +48,8 @@ export class Batches {
   tryOpen(queue: Queue, nowMs: number): OpenBatch | undefined {
     const address = this.#takeBuffer();
     if (address === undefined) return undefined;
-    const batch = { queue, address, openedMs: nowMs, baseOffset: queue.nextOffset, sizeBytes: 0, messageCount: 0 };
+    const empty = { sizeBytes: 0, bufferedBytes: 0, messageCount: 0 };
+    const batch = { queue, address, openedMs: nowMs, baseOffset: queue.nextOffset, ...empty };
     this.#open.add(batch);
     queue.openBatch = batch;
     return batch;

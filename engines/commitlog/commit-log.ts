@@ -1,14 +1,10 @@
-import { BLANK_SIZE_BYTES, encodeBlank } from "../codec/commitlog-message.js";
+import { BLANK_SIZE_BYTES } from "../codec/commitlog-message.js";
 import type { EngineListener } from "../engine.js";
 import type { Heap } from "../heap.js";
 import { invariant } from "../invariant.js";
 import type { Storage } from "../storage/storage.js";
 import { MappedFile, type WindowGeometry } from "./mapped-file.js";
 import { offsetFileName } from "./names.js";
-import { WarmUp } from "./warm-up.js";
-
-/** Windows that stay mapped behind the append position, for reput and for readers at the tail. */
-const WINDOWS_KEPT = 2;
 
 export interface CommitLogOptions {
   readonly storage: Storage;
@@ -17,36 +13,25 @@ export interface CommitLogOptions {
   readonly fileSizeBytes: number;
   readonly geometry: WindowGeometry;
   readonly preallocate: boolean;
-  /**
-   * A sync takes along the zeros that were faulted in ahead. Later ones then find their blocks written, and take about
-   * two thirds of the time; but the pages have to be faulted in again, so it pays only for many small syncs.
-   */
-  readonly syncsAhead: boolean;
   readonly listener: EngineListener;
 }
 
-/** A part of the log, in one window. */
-export interface LogRoom {
-  /** Address of a record = its position + this. */
-  readonly shift: number;
-  /** Where the window ends: a record that starts before it lies in it whole. */
-  readonly to: number;
-  /** Where a record ends at the latest: the file ends behind it. */
-  readonly limit: number;
-}
+/** Told of what a write has handed to the kernel: it still lies in the heap at `address` while this runs. */
+type WrittenListener = (address: number, sizeBytes: number, position: number) => void;
 
 /**
  * The shared log: fixed-size files, named by the position of their first byte, together one address space. Records are
- * encoded by the caller into the mapping, at the address that `begin` gives; `advance` then makes them part of the log.
+ * encoded by the caller at the address that `begin` gives; `advance` then makes them part of the log. Where that address
+ * lies, and when what is there reaches the file, is the write path's: `MappedLog` or `WrittenLog`.
  *
  *   files     0               1 GiB             2 GiB
  *             |records..blank||records ... |0000||0000000|  the next one, made ahead of need
  *                                 ^flushedOffset ^endOffset
  */
-export class CommitLog {
+export abstract class CommitLog {
   /** Ascending and adjacent; records are appended to the last. */
   readonly files: MappedFile[];
-  /** Where the next record goes: what lies below is written. */
+  /** What lies below is with the kernel: it outlives this process, and may be acknowledged and read. */
   endOffset: number;
   /** What lies below is on the device. */
   flushedOffset: number;
@@ -54,89 +39,69 @@ export class CommitLog {
   dispatchedOffset: number;
   /** Files begun since opening. */
   filesRolled = 0;
+  /** Called by a write path that gathers, after each write. */
+  onWritten: WrittenListener = () => undefined;
 
   /** Made ahead of need, holding nothing yet. */
-  #next: MappedFile | null = null;
-  /** Address of a record = its position + this, in the current window. */
-  #shift = 0;
-  /** A record that ends at or below this position needs neither a new window nor a new file. */
-  #limit = -1;
+  protected next: MappedFile | null = null;
   /** The next file is made when the log ends here. */
-  #createAt = Number.POSITIVE_INFINITY;
+  protected createAt = Number.POSITIVE_INFINITY;
+  protected readonly options: CommitLogOptions;
   #syncing: Promise<void> = Promise.resolve();
-  readonly #options: CommitLogOptions;
-  readonly #warmUp: WarmUp;
 
   /** @param files what recovery left, the last one with room for records from `endOffset` on, or none */
   constructor(options: CommitLogOptions, files: MappedFile[], endOffset: number) {
-    this.#options = options;
+    this.options = options;
     this.files = files;
     this.endOffset = endOffset;
     this.flushedOffset = endOffset;
     this.dispatchedOffset = endOffset;
-    this.#warmUp = new WarmUp();
     const last = files.at(-1);
-    if (last !== undefined) this.#createAt = this.#createAtOf(last);
+    if (last !== undefined) this.createAt = this.#createAtOf(last);
   }
 
   get startOffset(): number {
     return this.files[0]?.baseOffset ?? 0;
   }
 
-  /** Where records go without another `begin`: those that start before `to` and end at or below `limit`. */
-  get room(): LogRoom {
-    const file = this.files.at(-1)!;
-    return {
-      shift: this.#shift,
-      to: file.windowEnd(this.endOffset),
-      limit: file.endOffset - BLANK_SIZE_BYTES,
-    };
-  }
+  /** Where the next record goes, whose `begin` may still move it to the next file. */
+  abstract get appendOffset(): number;
 
   /** Heap address where a record (or a batch of them) of `sizeBytes` is to be encoded. It may lie in the next file. */
-  begin(sizeBytes: number): number {
-    if (this.endOffset + sizeBytes > this.#limit) this.#makeRoom(sizeBytes);
-    return this.endOffset + this.#shift;
-  }
+  abstract begin(sizeBytes: number): number;
 
   /** What was encoded at the last `begin` belongs to the log now. */
-  advance(sizeBytes: number): void {
-    this.endOffset += sizeBytes;
+  abstract advance(sizeBytes: number): void;
+
+  /** Hands to the kernel what it does not have yet. */
+  abstract writeOut(): void;
+
+  /**
+   * Makes bytes that lie below `endOffset` readable in the heap, from `position` on, up to `to` or a little less.
+   * @returns how many; `loadedAddress` says where, until the next call
+   */
+  abstract load(position: number, to: number): number;
+  loadedAddress = 0;
+
+  /** Gives the heap back what the write path took. */
+  abstract release(): void;
+
+  /** Whether a record of `sizeBytes` at `position` leaves its file room for a blank. */
+  protected fits(file: MappedFile, position: number, sizeBytes: number): boolean {
+    invariant(sizeBytes + BLANK_SIZE_BYTES <= this.options.fileSizeBytes, "a record fits into a file");
+    return position + sizeBytes + BLANK_SIZE_BYTES <= file.endOffset;
   }
 
-  #makeRoom(sizeBytes: number): void {
-    invariant(sizeBytes + BLANK_SIZE_BYTES <= this.#options.fileSizeBytes, "a record fits into a file");
-    invariant(sizeBytes <= this.#options.geometry.overlapBytes, "a record that begins in a window ends in it");
-    let file = this.files.at(-1);
-    if (file === undefined || this.endOffset === file.endOffset) {
-      file = this.#roll();
-    } else if (this.endOffset + sizeBytes + BLANK_SIZE_BYTES > file.endOffset) {
-      this.#endFile(file);
-      file = this.#roll();
-    }
-    const window = file.mapWindow(this.endOffset);
-    this.#shift = window.address - file.windowStart(this.endOffset);
-    this.#limit = Math.min(file.windowEnd(this.endOffset), file.endOffset - BLANK_SIZE_BYTES);
-    this.#unmapOld();
-  }
-
-  /** Writes the blank: at least its 8 bytes are left, because every record was placed so. */
-  #endFile(file: MappedFile): void {
-    const left = file.endOffset - this.endOffset;
-    const window = file.mapWindow(this.endOffset);
-    encodeBlank(this.#options.heap.bytes, window.address + this.endOffset - file.windowStart(this.endOffset), left);
-    this.endOffset = file.endOffset;
-  }
-
-  #roll(): MappedFile {
-    const startedNs = this.#options.listener.event === undefined ? 0n : process.hrtime.bigint();
-    const file = this.#next ?? this.#createFile(this.endOffset);
+  /** Begins the next file; the log ends where the last one does. */
+  protected roll(): MappedFile {
+    const startedNs = this.options.listener.event === undefined ? 0n : process.hrtime.bigint();
+    const file = this.next ?? this.#createFile(this.endOffset);
     invariant(file.baseOffset === this.endOffset, "a new file begins where the log ends");
-    this.#next = null;
-    this.#createAt = this.#createAtOf(file);
+    this.next = null;
+    this.createAt = this.#createAtOf(file);
     this.files.push(file);
     this.filesRolled++;
-    this.#options.listener.event?.({
+    this.options.listener.event?.({
       kind: "segment-roll",
       startedNs,
       durationNs: Number(process.hrtime.bigint() - startedNs),
@@ -147,11 +112,11 @@ export class CommitLog {
 
   /** Half a file ahead of need. */
   #createAtOf(file: MappedFile): number {
-    return this.#options.preallocate ? file.baseOffset + file.sizeBytes / 2 : Number.POSITIVE_INFINITY;
+    return this.options.preallocate ? file.baseOffset + file.sizeBytes / 2 : Number.POSITIVE_INFINITY;
   }
 
   #createFile(baseOffset: number): MappedFile {
-    const { storage, heap, geometry, directory, fileSizeBytes, preallocate, listener } = this.#options;
+    const { storage, heap, geometry, directory, fileSizeBytes, preallocate, listener } = this.options;
     const startedNs = listener.event === undefined ? 0n : process.hrtime.bigint();
     const path = `${directory}/${offsetFileName(baseOffset)}`;
     const file = MappedFile.create(storage, heap, geometry, path, baseOffset, fileSizeBytes, preallocate);
@@ -166,37 +131,27 @@ export class CommitLog {
     return file;
   }
 
-  #unmapOld(): void {
-    const keptBytes = WINDOWS_KEPT * this.#options.geometry.windowBytes;
-    const from = Math.min(this.endOffset - keptBytes, this.dispatchedOffset);
-    for (const file of this.files) file.unmapBelow(from);
-  }
-
   /** `prepare` is due when the log ends here. */
   get prepareAt(): number {
-    return Math.min(this.#warmUp.dueAt, this.#createAt);
+    return this.createAt;
   }
 
-  /** One bounded step of what is done ahead of need: the next file, and pages faulted in before they are written. */
-  prepare(nowMs: number): void {
+  /** One bounded step of what is done ahead of need: the next file. */
+  prepare(_nowMs: number): void {
     const file = this.files.at(-1);
-    if (file === undefined) return;
-    if (this.endOffset >= this.#createAt) {
-      this.#createAt = Number.POSITIVE_INFINITY;
-      try {
-        this.#next = this.#createFile(file.endOffset);
-      } catch {
-        // tried again when it is needed, and reported then
-      }
+    if (file === undefined || this.endOffset < this.createAt) return;
+    this.createAt = Number.POSITIVE_INFINITY;
+    try {
+      this.next = this.#createFile(file.endOffset);
+    } catch {
+      // tried again when it is needed, and reported then
     }
-    if (this.endOffset >= this.#warmUp.dueAt) this.#warmUp.step(this.endOffset, nowMs, file, this.#next);
   }
 
-  /** Makes the first file, if there is none, and faults its first pages in. */
+  /** Makes the first file, if there is none. */
   async warm(nowMs: number): Promise<void> {
-    if (this.files.length === 0 || this.endOffset === this.files.at(-1)!.endOffset) this.#roll();
+    if (this.files.length === 0 || this.endOffset === this.files.at(-1)!.endOffset) this.roll();
     this.prepare(nowMs);
-    await this.#warmUp.settled();
   }
 
   /** The file that holds `position`. */
@@ -217,21 +172,23 @@ export class CommitLog {
   async #sync(): Promise<void> {
     const from = this.flushedOffset;
     const to = this.endOffset;
-    const last = this.files.at(-1);
     for (const file of this.files) {
       if (file.endOffset <= from || file.baseOffset >= to) continue;
-      const syncTo = file === last && this.#options.syncsAhead ? Math.max(to, this.#warmUp.warmedTo) : to;
-      await file.sync(from, syncTo);
+      await file.sync(from, this.syncEnd(file, to));
     }
     this.flushedOffset = Math.max(this.flushedOffset, to);
   }
 
+  /** How far a sync of `file` reaches that is to cover what lies below `to`. */
+  protected syncEnd(_file: MappedFile, to: number): number {
+    return to;
+  }
+
   /** Deletes the files that hold no record and closes the others. What was written must have been synced. */
   async close(): Promise<void> {
-    await this.#warmUp.settled();
     await this.#syncing.catch(() => undefined); // whoever began it knows
     const last = this.files.at(-1);
-    if (this.#next !== null) this.#removeFile(this.#next);
+    if (this.next !== null) this.#removeFile(this.next);
     if (last !== undefined && last.baseOffset === this.endOffset) {
       this.files.pop();
       this.#removeFile(last);
@@ -242,6 +199,6 @@ export class CommitLog {
   /** Durable before the next is removed, so that a crash leaves no gap in the row. */
   #removeFile(file: MappedFile): void {
     file.remove();
-    this.#options.storage.syncDirectory(this.#options.directory);
+    this.options.storage.syncDirectory(this.options.directory);
   }
 }

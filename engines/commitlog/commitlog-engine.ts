@@ -34,12 +34,14 @@ import { writeCleanShutdown } from "./clean-shutdown.js";
 import type { CommitLog } from "./commit-log.js";
 import { ConsumequeueFlush } from "./consumequeue-flush.js";
 import type { Dispatcher } from "./dispatcher.js";
+import { LogAppender } from "./log-appender.js";
+import { MappedLog } from "./mapped-log.js";
 import { MessageEncoder } from "./message-encoder.js";
 import { ABORT_FILE, CONSUMEQUEUE_DIRECTORY, checkTopicName } from "./names.js";
 import type { OpenFiles } from "./open-files.js";
 import type { Queue, QueueTable } from "./queue-table.js";
 import { Reader } from "./reader.js";
-import { highHalf, lowHalf, type RecordParser } from "./record-parser.js";
+import type { RecordParser } from "./record-parser.js";
 import type { Recovered } from "./recovery.js";
 import { Reput } from "./reput.js";
 import type { CommitlogSettings } from "./settings.js";
@@ -90,12 +92,18 @@ export class CommitlogEngine implements StorageEngine {
   readonly #reader: Reader;
   readonly #batches: Batches | null;
   readonly #groupCommit: GroupCommit;
-  readonly #reput: Reput;
+  readonly #appender: LogAppender;
+  /** Appends take the shortest way: one record each, encoded into the mapping, indexed later. */
+  readonly #isPlain: boolean;
+  /** Null: units are built where records are appended. */
+  readonly #reput: Reput | null;
+  /** Units are there before their records are on the device, and consumers are not to see those. */
+  readonly #hidesIndexed: boolean;
   readonly #queueFlush: ConsumequeueFlush;
   /** With the first writer of another thread. */
   #sharing: LogSharing | null = null;
   readonly #arrivals: Arrivals;
-  /** Where dispatch stood when waiting consumers were last told. */
+  /** What consumers could see of the log when those that wait were last told. */
   #toldOffset = -1;
 
   #isClosed = false;
@@ -119,19 +127,28 @@ export class CommitlogEngine implements StorageEngine {
 
   constructor(parts: EngineParts) {
     const { heap, kernel, settings, queues, log, dispatcher, recovered, listener, batchSizeBytes } = parts;
+    const isSync = settings.flush === "sync";
+    const isInline = settings.indexBuilding === "inline";
+    this.#hidesIndexed = isSync && isInline;
     this.#parts = parts;
     this.#settings = settings;
     this.#queues = queues;
     this.#log = log;
     this.#encoder = new MessageEncoder(heap, kernel, settings);
     this.#reader = new Reader(heap, log, queues, parts.parser);
-    this.#arrivals = new Arrivals(settings, (partition) => queues.queues[partition]!.dispatchedOffset);
+    this.#arrivals = new Arrivals(settings, (partition) => queues.queues[partition]!.visibleOffset);
     this.#batches = batchSizeBytes === 0 ? null : new Batches(heap, batchSizeBytes, settings.bufferMemoryBytes);
-    this.#groupCommit = new GroupCommit({ policy: settings.flush, sync: () => this.#sync(), listener });
-    const isSync = settings.flush === "sync";
+    this.#groupCommit = new GroupCommit({
+      policy: settings.flush,
+      sync: () => this.#sync(),
+      listener: this.#hidesIndexed ? this.#showing(listener) : listener,
+    });
+    if (this.#hidesIndexed) for (const queue of queues.queues) queue.hiddenFrom = queue.nextOffset;
+    this.#appender = new LogAppender({ ...parts, encoder: this.#encoder, groupCommit: this.#groupCommit });
+    this.#isPlain = this.#batches === null && this.#appender.isPlain;
     this.durability = isSync ? "D2" : "D1";
     this.recovery = recovered.report;
-    this.#reput = new Reput(log, dispatcher, isSync, parts.maxRecordBytes);
+    this.#reput = isInline ? null : new Reput(log, dispatcher, isSync, parts.maxRecordBytes);
     this.#storeTimestampMs = Math.max(recovered.storeTimestampMs, this.#nowMs);
     this.#encoder.setStoreTimestamp(this.#storeTimestampMs);
     // Recovery has brought to the device what it found.
@@ -140,7 +157,7 @@ export class CommitlogEngine implements StorageEngine {
       queues,
       dispatcher,
       settings,
-      (error) => this.#groupCommit.fail(error),
+      (error) => this.#appender.fail(error),
       this.#nowMs,
       recovered.storeTimestampMs,
       listener,
@@ -162,6 +179,7 @@ export class CommitlogEngine implements StorageEngine {
         this.#checkNotShared(topic);
         queue = this.#queues.add(topic, queueId);
         queue.files.makeDirectory();
+        if (this.#hidesIndexed) queue.hiddenFrom = 0;
         isNew = true;
       }
       handles.push(queue.handle);
@@ -189,12 +207,10 @@ export class CommitlogEngine implements StorageEngine {
     const encoder = this.#encoder;
     const sizeBytes = encoder.prepare(queue, message);
     if (sizeBytes > this.#parts.maxRecordBytes) this.#refuseSize(sizeBytes);
-    if (this.#batches !== null && !this.#writesAlone(this.#batches, queue, sizeBytes)) {
-      return this.#accumulate(this.#batches, queue, message, sizeBytes, timestampMs);
-    }
+    if (!this.#isPlain) return this.#appendOtherwise(queue, sizeBytes, timestampMs);
     const log = this.#log;
-    const target = this.#begin(sizeBytes);
-    encoder.encode(target, queue, message, queue.nextOffset, log.endOffset, timestampMs);
+    const target = this.#appender.begin(sizeBytes);
+    encoder.encode(target, queue, queue.nextOffset, log.endOffset, timestampMs);
     log.advance(sizeBytes);
     const queueOffset = queue.nextOffset++;
     this.#appendedMessages++;
@@ -210,15 +226,16 @@ export class CommitlogEngine implements StorageEngine {
     try {
       if (this.#sharing !== null) this.#sharing.poll();
       if (this.#batches !== null && !this.#batches.isEmpty) this.#drainDue(this.#batches);
+      this.#appender.writeOut();
       if (!this.#groupCommit.isIdle) this.#groupCommit.poll(this.#nowMs);
-      this.#reput.step(this.#nowMs, isTick);
+      this.#reput?.step(this.#nowMs, isTick);
       if (this.#arrivals.isAwaited) this.#tellOfArrivals();
       if (this.#log.endOffset >= this.#log.prepareAt) this.#log.prepare(this.#nowMs);
       if (isTick) this.#runBackground();
       this.#queueFlush.step();
     } catch (error) {
       if (error instanceof InvariantError) throw error;
-      this.#groupCommit.fail(error as Error);
+      this.#appender.fail(error as Error);
     }
   }
 
@@ -282,8 +299,8 @@ export class CommitlogEngine implements StorageEngine {
       ...countersSince(this.#parts.storage.counters, this.#parts.countersAtOpen),
       appendedMessages: this.#appendedMessages + (shared?.appendedMessages ?? 0),
       acknowledgedMessages: this.#groupCommit.acknowledgedMessages + (shared?.acknowledgedMessages ?? 0),
-      batches: this.#batchCount + (shared?.batches ?? 0),
-      logBytes: this.#logBytes + (shared?.logBytes ?? 0),
+      batches: this.#batchCount + this.#appender.batchCount + (shared?.batches ?? 0),
+      logBytes: this.#logBytes + this.#appender.logBytes + (shared?.logBytes ?? 0),
       indexEntries: this.#parts.dispatcher.unitCount,
       indexBytes: this.#parts.indexCounter.indexBytes,
       filesRolled: this.#log.filesRolled,
@@ -346,12 +363,15 @@ export class CommitlogEngine implements StorageEngine {
 
   /** From now on every append, this thread's too, takes its place under the lock. */
   #share(): LogSharing {
-    if (this.#batches !== null) {
-      throw new UnsupportedError("Several writers append message by message. Open the engine with batchSizeBytes 0.");
+    const log = this.#log;
+    if (!this.#isPlain || !(log instanceof MappedLog)) {
+      throw new UnsupportedError(
+        'Several writers encode message by message into the mapped log. Open the engine with batchSizeBytes 0, writePath "mmap", assembly "broker" and indexBuilding "deferred".',
+      );
     }
     const { heap, kernel, maxRecordBytes, listener } = this.#parts;
     const sharing = new LogSharing({
-      ...{ heap, kernel, maxRecordBytes, listener, settings: this.#settings, log: this.#log, queues: this.#queues },
+      ...{ heap, kernel, maxRecordBytes, listener, settings: this.#settings, log, queues: this.#queues },
       ...{ groupCommit: this.#groupCommit, storeTimestampMs: this.#storeTimestampMs },
     });
     this.append = (partition, message, timestampMs) => sharing.own.append(partition, message, timestampMs);
@@ -379,10 +399,22 @@ export class CommitlogEngine implements StorageEngine {
   }
 
   #tellOfArrivals(): void {
-    const { dispatchedOffset } = this.#log;
-    if (dispatchedOffset === this.#toldOffset) return;
-    this.#toldOffset = dispatchedOffset;
+    const visibleTo = this.#hidesIndexed ? this.#log.flushedOffset : this.#log.dispatchedOffset;
+    if (visibleTo === this.#toldOffset) return;
+    this.#toldOffset = visibleTo;
     this.#arrivals.arrivedSomewhere();
+  }
+
+  /** Shows consumers what is acknowledged, before it is. */
+  #showing(listener: EngineListener): EngineListener {
+    return {
+      acknowledged: (partition, baseOffset, messageCount) => {
+        this.#queueOf(partition).hiddenFrom = baseOffset + messageCount;
+        listener.acknowledged(partition, baseOffset, messageCount);
+      },
+      failed: (...failure) => listener.failed(...failure),
+      ...(listener.event === undefined ? {} : { event: (event) => listener.event!(event) }),
+    };
   }
 
   #checkOpen(): void {
@@ -395,15 +427,14 @@ export class CommitlogEngine implements StorageEngine {
     );
   }
 
-  /** The address for the next `sizeBytes` of the log. A new file that cannot be made fails the log. */
-  #begin(sizeBytes: number): number {
-    try {
-      return this.#log.begin(sizeBytes);
-    } catch (error) {
-      this.#groupCommit.fail(error as Error);
-      this.#groupCommit.checkNotFailed();
-      throw error;
+  /** What `append` does of a prepared message under other settings than the defaults. */
+  #appendOtherwise(queue: Queue, sizeBytes: number, timestampMs: number): boolean {
+    if (this.#batches !== null && !this.#writesAlone(this.#batches, queue, sizeBytes)) {
+      return this.#accumulate(this.#batches, queue, sizeBytes, timestampMs);
     }
+    this.#appender.append(queue, sizeBytes, timestampMs);
+    this.#appendedMessages++;
+    return true;
   }
 
   /** A record larger than a batch goes into the log on its own, behind what its queue has waiting. */
@@ -417,14 +448,19 @@ export class CommitlogEngine implements StorageEngine {
     return sizeBytes > batches.batchSizeBytes;
   }
 
-  #accumulate(batches: Batches, queue: Queue, message: Message, sizeBytes: number, timestampMs: number): boolean {
+  #accumulate(batches: Batches, queue: Queue, sizeBytes: number, timestampMs: number): boolean {
     const batch = queue.openBatch ?? batches.tryOpen(queue, this.#nowMs);
     if (batch === undefined) {
       this.#isMemoryShort = true;
       return false;
     }
-    // Position and store time are filled in when the batch gets its place.
-    this.#encoder.encode(batch.address + batch.sizeBytes, queue, message, queue.nextOffset, 0, timestampMs);
+    const target = batch.address + batch.bufferedBytes;
+    if (this.#settings.assembly === "producer") {
+      this.#encoder.assemble(target, queue, queue.nextOffset, timestampMs);
+      batch.bufferedBytes += sizeBytes;
+    } else {
+      batch.bufferedBytes += this.#encoder.frame(target, timestampMs);
+    }
     batch.sizeBytes += sizeBytes;
     batch.messageCount++;
     queue.nextOffset++;
@@ -443,40 +479,9 @@ export class CommitlogEngine implements StorageEngine {
     this.#isMemoryShort = false;
   }
 
-  /** Appends the batch's records in one go: RocketMQ puts a batch into one file, all or nothing. */
   #writeBatch(batches: Batches, batch: OpenBatch): void {
-    const { queue, sizeBytes, messageCount } = batch;
     batches.close(batch);
-    try {
-      this.#groupCommit.checkNotFailed();
-      const target = this.#begin(sizeBytes);
-      this.#parts.kernel.placeCommitlogBatch(
-        target,
-        batch.address,
-        sizeBytes,
-        highHalf(this.#log.endOffset),
-        lowHalf(this.#log.endOffset),
-        this.#storeTimestampMs,
-      );
-      if (this.#encoder.appendsCrc) this.#writeBatchCrcs(target, sizeBytes);
-    } catch (error) {
-      queue.nextOffset = batch.baseOffset;
-      this.#parts.listener.failed(queue.handle, messageCount, error as Error);
-      return;
-    }
-    this.#log.advance(sizeBytes);
-    this.#batchCount++;
-    this.#logBytes += sizeBytes;
-    this.#groupCommit.written(queue.handle, batch.baseOffset, messageCount);
-  }
-
-  #writeBatchCrcs(address: number, sizeBytes: number): void {
-    const end = address + sizeBytes;
-    for (let at = address; at < end; ) {
-      const recordSize = this.#parts.heap.view.getInt32(at);
-      this.#encoder.writeCrc(at, recordSize);
-      at += recordSize;
-    }
+    this.#appender.appendBatch(batch);
   }
 
   async #sync(): Promise<void> {
@@ -515,13 +520,14 @@ export class CommitlogEngine implements StorageEngine {
         this.#writeBatch(this.#batches, batch);
       }
     }
+    this.#appender.writeOut();
     if (this.#sharing === null) {
       await this.#groupCommit.flush();
     } else {
       await this.#sharing.flush();
       this.#storeTimestampMs = Math.max(this.#storeTimestampMs, this.#sharing.settledTimestampMs);
     }
-    this.#reput.catchUp();
+    this.#reput?.catchUp();
     if (this.#arrivals.isAwaited) this.#tellOfArrivals();
   }
 
@@ -552,6 +558,8 @@ export class CommitlogEngine implements StorageEngine {
   #releaseMemory(): void {
     this.#sharing?.release();
     this.#batches?.release();
+    this.#appender.release();
+    this.#log.release();
     this.#encoder.release();
     this.#reader.release();
     this.#parts.parser.release();

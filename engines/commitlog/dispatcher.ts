@@ -131,7 +131,7 @@ export class Dispatcher {
   /** Finds the tagsCode of a record that the kernel left to the plain code, for its next call. */
   #findTagsCode(address: number, limit: number, physicalOffset: number): void {
     const { bytes, view } = this.heap;
-    const message = decodeMessage(bytes, address, limit, physicalOffset, "the commitlog");
+    const message = decodeMessage(bytes, address, limit, physicalOffset, "the commitlog", false);
     view.setUint32(this.#progress + HAS_TAGS_CODE_AT, 1, true);
     view.setFloat64(this.#progress + TAGS_CODE_AT, tagsCodeOfMessage(message), true);
   }

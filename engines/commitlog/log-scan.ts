@@ -1,4 +1,4 @@
-import { BLANK_MAGIC, MAGIC_V1, MAGIC_V2, parseProperties, SysFlag } from "../codec/commitlog-message.js";
+import { BLANK_MAGIC, BODY_CRC_AT, MAGIC_V1, MAGIC_V2, parseProperties, SysFlag } from "../codec/commitlog-message.js";
 import { OpenError } from "../errors.js";
 import type { Heap } from "../heap.js";
 import { invariant } from "../invariant.js";
@@ -144,6 +144,9 @@ export class LogScan {
       if (passedBytes > 0) continue;
       const claimedBytes = this.#claimedSize(chunkBytes);
       if (claimedBytes <= chunkBytes || claimedBytes > Math.min(this.#bufferSizeBytes, file.endOffset - position)) {
+        if (outcome === ParseOutcome.BAD_BODY_CRC && this.heap.view.getInt32(this.#bufferAddress + BODY_CRC_AT) === 0) {
+          throw uncheckedError(position);
+        }
         return { position, reason: REASONS[outcome]! };
       }
       wantedBytes = claimedBytes;
@@ -334,6 +337,13 @@ export class LogScan {
 function innerBatchError(position: number): OpenError {
   return new OpenError(
     `The message at byte ${position} of the commitlog is an inner batch (a topic of queue.type BatchCQ), which this engine does not read. Open the directory with RocketMQ.`,
+  );
+}
+
+/** Rather than to cut off all that was written without checksums. */
+function uncheckedError(position: number): OpenError {
+  return new OpenError(
+    `The message at byte ${position} of the commitlog has no checksum: it was written with checksum false. Open the directory with checksum false.`,
   );
 }
 

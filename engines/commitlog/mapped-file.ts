@@ -157,6 +157,11 @@ export class MappedFile {
     return this.file.read(target, at, sizeBytes, position - this.baseOffset);
   }
 
+  /** Writes `sizeBytes` bytes at `position` of the log, which lie in no window. */
+  write(source: Uint8Array, at: number, sizeBytes: number, position: number): void {
+    this.file.write(source, at, sizeBytes, position - this.baseOffset);
+  }
+
   /** Makes durable the log's bytes `from` to `to`, as far as they are this file's. */
   async sync(from: number, to: number): Promise<void> {
     const { windowBytes } = this.geometry;

@@ -181,7 +181,7 @@ function encodeInKernel(input: Input): Uint8Array {
   const sizeBytes = encoder.prepare(queue, message);
   const { queueOffset, physicalOffset, bornTimestampMs, storeTimestampMs } = input;
   encoder.setStoreTimestamp(storeTimestampMs);
-  encoder.encode(record, queue, message, queueOffset, physicalOffset, bornTimestampMs);
+  encoder.encode(record, queue, queueOffset, physicalOffset, bornTimestampMs);
   encoder.release();
   expect(heap.bytes.slice(record + sizeBytes, record + 8_192).every((byte) => byte === 0xaa)).toBe(true);
   return heap.bytes.slice(record, record + sizeBytes);

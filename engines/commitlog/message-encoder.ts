@@ -9,10 +9,12 @@ import {
   recordSizeBytes,
   SysFlag,
 } from "../codec/commitlog-message.js";
+import { compress } from "../codec/compression.js";
 import type { Message } from "../engine.js";
 import { UnrepresentableError } from "../errors.js";
 import type { Heap } from "../heap.js";
 import type { Kernel } from "../kernel/kernel.js";
+import { compressionFlags } from "./body-compression.js";
 import { highHalf, KERNEL_CRC_LIMIT_BYTES, lowHalf } from "./record-parser.js";
 import { type CommitlogSettings, parseHost } from "./settings.js";
 import type { WriterQueue } from "./writer.js";
@@ -59,8 +61,21 @@ const STORE_TIMESTAMP_AT = 56;
 const RESERVED_SIZE_AT = 64;
 const HOST_SIZE_V4 = 8;
 const HOST_SIZE_V6 = 20;
+
+// A message in a batch that the broker encodes, little-endian: its properties and its body follow.
+const FRAME_BODY_SIZE_AT = 0;
+const FRAME_PROPERTIES_SIZE_AT = 4;
+const FRAME_SYS_FLAG_AT = 8;
+const FRAME_BORN_TIMESTAMP_AT = 16;
+const FRAME_HEADER_SIZE_BYTES = 24;
+
 /** Names already seen as bytes; a workload has few. */
 const MAX_CACHED_NAMES = 256;
+
+/** A codec makes what it cannot shrink larger by less than this. */
+function mostCompressedBytes(sizeBytes: number): number {
+  return sizeBytes + Math.ceil(sizeBytes / 128) + 1_024;
+}
 
 /**
  * Turns the contract's messages into records: value → body, key → property KEYS, each header → a property (TAGS included).
@@ -76,14 +91,26 @@ export class MessageEncoder {
   readonly #reservedBytes: number;
   readonly #names = new Map<string, Uint8Array>();
 
+  readonly #settings: CommitlogSettings;
+  /** sysFlag of a record whose body is as it was sent. */
+  readonly #sysFlag: number;
+  /** Bodies up to this size get `#kernelCrc`: -1 has the kernel compute it, 0 stands for none. */
+  readonly #kernelCrcLimitBytes: number;
+  readonly #kernelCrc: number;
+
+  // The prepared message.
   #propertiesSizeBytes = 0;
   #bodyAddress = 0;
+  #bodySizeBytes = 0;
 
   constructor(
     private readonly heap: Heap,
     private readonly kernel: Kernel,
     settings: CommitlogSettings,
   ) {
+    this.#settings = settings;
+    this.#kernelCrcLimitBytes = settings.checksum ? KERNEL_CRC_LIMIT_BYTES : Number.POSITIVE_INFINITY;
+    this.#kernelCrc = settings.checksum ? -1 : 0;
     this.#maxBodyBytes = settings.maxMessageSizeBytes;
     this.#reservedBytes = settings.appendPropertyCrc ? CRC_PROPERTY_SIZE_BYTES : 0;
     this.#origin = heap.allocate(ORIGIN_SIZE_BYTES, 64);
@@ -91,9 +118,9 @@ export class MessageEncoder {
     const born = this.#writeHost(BORN_HOST_AT, settings.bornHost);
     const store = this.#writeHost(STORE_HOST_AT, settings.storeHost);
     this.#v6HostCount = (born === HOST_SIZE_V6 ? 1 : 0) + (store === HOST_SIZE_V6 ? 1 : 0);
-    const sysFlag =
+    this.#sysFlag =
       (born === HOST_SIZE_V6 ? SysFlag.BORN_HOST_V6 : 0) | (store === HOST_SIZE_V6 ? SysFlag.STORE_HOST_V6 : 0);
-    heap.view.setInt32(this.#origin, sysFlag, true);
+    heap.view.setInt32(this.#origin, this.#sysFlag, true);
     heap.view.setUint32(this.#origin + PROPERTIES_ADDRESS_AT, this.#properties, true);
     heap.view.setUint32(this.#origin + RESERVED_SIZE_AT, this.#reservedBytes, true);
   }
@@ -101,6 +128,10 @@ export class MessageEncoder {
   /** Store time of the records that are encoded from now on. */
   setStoreTimestamp(storeTimestampMs: number): void {
     this.heap.view.setFloat64(this.#origin + STORE_TIMESTAMP_AT, storeTimestampMs, true);
+  }
+
+  get storeTimestampMs(): number {
+    return this.heap.view.getFloat64(this.#origin + STORE_TIMESTAMP_AT, true);
   }
 
   /** @returns size of the record that `encode` will write. @throws UnrepresentableError */
@@ -116,11 +147,16 @@ export class MessageEncoder {
         `A value of ${bodySizeBytes} bytes is larger than maxMessageSizeBytes (${this.#maxBodyBytes}).`,
       );
     }
-    this.#bodyAddress = message.valueAddress >= 0 ? message.valueAddress : this.#stage(message.value!);
+    if (this.#settings.compression === "none") {
+      this.#bodyAddress = message.valueAddress >= 0 ? message.valueAddress : this.#stage(message.value!);
+      this.#bodySizeBytes = bodySizeBytes;
+    } else {
+      this.#prepareCompressed(message);
+    }
     this.#propertiesSizeBytes =
       message.key === null && message.headers.length === 0 ? 0 : this.#writeProperties(message);
     return recordSizeBytes(
-      bodySizeBytes,
+      this.#bodySizeBytes,
       queue.topicSizeBytes,
       this.#propertiesSizeBytes + this.#reservedBytes,
       queue.isV2,
@@ -132,26 +168,127 @@ export class MessageEncoder {
   encode(
     target: number,
     queue: WriterQueue,
-    message: Message,
     queueOffset: number,
     physicalOffset: number,
     bornTimestampMs: number,
   ): void {
-    const bodySizeBytes = message.valueSizeBytes;
-    const sizeBytes = this.kernel.encodeCommitlogMessage(
+    const sizeBytes = this.#encode(
+      target,
+      queue,
+      this.#bodyAddress,
+      this.#bodySizeBytes,
+      this.#propertiesSizeBytes,
+      queueOffset,
+      physicalOffset,
+      bornTimestampMs,
+    );
+    if (this.#reservedBytes !== 0) this.writeCrc(target, sizeBytes);
+  }
+
+  /** Writes the prepared message's record at `target`, where its position, store time and CRC property are filled in later. */
+  assemble(target: number, queue: WriterQueue, queueOffset: number, bornTimestampMs: number): void {
+    this.#encode(
+      target,
+      queue,
+      this.#bodyAddress,
+      this.#bodySizeBytes,
+      this.#propertiesSizeBytes,
+      queueOffset,
+      0,
+      bornTimestampMs,
+    );
+  }
+
+  /** Keeps the prepared message at `target`, to be encoded by `encodeFrames`. @returns bytes taken, less than its record's */
+  frame(target: number, bornTimestampMs: number): number {
+    const { heap, kernel } = this;
+    const { view } = heap;
+    view.setUint32(target + FRAME_BODY_SIZE_AT, this.#bodySizeBytes, true);
+    view.setUint32(target + FRAME_PROPERTIES_SIZE_AT, this.#propertiesSizeBytes, true);
+    view.setInt32(target + FRAME_SYS_FLAG_AT, view.getInt32(this.#origin, true), true);
+    view.setFloat64(target + FRAME_BORN_TIMESTAMP_AT, bornTimestampMs, true);
+    const body = target + FRAME_HEADER_SIZE_BYTES + this.#propertiesSizeBytes;
+    if (this.#propertiesSizeBytes !== 0) {
+      kernel.copyBytes(target + FRAME_HEADER_SIZE_BYTES, this.#properties, this.#propertiesSizeBytes);
+    }
+    kernel.copyBytes(body, this.#bodyAddress, this.#bodySizeBytes);
+    return body + this.#bodySizeBytes - target;
+  }
+
+  /** Writes the records of framed messages of one queue at `target`; the prepared message stays prepared. */
+  encodeFrames(
+    source: number,
+    target: number,
+    queue: WriterQueue,
+    baseOffset: number,
+    messageCount: number,
+    physicalOffset: number,
+  ): void {
+    const { view } = this.heap;
+    const sysFlag = view.getInt32(this.#origin, true);
+    let frame = source;
+    let at = target;
+    for (let i = 0; i < messageCount; i++) {
+      const bodySizeBytes = view.getUint32(frame + FRAME_BODY_SIZE_AT, true);
+      const propertiesSizeBytes = view.getUint32(frame + FRAME_PROPERTIES_SIZE_AT, true);
+      const body = frame + FRAME_HEADER_SIZE_BYTES + propertiesSizeBytes;
+      view.setInt32(this.#origin, view.getInt32(frame + FRAME_SYS_FLAG_AT, true), true);
+      view.setUint32(this.#origin + PROPERTIES_ADDRESS_AT, frame + FRAME_HEADER_SIZE_BYTES, true);
+      const sizeBytes = this.#encode(
+        at,
+        queue,
+        body,
+        bodySizeBytes,
+        propertiesSizeBytes,
+        baseOffset + i,
+        physicalOffset + (at - target),
+        view.getFloat64(frame + FRAME_BORN_TIMESTAMP_AT, true),
+      );
+      if (this.#reservedBytes !== 0) this.writeCrc(at, sizeBytes);
+      at += sizeBytes;
+      frame = body + bodySizeBytes;
+    }
+    view.setInt32(this.#origin, sysFlag, true);
+    view.setUint32(this.#origin + PROPERTIES_ADDRESS_AT, this.#properties, true);
+  }
+
+  #encode(
+    target: number,
+    queue: WriterQueue,
+    bodyAddress: number,
+    bodySizeBytes: number,
+    propertiesSizeBytes: number,
+    queueOffset: number,
+    physicalOffset: number,
+    bornTimestampMs: number,
+  ): number {
+    return this.kernel.encodeCommitlogMessage(
       target,
       queue.block,
       this.#origin,
-      this.#bodyAddress,
+      bodyAddress,
       bodySizeBytes,
-      bodySizeBytes > KERNEL_CRC_LIMIT_BYTES ? crc32(this.#bodyAddress, bodySizeBytes) & 0x7fffffff : -1,
-      this.#propertiesSizeBytes,
+      bodySizeBytes > this.#kernelCrcLimitBytes ? crc32(bodyAddress, bodySizeBytes) & 0x7fffffff : this.#kernelCrc,
+      propertiesSizeBytes,
       queueOffset,
       highHalf(physicalOffset),
       lowHalf(physicalOffset),
       bornTimestampMs,
     );
-    if (this.#reservedBytes !== 0) this.writeCrc(target, sizeBytes);
+  }
+
+  /** As RocketMQ's producer: a body that reaches the threshold is compressed, and stays so if that made it larger. */
+  #prepareCompressed(message: Message): void {
+    const { compression, compressionThresholdBytes, compressionLevel } = this.#settings;
+    let value = message.value!;
+    let sysFlag = this.#sysFlag;
+    if (compression !== "none" && value.byteLength >= compressionThresholdBytes) {
+      value = compress(compression, value.slice(), compression === "lz4" ? undefined : compressionLevel);
+      sysFlag |= compressionFlags(compression);
+    }
+    this.heap.view.setInt32(this.#origin, sysFlag, true);
+    this.#bodyAddress = this.#stage(value);
+    this.#bodySizeBytes = value.byteLength;
   }
 
   get appendsCrc(): boolean {
@@ -182,7 +319,7 @@ export class MessageEncoder {
 
   /** Copies a body that lies outside the heap into it. */
   #stage(value: Uint8Array): number {
-    if (this.#staging === 0) this.#staging = this.heap.allocate(this.#maxBodyBytes);
+    if (this.#staging === 0) this.#staging = this.heap.allocate(mostCompressedBytes(this.#maxBodyBytes));
     this.heap.bytes.set(value, this.#staging);
     return this.#staging;
   }

@@ -4,16 +4,17 @@ import { OpenError } from "../errors.js";
 import { kernelOf } from "../kernel/kernel.js";
 import type { Storage, StorageLock } from "../storage/storage.js";
 import { CheckpointFile } from "./checkpoint.js";
-import { CommitLog } from "./commit-log.js";
 import { CommitlogEngine } from "./commitlog-engine.js";
 import { Consumequeue } from "./consumequeue.js";
 import { Dispatcher } from "./dispatcher.js";
+import { MappedLog } from "./mapped-log.js";
 import { COMMITLOG_DIRECTORY, CONSUMEQUEUE_DIRECTORY, LOCK_FILE } from "./names.js";
 import { OpenFiles } from "./open-files.js";
 import { QueueTable } from "./queue-table.js";
 import { RecordParser } from "./record-parser.js";
 import { recover } from "./recovery.js";
 import { settingsSchema } from "./settings.js";
+import { WrittenLog } from "./written-log.js";
 
 /** A record's bytes beside its body: RocketMQ's limit for topic, properties and header. */
 const MAX_FRAMING_BYTES = 65_536;
@@ -49,7 +50,7 @@ export async function openCommitlog(options: OpenOptions): Promise<StorageEngine
       return new Consumequeue(storage, openFiles, directory, settings.consumequeueFileSizeBytes, indexCounter);
     });
     undo.push(() => queues.release());
-    const parser = new RecordParser(heap, kernel, settings.forceVerifyPropertyCrc);
+    const parser = new RecordParser(heap, kernel, settings.forceVerifyPropertyCrc, settings.checksum);
     undo.push(() => parser.release());
     const dispatcher = new Dispatcher(heap, kernel, queues);
     undo.push(() => dispatcher.release());
@@ -59,12 +60,12 @@ export async function openCommitlog(options: OpenOptions): Promise<StorageEngine
     });
     indexCounter.indexBytes = 0;
     const directory = `${root}/${COMMITLOG_DIRECTORY}`;
-    const syncsAhead = settings.flush === "sync";
-    const log = new CommitLog(
-      { storage, heap, directory, ...files, syncsAhead, listener },
-      recovered.files,
-      recovered.endOffset,
-    );
+    const logOptions = { storage, heap, directory, ...files, listener };
+    const log =
+      settings.writePath === "write"
+        ? new WrittenLog(logOptions, recovered.files, recovered.endOffset)
+        : new MappedLog(logOptions, recovered.files, recovered.endOffset, settings.flush === "sync");
+    undo.push(() => log.release());
     await log.warm(Date.now());
     const checkpoint = new CheckpointFile(storage, root);
     undo.push(() => checkpoint.close());

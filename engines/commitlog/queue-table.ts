@@ -36,6 +36,8 @@ export class Queue {
   startOffset = 0;
   /** What the next message gets. */
   nextOffset = 0;
+  /** Messages from here on have units, perhaps, but are not to be seen yet. */
+  hiddenFrom = Number.POSITIVE_INFINITY;
   /** Messages that wait to be appended together. */
   openBatch: OpenBatch | null = null;
   readonly topicSizeBytes: number;
@@ -62,7 +64,12 @@ export class Queue {
     bytes.set(topicBytes, block + TOPIC_AT);
   }
 
-  /** Queue offset behind the last unit: readers see what lies below. */
+  /** Readers see what lies below. */
+  get visibleOffset(): number {
+    return Math.min(this.dispatchedOffset, this.hiddenFrom);
+  }
+
+  /** Queue offset behind the last unit. */
   get dispatchedOffset(): number {
     const { view } = this.heap;
     const at = this.block + DISPATCHED_OFFSET_AT;

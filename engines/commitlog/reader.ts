@@ -1,7 +1,9 @@
 import { KEYS_PROPERTY, parseProperties, readInt64 } from "../codec/commitlog-message.js";
+import { decompress } from "../codec/compression.js";
 import type { FetchOutcome, Header, MessageVisitor, StoredMessage } from "../engine.js";
-import { CorruptDataError } from "../errors.js";
+import { CorruptDataError, CorruptPayloadError } from "../errors.js";
 import type { Heap } from "../heap.js";
+import { codecOfBody, MAX_UNFOLDED_SIZE_BYTES } from "./body-compression.js";
 import type { CommitLog } from "./commit-log.js";
 import { type ConsumequeueUnit, decodeUnit, isData, TAGS_CODE_AT, UNIT_SIZE_BYTES } from "./consumequeue-unit.js";
 import { readHeader } from "./mapped-file.js";
@@ -43,7 +45,7 @@ export class Reader {
 
   /** Visits the messages of `queue` from `fromOffset` on. @throws CorruptDataError */
   fetch(queue: Queue, fromOffset: number, maxBytes: number, visit: MessageVisitor): FetchOutcome {
-    const end = queue.dispatchedOffset;
+    const end = queue.visibleOffset;
     let offset = fromOffset;
     let sizeBytes = 0;
     while (offset < end && (sizeBytes < maxBytes || offset === fromOffset)) {
@@ -68,7 +70,7 @@ export class Reader {
     visit: MessageVisitor,
     filter: TagFilter,
   ): FetchOutcome {
-    const end = Math.min(queue.dispatchedOffset, fromOffset + MAX_FILTERED_UNITS);
+    const end = Math.min(queue.visibleOffset, fromOffset + MAX_FILTERED_UNITS);
     let offset = fromOffset;
     let messageCount = 0;
     let sizeBytes = 0;
@@ -150,11 +152,23 @@ export class Reader {
     const { bytes } = this.heap;
     message.offset = offset;
     message.timestampMs = parser.bornTimestampMs;
-    message.value = parser.body;
+    message.value = parser.isCompressed ? this.#unfolded(file.path, physicalOffset - file.baseOffset) : parser.body;
     const keysSizeBytes = parser.keysSizeBytes;
     message.key = keysSizeBytes === 0 ? null : bytes.subarray(parser.keysAddress, parser.keysAddress + keysSizeBytes);
     message.headers = parser.otherPropertyCount === 0 ? NO_HEADERS : headersOf(parser.properties());
     return sizeBytes;
+  }
+
+  #unfolded(path: string, positionBytes: number): Uint8Array {
+    const codec = codecOfBody(this.parser.sysFlag);
+    if (codec === undefined) throw new CorruptDataError("a body compressed by nothing known", path, positionBytes);
+    try {
+      // A copy: the codecs read no shared memory.
+      return decompress(codec, this.parser.body.slice(), MAX_UNFOLDED_SIZE_BYTES);
+    } catch (error) {
+      if (!(error instanceof CorruptPayloadError)) throw error;
+      throw new CorruptDataError(`a body whose ${codec} payload ${error.what}`, path, positionBytes);
+    }
   }
 
   /** Brings a record into the buffer, and the following units' records with it while they lie near. @returns address */

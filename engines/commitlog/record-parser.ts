@@ -1,4 +1,5 @@
 import { crc32OfView } from "../codec/checksums.js";
+import { SysFlag } from "../codec/commitlog-message.js";
 import type { Heap } from "../heap.js";
 import type { Kernel } from "../kernel/kernel.js";
 import type { QueueTable } from "./queue-table.js";
@@ -60,6 +61,8 @@ export function lowHalf(position: number): number {
 /** Reads records in the heap through the kernel; its fields describe the last record that parsed as OK. */
 export class RecordParser {
   readonly #result: number;
+  /** Bodies up to this size are checked in the kernel; -1 = no body is checked anywhere. */
+  readonly #crcLimitBytes: number;
   /** Made once: the checksum of a large body and its reader share it. */
   #body: Uint8Array | null = null;
 
@@ -68,7 +71,10 @@ export class RecordParser {
     private readonly kernel: Kernel,
     /** Refuses a record without the CRC property: else a spoilt name of the property leaves the record unchecked. */
     needsPropertyCrc: boolean,
+    /** False: a body is taken for right whatever its CRC. */
+    checksBodies = true,
   ) {
+    this.#crcLimitBytes = checksBodies ? KERNEL_CRC_LIMIT_BYTES : -1;
     this.#result = heap.allocate(RESULT_SIZE_BYTES, 64);
     heap.view.setUint32(this.#result + NEEDS_CRC_AT, needsPropertyCrc ? 1 : 0, true);
   }
@@ -84,7 +90,7 @@ export class RecordParser {
       availableBytes,
       highHalf(position),
       lowHalf(position),
-      KERNEL_CRC_LIMIT_BYTES,
+      this.#crcLimitBytes,
       queues.tableAddress,
       queues.tableMask,
       this.#result,
@@ -109,7 +115,7 @@ export class RecordParser {
       availableBytes,
       highHalf(position),
       lowHalf(position),
-      KERNEL_CRC_LIMIT_BYTES,
+      this.#crcLimitBytes,
       queues.tableAddress,
       queues.tableMask,
       storeTimestampMs,
@@ -129,7 +135,7 @@ export class RecordParser {
 
   #checkLargeBody(): number {
     this.#body = null;
-    if (this.bodySizeBytes <= KERNEL_CRC_LIMIT_BYTES) return ParseOutcome.OK;
+    if (this.#crcLimitBytes < 0 || this.bodySizeBytes <= this.#crcLimitBytes) return ParseOutcome.OK;
     const crc = crc32OfView(this.body) & 0x7fffffff;
     const isRight = crc === this.heap.view.getInt32(this.#result + BODY_CRC_AT, true);
     return isRight ? ParseOutcome.OK : ParseOutcome.BAD_BODY_CRC;
@@ -157,6 +163,10 @@ export class RecordParser {
 
   get sysFlag(): number {
     return this.heap.view.getInt32(this.#result + SYS_FLAG_AT, true);
+  }
+
+  get isCompressed(): boolean {
+    return (this.sysFlag & SysFlag.COMPRESSED) !== 0;
   }
 
   get bodySizeBytes(): number {

@@ -50,14 +50,11 @@ export class Reput {
     const limit = this.#limit;
     while (this.#offset < limit && this.#offset < enough) {
       const from = this.#offset;
-      const file = log.fileOf(from);
-      const window = file.mapWindow(from);
-      const windowStart = file.windowStart(from);
       // Long enough for any record, so that each round gets on.
-      const to = Math.min(limit, windowStart + window.sizeBytes, from + STEP_BYTES + this.maxRecordBytes);
-      const outcome = dispatcher.run(window.address + (from - windowStart), to - from, from);
+      const sizeBytes = log.load(from, Math.min(limit, from + STEP_BYTES + this.maxRecordBytes));
+      const outcome = dispatcher.run(log.loadedAddress, sizeBytes, from);
       const { consumedBytes } = dispatcher;
-      this.#offset = outcome === DispatchOutcome.AT_BLANK ? file.endOffset : from + consumedBytes;
+      this.#offset = outcome === DispatchOutcome.AT_BLANK ? log.fileOf(from).endOffset : from + consumedBytes;
       // A record that `to` cuts in two comes whole in the next round.
       const isCut = outcome === DispatchOutcome.NO_RECORD && consumedBytes > 0;
       invariant(

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { pollingSettings } from "../arrivals.js";
 import { flushPolicySchema } from "../flush-policy.js";
 import { LOCK_KINDS } from "../writers/lock.js";
+import { COMPRESSIONS, MAX_UNFOLDED_SIZE_BYTES, whyNoCompression } from "./body-compression.js";
 
 const MIB = 1_048_576;
 /** A record names its size in 31 bits, and a file's blank what the file has left. */
@@ -20,6 +21,13 @@ const HOST_PATTERN = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d{1,5})$/;
 /** Every default is RocketMQ's; README.md beside this file says what RocketMQ calls each setting. */
 export const settingsSchema = z.strictObject({
   flush: flushPolicySchema.default("async"),
+  writePath: z.enum(["mmap", "write"]).default("mmap"),
+  assembly: z.enum(["broker", "producer"]).default("broker"),
+  indexBuilding: z.enum(["deferred", "inline"]).default("deferred"),
+  checksum: z.boolean().default(true),
+  compression: z.enum(COMPRESSIONS, { error: ({ input }) => whyNoCompression(input) }).default("none"),
+  compressionThresholdBytes: z.int().nonnegative().default(4_096),
+  compressionLevel: z.int().min(1).max(9).default(5),
   /** 0 = one by one. */
   batchSizeBytes: z
     .int()
@@ -46,7 +54,7 @@ export const settingsSchema = z.strictObject({
   maxMessageSizeBytes: z
     .int()
     .positive()
-    .max(64 * MIB)
+    .max(MAX_UNFOLDED_SIZE_BYTES)
     .default(4 * MIB),
   appendPropertyCrc: z.boolean().default(false),
   forceVerifyPropertyCrc: z.boolean().default(false),

@@ -1,6 +1,6 @@
 import type { Heap } from "../heap.js";
 import { ENGINE_SLOT_AT, SLOT_SIZE_BYTES } from "../writers/board.js";
-import type { LogRoom } from "./commit-log.js";
+import type { LogRoom } from "./mapped-log.js";
 
 // The log's end as its writers share it, one cache line, read and written by whoever holds the lock:
 //

@@ -5,7 +5,7 @@ import type { Kernel } from "../kernel/kernel.js";
 import { Board, SlotState, type WriterCounts } from "../writers/board.js";
 import type { SharedLock } from "../writers/lock.js";
 import { WriterDesk } from "../writers/writer-desk.js";
-import type { CommitLog } from "./commit-log.js";
+import type { MappedLog } from "./mapped-log.js";
 import type { QueueTable } from "./queue-table.js";
 import type { CommitlogSettings } from "./settings.js";
 import { SharedTail } from "./shared-tail.js";
@@ -32,7 +32,7 @@ export interface SharingParts {
   readonly heap: Heap;
   readonly kernel: Kernel;
   readonly settings: CommitlogSettings;
-  readonly log: CommitLog;
+  readonly log: MappedLog;
   readonly queues: QueueTable;
   readonly groupCommit: GroupCommit;
   readonly maxRecordBytes: number;

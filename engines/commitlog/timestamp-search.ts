@@ -12,7 +12,7 @@ import type { Reader } from "./reader.js";
  */
 export function offsetForTimestamp(reader: Reader, queue: Queue, timestampMs: number): number {
   let low = queue.startOffset;
-  let high = queue.dispatchedOffset;
+  let high = queue.visibleOffset;
   while (low < high) {
     const middle = low + Math.floor((high - low) / 2);
     let probe = middle;

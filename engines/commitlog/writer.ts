@@ -105,7 +105,7 @@ export class CommitlogWriter implements Writer {
       this.#storeTimestampMs = storeTimestampMs;
       encoder.setStoreTimestamp(storeTimestampMs);
     }
-    encoder.encode(target, queue, message, queueOffset, position, timestampMs);
+    encoder.encode(target, queue, queueOffset, position, timestampMs);
     tail.finished(this.#writer);
     this.#ownEnd = position + sizeBytes;
     this.#hasAppended = true;

@@ -264,7 +264,7 @@ export function passCommitlogMessages(
     if (
       outcome != OK ||
       load<u32>(result, RESULT_QUEUE) == 0 ||
-      load<i32>(result, RESULT_BODY_SIZE) > crcLimitBytes ||
+      (crcLimitBytes >= 0 && load<i32>(result, RESULT_BODY_SIZE) > crcLimitBytes) ||
       (load<i32>(result, RESULT_SYS_FLAG) & INNER_BATCH) != 0 ||
       load<f64>(result, RESULT_STORE_TIMESTAMP) < storeTimestampMs
     ) {
@@ -282,7 +282,7 @@ export function passCommitlogMessages(
 /**
  * Checks the record at `address`, which stands at that position of the log (in two 32-bit halves) and has `available`
  * bytes up to the end of its file (or of what is readable), and says where its parts lie.
- * @param crcLimitBytes bodies up to this size have their CRC checked here, larger ones by the caller
+ * @param crcLimitBytes bodies up to this size have their CRC checked here, larger ones by the caller; -1 = none by anybody
  * @param table hash table of queues (0 = none), `tableMask` its size in entries minus 1
  * @returns an outcome
  */

@@ -1,0 +1,132 @@
+import { BLANK_SIZE_BYTES, encodeBlank } from "../codec/commitlog-message.js";
+import { invariant } from "../invariant.js";
+import { CommitLog, type CommitLogOptions } from "./commit-log.js";
+import type { MappedFile } from "./mapped-file.js";
+import { WarmUp } from "./warm-up.js";
+
+/** Windows that stay mapped behind the append position, for reput and for readers at the tail. */
+const WINDOWS_KEPT = 2;
+
+/** A part of the log, in one window. */
+export interface LogRoom {
+  /** Address of a record = its position + this. */
+  readonly shift: number;
+  /** Where the window ends: a record that starts before it lies in it whole. */
+  readonly to: number;
+  /** Where a record ends at the latest: the file ends behind it. */
+  readonly limit: number;
+}
+
+/** RocketMQ's default write path: records are encoded into mappings of the files, and so are the kernel's at once. */
+export class MappedLog extends CommitLog {
+  /** Address of a record = its position + this, in the current window. */
+  #shift = 0;
+  /** A record that ends at or below this position needs neither a new window nor a new file. */
+  #limit = -1;
+  readonly #warmUp = new WarmUp();
+
+  /**
+   * @param syncsAhead A sync takes along the zeros that were faulted in ahead. Later ones then find their blocks written,
+   * and take about two thirds of the time; but the pages have to be faulted in again, so it pays only for many small syncs.
+   */
+  constructor(
+    options: CommitLogOptions,
+    files: MappedFile[],
+    endOffset: number,
+    private readonly syncsAhead: boolean,
+  ) {
+    super(options, files, endOffset);
+  }
+
+  override get appendOffset(): number {
+    return this.endOffset;
+  }
+
+  /** Where records go without another `begin`: those that start before `to` and end at or below `limit`. */
+  get room(): LogRoom {
+    const file = this.files.at(-1)!;
+    return {
+      shift: this.#shift,
+      to: file.windowEnd(this.endOffset),
+      limit: file.endOffset - BLANK_SIZE_BYTES,
+    };
+  }
+
+  override begin(sizeBytes: number): number {
+    if (this.endOffset + sizeBytes > this.#limit) this.#makeRoom(sizeBytes);
+    return this.endOffset + this.#shift;
+  }
+
+  override advance(sizeBytes: number): void {
+    this.endOffset += sizeBytes;
+  }
+
+  /** The kernel has it already. */
+  override writeOut(): void {}
+
+  override load(position: number, to: number): number {
+    const file = this.fileOf(position);
+    const window = file.mapWindow(position);
+    const at = position - file.windowStart(position);
+    this.loadedAddress = window.address + at;
+    return Math.min(to - position, window.sizeBytes - at);
+  }
+
+  override release(): void {}
+
+  #makeRoom(sizeBytes: number): void {
+    invariant(sizeBytes <= this.options.geometry.overlapBytes, "a record that begins in a window ends in it");
+    let file = this.files.at(-1);
+    if (file === undefined || this.endOffset === file.endOffset) {
+      file = this.roll();
+    } else if (!this.fits(file, this.endOffset, sizeBytes)) {
+      this.#endFile(file);
+      file = this.roll();
+    }
+    const window = file.mapWindow(this.endOffset);
+    this.#shift = window.address - file.windowStart(this.endOffset);
+    this.#limit = Math.min(file.windowEnd(this.endOffset), file.endOffset - BLANK_SIZE_BYTES);
+    this.#unmapOld();
+  }
+
+  /** Writes the blank: at least its 8 bytes are left, because every record was placed so. */
+  #endFile(file: MappedFile): void {
+    const left = file.endOffset - this.endOffset;
+    const window = file.mapWindow(this.endOffset);
+    encodeBlank(this.options.heap.bytes, window.address + this.endOffset - file.windowStart(this.endOffset), left);
+    this.endOffset = file.endOffset;
+  }
+
+  #unmapOld(): void {
+    const keptBytes = WINDOWS_KEPT * this.options.geometry.windowBytes;
+    const from = Math.min(this.endOffset - keptBytes, this.dispatchedOffset);
+    for (const file of this.files) file.unmapBelow(from);
+  }
+
+  override get prepareAt(): number {
+    return Math.min(this.#warmUp.dueAt, this.createAt);
+  }
+
+  /** Faults pages in, too, before they are written. */
+  override prepare(nowMs: number): void {
+    super.prepare(nowMs);
+    const file = this.files.at(-1);
+    if (file !== undefined && this.endOffset >= this.#warmUp.dueAt) {
+      this.#warmUp.step(this.endOffset, nowMs, file, this.next);
+    }
+  }
+
+  override async warm(nowMs: number): Promise<void> {
+    await super.warm(nowMs);
+    await this.#warmUp.settled();
+  }
+
+  protected override syncEnd(file: MappedFile, to: number): number {
+    return this.syncsAhead && file === this.files.at(-1) ? Math.max(to, this.#warmUp.warmedTo) : to;
+  }
+
+  override async close(): Promise<void> {
+    await this.#warmUp.settled();
+    await super.close();
+  }
+}
