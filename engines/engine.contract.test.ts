@@ -37,6 +37,22 @@ const VARIANTS: Readonly<Record<string, readonly (ConformanceVariant & Partial<C
     { name: "no checksum", settings: { checksum: false }, hasChecksums: false, readServed: recordBatches("form") },
     { name: "mmap", settings: { writePath: "mmap", mapWindowBytes: 65_536 } },
   ],
+  commitlog: [
+    { name: "written by write", settings: { writePath: "write" } },
+    {
+      name: "written by write, indexed inline, zstd",
+      settings: { writePath: "write", indexBuilding: "inline", compression: "zstd", compressionThresholdBytes: 100 },
+    },
+    {
+      name: "assembled by producers, indexed inline, lz4",
+      settings: { assembly: "producer", indexBuilding: "inline", compression: "lz4", compressionThresholdBytes: 1 },
+    },
+    {
+      name: "no checksum, zlib",
+      settings: { checksum: false, compression: "zlib", compressionThresholdBytes: 0 },
+      hasChecksums: false,
+    },
+  ],
 };
 
 const definitions = await Promise.all(engineNames().map((name) => loadEngine(name)));

@@ -4,6 +4,13 @@ import { parseHost, settingsSchema } from "./settings.js";
 it("has RocketMQ's defaults", () => {
   expect(settingsSchema.parse({})).toMatchObject({
     flush: "async",
+    writePath: "mmap",
+    assembly: "broker",
+    indexBuilding: "deferred",
+    checksum: true,
+    compression: "none",
+    compressionThresholdBytes: 4_096,
+    compressionLevel: 5,
     batchSizeBytes: 0,
     segmentSizeBytes: 1_073_741_824,
     consumequeueFileSizeBytes: 6_000_000,
@@ -30,6 +37,14 @@ it.each([
   { batchSize: 1 },
 ])("refuses %j", (settings) => {
   expect(settingsSchema.safeParse(settings).success).toBe(false);
+});
+
+it.each([
+  ["gzip", /cannot say gzip: use one of none, zlib, lz4 and zstd/],
+  ["snappy", /cannot say snappy.*use one of none, zlib, lz4 and zstd/],
+  ["lzma", /use one of none, zlib, lz4 and zstd/],
+])("refuses the compression %s with what there is", (compression, sentence) => {
+  expect(() => settingsSchema.parse({ compression })).toThrow(sentence);
 });
 
 it.each([
