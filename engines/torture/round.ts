@@ -74,7 +74,6 @@ function drawSettings(
     preallocate: among(true, false),
     compression: among("none", "none", "gzip", "snappy", "lz4", "zstd", "zlib"),
     compressionThresholdBytes: among(0, 100),
-    writePath: among("mmap", "write"),
     assembly: among("broker", "producer"),
     indexBuilding: among("deferred", "inline"),
     indexIntervalBytes: among(0, 512, 4_096),
