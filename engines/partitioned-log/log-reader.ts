@@ -70,6 +70,11 @@ export class LogReader {
     return log.endOffset;
   }
 
+  /** The segment is no part of its log any more. */
+  forget(segment: Segment): void {
+    this.#open.delete(segment);
+  }
+
   release(): void {
     this.#scanner.release();
   }

@@ -10,6 +10,8 @@ export const TIME_INDEX_SUFFIX = ".timeindex";
 export const PRODUCER_SNAPSHOT_SUFFIX = ".snapshot";
 /** A segment's files. The transaction index is Kafka's alone; the snapshot of producers is no segment's. */
 export const SEGMENT_SUFFIXES: readonly string[] = [LOG_SUFFIX, OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX, ".txnindex"];
+/** Behind the name of a file that is to be deleted: it is no part of the log any more. */
+export const DELETED_SUFFIX = ".deleted";
 export const LEADER_EPOCH_CHECKPOINT = "leader-epoch-checkpoint";
 export const RECOVERY_POINT_CHECKPOINT = "recovery-point-offset-checkpoint";
 export const LOG_START_CHECKPOINT = "log-start-offset-checkpoint";

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type { EngineListener, PartitionHandle } from "../engine.js";
 import { GroupCommit } from "../group-commit.js";
 import type { Heap } from "../heap.js";
+import { invariant } from "../invariant.js";
 import type { Storage } from "../storage/storage.js";
 import { type EpochEntry, encodeEpochs, replaceAside } from "./checkpoints.js";
 import type { MappedWindows } from "./mapped-windows.js";
@@ -161,6 +162,65 @@ export class PartitionLog {
   /** A segment other than the last may have lost records to compaction. */
   mayHaveGaps(segment: Segment): boolean {
     return segment !== this.#active;
+  }
+
+  /**
+   * Moves the start offset to the first segment that retention keeps, by Kafka's rules: the oldest go while the others
+   * hold `retentionBytes`, and while their youngest message is older than `retentionMs` (by its own time, or if none has
+   * one by when the file was written). The active segment may go when it holds messages: then another begins before.
+   * @returns whether segments lie below the start offset
+   */
+  expire(nowMs: number): boolean {
+    if (this.failure !== null) return false;
+    const { segments } = this;
+    let kept = this.segmentIndexOf(this.startOffset);
+    let sizeBytes = 0;
+    for (let i = kept; i < segments.length; i++) sizeBytes += segments[i]!.sizeBytes;
+    while (kept < segments.length && this.#mayGo(segments[kept]!, sizeBytes, nowMs)) {
+      sizeBytes -= segments[kept]!.sizeBytes;
+      kept++;
+    }
+    if (kept === segments.length) {
+      try {
+        this.#roll();
+      } catch (error) {
+        this.fail(error as Error);
+        return false;
+      }
+    }
+    this.startOffset = Math.max(this.startOffset, segments[kept]!.baseOffset);
+    if (kept > 0) this.#syncEndedSegments();
+    return kept > 0;
+  }
+
+  #mayGo(segment: Segment, remainingBytes: number, nowMs: number): boolean {
+    const { retentionBytes, retentionMs } = this.context.settings;
+    if (segment === this.#active && segment.sizeBytes === 0) return false;
+    if (retentionBytes >= 0 && remainingBytes - segment.sizeBytes >= retentionBytes) return true;
+    if (retentionMs < 0) return false;
+    const largest = segment.largestTimestamp();
+    return nowMs - (largest >= 0 ? largest : segment.modifiedMs()) > retentionMs;
+  }
+
+  /** The oldest segment, if all of it lies below `offset`. */
+  oldestBelow(offset: number): Segment | null {
+    const next = this.segments[1];
+    return next !== undefined && next.baseOffset <= offset ? this.segments[0]! : null;
+  }
+
+  /** Whether a segment has to be synced yet: until then its files keep their names. */
+  isUnsynced(segment: Segment): boolean {
+    return this.failure === null && this.#unsynced.includes(segment);
+  }
+
+  /** Takes the oldest segment out of the log. @returns paths of its files, to be removed @throws as the storage does */
+  dropOldest(): string[] {
+    const segment = this.oldestBelow(this.startOffset);
+    invariant(segment !== null && !this.isUnsynced(segment), "only what expired and was synced is dropped");
+    const marked = segment.markDeleted();
+    this.segments.shift();
+    if (this.fetchCursor.segment === segment) this.fetchCursor.segment = null;
+    return marked;
   }
 
   fail(error: Error): void {

@@ -38,6 +38,7 @@ import {
 } from "./names.js";
 import { type LogContext, type LogCounters, PartitionLog } from "./partition-log.js";
 import { type LoadOptions, loadLog, RepairLog } from "./recovery.js";
+import { Retention } from "./retention.js";
 import { SegmentScanner } from "./segment-scanner.js";
 import { SendPlanner } from "./send-plan.js";
 import type { PartitionedLogSettings } from "./settings.js";
@@ -45,6 +46,8 @@ import { Slots } from "./slots.js";
 
 /** Kafka: log.flush.offset.checkpoint.interval.ms. */
 const CHECKPOINT_INTERVAL_MS = 60_000;
+/** The clock costs more than a poll, so retention looks at it every so many polls. */
+const POLLS_A_RETENTION_STEP = 256;
 /** Under `every: {ms}`, how often the logs that wait for their time are looked at. */
 const COMMIT_CHECK_INTERVAL_MS = 1;
 /** Ended segments synced at once in the background, over all partitions. */
@@ -77,6 +80,8 @@ export class PartitionedLogEngine implements StorageEngine {
   readonly #reader: LogReader;
   readonly #arrivals: Arrivals;
   readonly #consumers: Consumers;
+  readonly #retention: Retention;
+  #pollsToRetention = POLLS_A_RETENTION_STEP;
   readonly #logs: PartitionLog[] = [];
   readonly #topics = new Map<string, PartitionLog[]>();
   readonly #logCounters: LogCounters = { batches: 0, logBytes: 0, indexEntries: 0, indexBytes: 0, filesRolled: 0 };
@@ -125,6 +130,17 @@ export class PartitionedLogEngine implements StorageEngine {
       this.#consumers = new Consumers(this.#storage, settings.transfer, (partition, fromOffset, maxBytes, { tags }) => {
         refuseTags(tags);
         return planner.plan(this.#logOf(partition), fromOffset, maxBytes);
+      });
+      this.#retention = new Retention({
+        storage: options.storage,
+        settings,
+        listener: options.listener,
+        logs: this.#logs,
+        checkpoint: () => this.#checkpointStartOffsets(),
+        forget: (segment) => {
+          this.#reader.forget(segment);
+          this.#consumers.forget(segment.path);
+        },
       });
       this.recovery = this.#load(options, startedMs);
     } catch (error) {
@@ -182,6 +198,10 @@ export class PartitionedLogEngine implements StorageEngine {
     this.#accumulator.drain();
     if (this.#toCommit.length > 0) this.#beginCommits();
     if (this.#recoveryPointsMoved) this.#checkpointWhenDue();
+    if (--this.#pollsToRetention <= 0 || this.#retention.isBusy) {
+      this.#pollsToRetention = POLLS_A_RETENTION_STEP;
+      this.#retention.step();
+    }
   }
 
   async flush(): Promise<void> {
@@ -240,6 +260,7 @@ export class PartitionedLogEngine implements StorageEngine {
   async #close(): Promise<void> {
     this.#arrivals.close();
     const consumersClosed = this.#consumers.close();
+    const retentionClosed = this.#retention.close();
     this.#accumulator.drainAll();
     try {
       await inParallel(this.#logs, async (log) => {
@@ -252,6 +273,7 @@ export class PartitionedLogEngine implements StorageEngine {
       });
       await this.#checkpointWork;
       await this.#writeCheckpoints();
+      await retentionClosed;
       if (this.#logs.every((log) => log.failure === null)) this.#writeCleanShutdownMarker();
     } finally {
       await consumersClosed;
@@ -431,14 +453,26 @@ export class PartitionedLogEngine implements StorageEngine {
     this.#checkpointWork = this.#checkpointWork.then(() => this.#writeCheckpoints()).catch(() => {});
   }
 
+  #checkpointStartOffsets(): Promise<void> {
+    const written = this.#checkpointWork.then(() => this.#writeStartOffsets());
+    this.#checkpointWork = written.catch(() => {});
+    return written;
+  }
+
   async #writeCheckpoints(): Promise<void> {
-    const write = (name: string, logs: readonly PartitionLog[], offset: (log: PartitionLog) => number) => {
-      const offsets = logs.map((log) => ({ topic: log.topic, index: log.index, offset: offset(log) }));
-      return replaceAside(this.#storage, join(this.#directory, name), encodeOffsets(offsets));
-    };
-    const withoutHead = this.#logs.filter((log) => log.startOffset > log.segments[0]!.baseOffset);
-    await write(RECOVERY_POINT_CHECKPOINT, this.#logs, (log) => log.recoveryPoint);
-    await write(LOG_START_CHECKPOINT, withoutHead, (log) => log.startOffset);
+    await this.#writeOffsets(RECOVERY_POINT_CHECKPOINT, this.#logs, (log) => log.recoveryPoint);
+    await this.#writeStartOffsets();
+  }
+
+  /** Also of logs that begin with a segment: the one before may be back after a power cut. (Kafka leaves those out.) */
+  #writeStartOffsets(): Promise<void> {
+    const withoutHead = this.#logs.filter((log) => log.startOffset > 0);
+    return this.#writeOffsets(LOG_START_CHECKPOINT, withoutHead, (log) => log.startOffset);
+  }
+
+  #writeOffsets(name: string, logs: readonly PartitionLog[], offsetOf: (log: PartitionLog) => number): Promise<void> {
+    const offsets = logs.map((log) => ({ topic: log.topic, index: log.index, offset: offsetOf(log) }));
+    return replaceAside(this.#storage, join(this.#directory, name), encodeOffsets(offsets));
   }
 
   #writeCleanShutdownMarker(): void {

@@ -4,6 +4,7 @@ import { OpenError } from "../errors.js";
 import type { Storage } from "../storage/storage.js";
 import { decodeEpochs, type EpochEntry } from "./checkpoints.js";
 import {
+  DELETED_SUFFIX,
   LEADER_EPOCH_CHECKPOINT,
   LOG_SUFFIX,
   PRODUCER_SNAPSHOT_SUFFIX,
@@ -100,7 +101,7 @@ export const DAMAGE_CASES: readonly {
 
 /** Files that a crash can leave beside the segments, and why they go. */
 export const LEFTOVERS: readonly { readonly suffix: string; readonly what: string }[] = [
-  { suffix: ".deleted", what: "was marked for deletion" },
+  { suffix: DELETED_SUFFIX, what: "was marked for deletion" },
   { suffix: ".cleaned", what: "was an unfinished compaction" },
   { suffix: ".tmp", what: "was an unfinished checkpoint" },
 ];

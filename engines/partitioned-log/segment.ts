@@ -1,7 +1,15 @@
 import { join } from "node:path";
 import { MAX_TIMESTAMP_AT } from "../codec/record-batch.js";
 import type { Storage, StorageFile } from "../storage/storage.js";
-import { LOG_SUFFIX, OFFSET_INDEX_SUFFIX, SEGMENT_SUFFIXES, segmentStem, TIME_INDEX_SUFFIX } from "./names.js";
+import {
+  DELETED_SUFFIX,
+  LOG_SUFFIX,
+  OFFSET_INDEX_SUFFIX,
+  PRODUCER_SNAPSHOT_SUFFIX,
+  SEGMENT_SUFFIXES,
+  segmentStem,
+  TIME_INDEX_SUFFIX,
+} from "./names.js";
 import type { PartitionedLogSettings } from "./settings.js";
 import { OFFSET_ENTRY_SIZE_BYTES, OffsetIndex, TIME_ENTRY_SIZE_BYTES, TimeIndex } from "./sparse-index.js";
 
@@ -135,6 +143,32 @@ export class Segment {
     const existing = SEGMENT_SUFFIXES.map((suffix) => this.#pathOf(suffix)).filter((path) => this.storage.exists(path));
     for (const path of existing) this.storage.remove(path);
     return existing.length;
+  }
+
+  /**
+   * Takes the segment out of the log, its `.log` first, by names that opening the directory removes.
+   * @returns paths of the files, to be removed
+   * @throws as the storage does if the log is still there; what else could not be renamed belongs to no log then
+   */
+  markDeleted(): string[] {
+    this.unload();
+    const marked: string[] = [];
+    for (const suffix of [...SEGMENT_SUFFIXES, PRODUCER_SNAPSHOT_SUFFIX]) {
+      const path = this.#pathOf(suffix);
+      try {
+        if (suffix !== LOG_SUFFIX && !this.storage.exists(path)) continue;
+        this.storage.rename(path, path + DELETED_SUFFIX);
+        marked.push(path + DELETED_SUFFIX);
+      } catch (error) {
+        if (suffix === LOG_SUFFIX) throw error;
+      }
+    }
+    return marked;
+  }
+
+  /** When the log was last written to, in ms since the epoch. */
+  modifiedMs(): number {
+    return this.storage.modifiedMs(this.path);
   }
 
   /** Makes log and written indexes durable, off this thread. */

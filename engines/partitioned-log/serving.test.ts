@@ -4,7 +4,7 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { connect } from "../engine.contract-serving.js";
 import type { Consumer, Message, PartitionHandle, StorageEngine } from "../engine.js";
-import { CorruptDataError, UnsupportedError } from "../errors.js";
+import { CorruptDataError, OffsetOutOfRangeError, UnsupportedError } from "../errors.js";
 import { heap } from "../heap.js";
 import { DiskStorage } from "../storage/disk-storage.js";
 import { TRANSFER_PATHS } from "../storage/transfer.js";
@@ -133,6 +133,32 @@ describe.each(TRANSFER_PATHS)("a partitioned log served by %s", (transfer) => {
     expect(Buffer.compare(await received, before)).toBe(0);
   });
 });
+
+it.each(TRANSFER_PATHS)(
+  "sends a segment whole that retention deletes while the send is blocked (%s)",
+  async (transfer) => {
+    await open({
+      ...{ segmentSizeBytes: 1_000_000, transfer },
+      ...{ retentionMs: 1, retentionCheckMs: 1, fileDeleteDelayMs: 0 },
+    });
+    const large = message(0, 10_000);
+    for (let i = 0; i < 500; i++) while (!engine.append(partition, large, START_MS)) engine.poll();
+    await engine.flush();
+    const before = wholeLog();
+    const { consumer, take } = await serve();
+    const blocked = consumer.send(partition, 0, 100_000_000);
+    const names = () => fs.readdirSync(path.join(directory, "t-0")).filter((name) => /\d{20}/.test(name));
+    while (names().join() !== "00000000000000000500.log") {
+      engine.poll();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(engine.partitionInfo(partition)).toMatchObject({ startOffset: 500, endOffset: 500 });
+    const received = take(before.byteLength);
+    expect((await blocked).sizeBytes).toBe(before.byteLength);
+    expect(Buffer.compare(await received, before)).toBe(0);
+    await expect(consumer.send(partition, 0, 1)).rejects.toThrow(OffsetOutOfRangeError);
+  },
+);
 
 it("does not send what waits in a batch", async () => {
   await open({ lingerMs: 1_000_000 });

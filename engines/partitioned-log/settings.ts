@@ -46,6 +46,11 @@ export const settingsSchema = z
     checksum: z.boolean().default(true),
     timestampType: z.enum(["create", "log-append"]).default("create"),
     preallocate: z.boolean().default(false),
+    /** -1 = for ever, and as much as there is. */
+    retentionMs: z.int().min(-1).default(604_800_000),
+    retentionBytes: z.int().min(-1).default(-1),
+    retentionCheckMs: z.int().positive().default(300_000),
+    fileDeleteDelayMs: z.int().nonnegative().default(60_000),
     ...pollingSettings,
     transfer: transferSetting("sendfile"),
   })

@@ -69,6 +69,15 @@ export class DiskStorage implements Storage {
     this.counters.filesDeleted++;
   }
 
+  async removeAside(path: string): Promise<void> {
+    await fs.promises.unlink(path);
+    this.counters.filesDeleted++;
+  }
+
+  modifiedMs(path: string): number {
+    return fs.statSync(path).mtimeMs;
+  }
+
   rename(from: string, to: string): void {
     fs.renameSync(from, to);
   }

@@ -25,6 +25,8 @@ export interface MappedWindow {
  *                                              └─ changes ────────────┘
  */
 export class FaultyInode {
+  /** When the content was last changed. */
+  modifiedMs = Date.now();
   readonly #current: GrowingBytes;
   readonly #durable: GrowingBytes;
   readonly #windows = new Set<MappedWindow>();
@@ -125,6 +127,7 @@ export class FaultyInode {
   }
 
   #change(change: Change): void {
+    this.modifiedMs = Date.now();
     this.#changes.push(change);
     apply(change, this.#current);
   }

@@ -156,6 +156,15 @@ export class FaultyStorage implements Storage {
     this.#change([dirname(path)], (names) => names.delete(path));
   }
 
+  async removeAside(path: string): Promise<void> {
+    await nextTurn();
+    this.remove(path);
+  }
+
+  modifiedMs(path: string): number {
+    return this.#inode(path, "stat").modifiedMs;
+  }
+
   rename(from: string, to: string): void {
     this.check("rename", from);
     if (!this.#names.has(from)) throw failure("ENOENT", "rename", from);

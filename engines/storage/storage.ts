@@ -34,6 +34,10 @@ export interface Storage {
   /** Removes an empty directory. */
   removeDirectory(path: string): void;
   remove(path: string): void;
+  /** The same off this thread: giving back a large file's blocks takes its time. */
+  removeAside(path: string): Promise<void>;
+  /** When the file's content was last changed, in ms since the epoch. */
+  modifiedMs(path: string): number;
   rename(from: string, to: string): void;
   /** Makes creations, renames and removals in this directory durable. */
   syncDirectory(path: string): void;
