@@ -5,7 +5,14 @@
  */
 
 import type { DurabilityClass, Load, ProbeResult, Run, ScenarioRecord, Trial } from "../results/schema.js";
-import { bootstrapInterval, type Estimate, median, ratioOfPairs } from "../results/statistics.js";
+import {
+  attainableRankSumConfidence,
+  bootstrapInterval,
+  type Estimate,
+  median,
+  ratioOfPairs,
+  ratioOfSamples,
+} from "../results/statistics.js";
 import {
   type Circumstances,
   circumstancesOf,
@@ -36,7 +43,8 @@ export interface Axis {
 
 /** A figure of an engine as a share of a limit that the same run measured. */
 export interface Share {
-  share: number;
+  /** Figure ÷ limit, from trials of both that were not taken in pairs. */
+  share: Estimate;
   /** Where the limit was measured, if not at the figure's own point. */
   referencePoint: Point | null;
 }
@@ -46,8 +54,13 @@ export interface Share {
  * are left out of a figure; where all are invalid it is shown, marked so, and nothing rests on it.
  */
 export interface Group {
+  /** Of a baseline that has other settings for other engines with those: "raw as commitlog". */
   engine: string;
   isBaseline: boolean;
+  /** Of a baseline: the engines whose sizes and flush policy it had; null: the run does not tell. */
+  limits: readonly string[] | null;
+  /** Of a baseline that ran before and after the engines: its medians' change, 0.1 = 10 % more afterwards; else null. */
+  drift: { acknowledged: number; durable: number | null } | null;
   point: Point;
   load: Load;
   /** "closed" or "open 0.7": equal for loads that are compared with each other. */
@@ -187,19 +200,24 @@ export function analyse(run: Run): RunAnalysis {
   const known = new Set(run.scenarios.map((scenario) => scenario.id));
   const names = (of: (record: ScenarioRecord) => string[]) => [...new Set(run.scenarios.flatMap(of))];
   const engines = names((record) => record.engines);
-  return {
-    scenarios: run.scenarios.map((record) =>
-      analyseScenario(
-        record,
-        run.trials.filter((trial) => trial.scenarioId === record.id),
-        device,
-        circumstances,
-        run.seed,
-      ),
+  const scenarios = run.scenarios.map((record) =>
+    analyseScenario(
+      record,
+      run.trials.filter((trial) => trial.scenarioId === record.id),
+      device,
+      circumstances,
+      run.seed,
     ),
+  );
+  return {
+    scenarios,
     device,
     engines,
-    baselines: names((record) => record.baselines).filter((name) => !engines.includes(name)),
+    baselines: [
+      ...new Set(
+        scenarios.flatMap(({ groups }) => groups.filter((group) => group.isBaseline).map((group) => group.engine)),
+      ),
+    ],
     failedCount: run.trials.filter((trial) => trial.status === "failed").length,
     strayTrials: run.trials.filter((trial) => !known.has(trial.scenarioId)),
   };
@@ -231,7 +249,7 @@ function analyseScenario(
   const axes = record.axes.map((axis) => usedAxis(axis, trials));
   const points = pointsInOrder(axes, trials);
   const groups = groupTrials(record, points, trials, circumstances, seed);
-  addShares(groups, axes, device);
+  addShares(groups, axes, device, circumstances);
   const xAxis = chooseXAxis(axes);
   const facets = facetsOf(axes, xAxis, points);
   const { comparisons, refused } = compareEngines(record, points, groups, circumstances);
@@ -311,30 +329,49 @@ function groupTrials(
   const axes = record.axes.map((axis) => usedAxis(axis, trials));
   const byKey = new Map<string, Trial[]>();
   for (const trial of trials) {
-    const key = JSON.stringify([pointOf(axes, trial).key, trial.engine, loadKeyOf(trial.configuration.load)]);
+    const { engine, limits, configuration } = trial;
+    const key = JSON.stringify([pointOf(axes, trial).key, engine, limits, loadKeyOf(configuration.load)]);
     byKey.set(key, [...(byKey.get(key) ?? []), trial]);
   }
+  const order = [...record.engines, ...record.baselines];
+  const rank = (members: readonly Trial[]) => {
+    const { engine, limits } = members[0]!;
+    return order.indexOf(engine) + (limits === null ? 0 : record.engines.indexOf(limits[0]!)) / (order.length + 1);
+  };
   const groups: Group[] = [];
   for (const point of points) {
-    for (const engine of [...record.engines, ...record.baselines.filter((name) => !record.engines.includes(name))]) {
-      const loadKeys = new Set(
-        trials.filter((trial) => trial.engine === engine).map((trial) => loadKeyOf(trial.configuration.load)),
-      );
-      for (const loadKey of [...loadKeys].sort()) {
-        const members = byKey.get(JSON.stringify([point.key, engine, loadKey]));
-        if (members === undefined) continue;
-        groups.push(makeGroup(engine, !record.engines.includes(engine), point, loadKey, members, circumstances, seed));
-      }
+    const here = [...byKey.values()].filter((members) => pointOf(axes, members[0]!).key === point.key);
+    here.sort(
+      (a, b) =>
+        rank(a) - rank(b) || (loadKeyOf(a[0]!.configuration.load) < loadKeyOf(b[0]!.configuration.load) ? -1 : 1),
+    );
+    for (const members of here) {
+      if (rank(members) >= 0) groups.push(makeGroup(record, point, members, circumstances, seed));
     }
   }
   return groups;
 }
 
+/** "raw", or where it had other settings for other engines "raw as commitlog". */
+function groupName(record: ScenarioRecord, { engine, limits }: Trial): string {
+  const isForAll = limits === null || limits.length === 0 || record.engines.every((name) => limits.includes(name));
+  return isForAll ? engine : `${engine} as ${limits.join(" and ")}`;
+}
+
+function driftOf(trials: readonly Trial[], storesNothing: boolean): Group["drift"] {
+  const change = (figure: "acknowledged" | "durable") => {
+    const values = (phase: Trial["phase"]) =>
+      trials.filter((trial) => trial.phase === phase).map((trial) => trial.measured![figure].messagesPerSecond);
+    const [before, after] = [values("before"), values("after")];
+    return before.length === 0 || after.length === 0 ? null : median(after) / median(before) - 1;
+  };
+  const acknowledged = change("acknowledged");
+  return acknowledged === null ? null : { acknowledged, durable: storesNothing ? null : change("durable") };
+}
+
 function makeGroup(
-  engine: string,
-  isBaseline: boolean,
+  record: ScenarioRecord,
   point: Point,
-  loadKey: string,
   members: readonly Trial[],
   circumstances: Circumstances,
   seed: number,
@@ -354,12 +391,15 @@ function makeGroup(
     const known = values.filter((value) => value !== null);
     return known.length === 0 ? null : median(known);
   };
+  const { engine, limits, configuration } = members[0]!;
   return {
-    engine,
-    isBaseline,
+    engine: groupName(record, members[0]!),
+    isBaseline: !record.engines.includes(engine),
+    limits,
+    drift: driftOf(trials, storesNothing),
     point,
     load: representativeLoad(members),
-    loadKey,
+    loadKey: loadKeyOf(configuration.load),
     trials,
     failedCount: members.length - trials.length,
     validity: gradeCell(trials, circumstances),
@@ -423,24 +463,26 @@ function classesOf(trials: readonly Trial[]): DurabilityClass[] {
 }
 
 /** Fills in shares of `raw`, `null` and the device for closed-loop groups: a paced load has no share of a ceiling. */
-function addShares(groups: readonly Group[], axes: readonly Axis[], device: DeviceLimits): void {
+function addShares(
+  groups: readonly Group[],
+  axes: readonly Axis[],
+  device: DeviceLimits,
+  circumstances: Circumstances,
+): void {
   for (const group of groups) {
     if (group.loadKey !== "closed" || group.acknowledged === null) continue;
-    const raw =
-      group.engine === "raw" || group.storesNothing
-        ? undefined
-        : nearestReference(groups, axes, group, "raw", isFairRaw);
-    if (raw !== undefined) {
-      group.ofRaw = {
-        acknowledged: shareOf(group.acknowledged, raw.acknowledged!, raw, group),
-        durable: shareOf(group.durable!, raw.durable!, raw, group),
-      };
-    }
-    const nothing = group.engine === "null" ? undefined : nearestReference(groups, axes, group, "null", isFairNull);
+    const share = (reference: Group, figure: "acknowledged" | "durable") =>
+      shareOf(group, reference, figure, circumstances);
+    const isRaw = group.trials[0]!.engine === "raw";
+    const raw = isRaw || group.storesNothing ? undefined : nearestReference(groups, axes, group, "raw", isFairRaw);
+    if (raw !== undefined) group.ofRaw = { acknowledged: share(raw, "acknowledged"), durable: share(raw, "durable") };
+    const isNull = group.trials[0]!.engine === "null";
+    const nothing = isNull ? undefined : nearestReference(groups, axes, group, "null", isFairNull);
     if (nothing !== undefined) {
-      group.ofNull = shareOf(group.acknowledged, nothing.acknowledged!, nothing, group);
-      group.isHarnessBound = group.ofNull.share * HARNESS_BOUND_FACTOR >= 1;
+      group.ofNull = share(nothing, "acknowledged");
+      group.isHarnessBound = group.ofNull.share.point * HARNESS_BOUND_FACTOR >= 1;
     }
+    if (!group.isBaseline) group.validity = gradeCell(group.trials, circumstances, largestDrift([raw, nothing]));
     if (!group.storesNothing) {
       group.ofDevice = {
         acknowledged: ratioTo(group.acknowledgedBytesPerSecond, device.bufferedWrite),
@@ -450,9 +492,31 @@ function addShares(groups: readonly Group[], axes: readonly Axis[], device: Devi
   }
 }
 
-function shareOf(figure: Estimate, limit: Estimate, reference: Group, group: Group): Share {
+/** Of the limits' figures the one that changed most, either way. */
+function largestDrift(limits: readonly (Group | undefined)[]): number | null {
+  const drifts = limits.flatMap((limit) => [limit?.drift?.acknowledged ?? null, limit?.drift?.durable ?? null]);
+  return drifts.reduce<number | null>(
+    (most, drift) => (drift !== null && Math.abs(drift) > Math.abs(most ?? 0) ? drift : most),
+    null,
+  );
+}
+
+function shareOf(
+  group: Group,
+  reference: Group,
+  figure: "acknowledged" | "durable",
+  circumstances: Circumstances,
+): Share {
+  const rates = (of: Group) => {
+    const usable = usableTrials(of.trials, figure, circumstances);
+    const values = (usable.length > 0 ? usable : of.trials).map((trial) => trial.measured![figure].messagesPerSecond);
+    // A rate of nothing has no logarithm; such a share is as good as none.
+    return values.map((value) => Math.max(value, Number.MIN_VALUE));
+  };
+  const [own, limit] = [rates(group), rates(reference)];
+  const confidence = Math.min(0.95, attainableRankSumConfidence(own.length, limit.length));
   return {
-    share: limit.point === 0 ? 0 : figure.point / limit.point,
+    share: ratioOfSamples(own, limit, confidence),
     referencePoint: reference.point.key === group.point.key ? null : reference.point,
   };
 }
@@ -461,10 +525,12 @@ function ratioTo(bytesPerSecond: number | null, probe: ProbeResult | null): numb
   return bytesPerSecond === null || probe === null ? null : bytesPerSecond / probe.bytesPerSecond;
 }
 
-/** `raw` writes bytes and syncs: size of message, flush policy and messages in flight must be those of the figure. */
+/** `raw` writes bytes and syncs: sizes of message and batch, flush policy and messages in flight must be the figure's. */
 function isFairRaw(reference: Group, group: Group): boolean {
   const [a, b] = [reference.trials[0]!.configuration, group.trials[0]!.configuration];
+  const isMeant = reference.limits === null || reference.limits.includes(group.trials[0]!.engine);
   return (
+    isMeant &&
     a.messages.sizeBytes === b.messages.sizeBytes &&
     a.load.inFlight === b.load.inFlight &&
     JSON.stringify(a.settings.flush) === JSON.stringify(b.settings.flush)
@@ -486,7 +552,8 @@ function nearestReference(
   let nearest: Group | undefined;
   let least = Number.POSITIVE_INFINITY;
   for (const candidate of groups) {
-    if (candidate.engine !== baseline || candidate.loadKey !== "closed" || candidate.acknowledged === null) continue;
+    if (candidate.trials[0]?.engine !== baseline || candidate.loadKey !== "closed" || candidate.acknowledged === null)
+      continue;
     if (candidate.validity.acknowledged.grade === "invalid") continue;
     const distance = distanceBetween(axes, candidate.point, group.point);
     if (distance < least && isFair(candidate, group)) {

@@ -291,13 +291,13 @@ function shareSentences(scenario: ScenarioAnalysis): string[] {
     if (best === null) continue;
     const { ofRaw, ofDevice } = best;
     const acknowledged = [
-      ...(ofRaw === null ? [] : [`${formatShare(ofRaw.acknowledged.share)} of raw appends`]),
+      ...(ofRaw === null ? [] : [`${formatShare(ofRaw.acknowledged.share.point)} of raw appends`]),
       ...(ofDevice?.acknowledged == null
         ? []
         : [`${formatShare(ofDevice.acknowledged)} of the disk's buffered writes`]),
     ];
     const durable = [
-      ...(ofRaw === null ? [] : [`${formatShare(ofRaw.durable.share)} of raw appends`]),
+      ...(ofRaw === null ? [] : [`${formatShare(ofRaw.durable.share.point)} of raw appends`]),
       ...(ofDevice?.durable == null ? [] : [`${formatShare(ofDevice.durable)} of the disk's direct writes`]),
     ];
     if (acknowledged.length === 0 && durable.length === 0) continue;

@@ -196,8 +196,12 @@ function makeTrial(plan: PlannedTrial, index: number, order: number, random: Ran
     engine: plan.engine,
     point: plan.point,
     repetition: plan.repetition,
-    phase: "trials",
-    limits: null,
+    phase: !plan.scenario.record.baselines.includes(plan.engine)
+      ? "trials"
+      : plan.repetition % 2 === 0
+        ? "before"
+        : "after",
+    limits: plan.scenario.record.baselines.includes(plan.engine) ? plan.scenario.record.engines : null,
     order,
     seed: 1000 + index,
     configuration,

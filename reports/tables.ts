@@ -24,6 +24,7 @@ import {
   axisValueWords,
   capitalised,
   cautionWords,
+  changeWords,
   classWords,
   intervalWords,
   loadWords,
@@ -58,7 +59,7 @@ export function throughputTable(scenario: ScenarioAnalysis, slug: string): Table
   return withoutEmptyColumns({
     id: `${slug}-throughput-table`,
     caption:
-      "Throughput, closed loop: medians over trials in messages a second, the interval below. Shares are of medians; of raw and of the device acknowledged / durable.",
+      "Throughput, closed loop: medians over trials in messages a second, the interval below. Shares of raw and of the device are acknowledged / durable; those of raw and null have their intervals below.",
     columns: [
       ...axisColumns(scenario),
       text("engine", "Engine, class"),
@@ -251,11 +252,11 @@ const PROBE_NAMES: Record<ProbeResult["id"], string> = {
   "sequential-read": "sequential read",
 };
 
-/** The device as measured before the trials. */
+/** The device as measured before the trials, and by how much it was another after them. */
 export function probeTable(run: Run): Table {
-  return {
+  return withoutEmptyColumns({
     id: "probe-table",
-    caption: "The device, measured before the trials in the directory that they use.",
+    caption: "The device, measured before the trials in the directory that they use, and again after them.",
     columns: [
       text("what", "Measured"),
       text("tool", "By"),
@@ -263,6 +264,7 @@ export function probeTable(run: Run): Table {
       number("operations", "Operations"),
       number("bandwidth", "Bandwidth"),
       number("rate", "Operations a second"),
+      number("after", "Afterwards"),
       number("median", "Median"),
       number("p99", "p99"),
       text("notes", "Notes"),
@@ -279,13 +281,24 @@ export function probeTable(run: Run): Table {
           isMissing ? NOTHING : numberCell(probe.operations, groupThousands),
           isMissing ? NOTHING : numberCell(probe.bytesPerSecond, formatBytesPerSecond),
           isMissing ? NOTHING : numberCell(probe.operationsPerSecond, formatRate),
+          afterwardsCell(probe, run.probeAfter),
           latency === null ? NOTHING : percentileCell(latency.percentiles[0]!),
           p99Cell(latency),
           { text: probe.unavailable ?? (probe.tool === "fio" ? "cross-check" : "") },
         ],
       };
     }),
-  };
+  });
+}
+
+/** The bandwidth after the trials, with its change below. */
+function afterwardsCell(probe: ProbeResult, after: readonly ProbeResult[]): Cell {
+  const same = after.find(
+    ({ id, tool, blockSizeBytes }) => id === probe.id && tool === probe.tool && blockSizeBytes === probe.blockSizeBytes,
+  );
+  if (same === undefined || same.unavailable !== null || probe.unavailable !== null) return NOTHING;
+  const note = changeWords(same.bytesPerSecond / probe.bytesPerSecond - 1);
+  return { text: formatBytesPerSecond(same.bytesPerSecond), value: same.bytesPerSecond, note };
 }
 
 /** Every trial as it was, in the order of the run. */
@@ -450,17 +463,26 @@ function ratioCell(ratio: Estimate | undefined): Cell {
 
 function pairCell(scenario: ScenarioAnalysis, pair: Group["ofRaw"]): Cell {
   if (pair === null) return NOTHING;
-  const shown = `${formatShare(pair.acknowledged.share)} / ${formatShare(pair.durable.share)}`;
-  return { text: shown, value: pair.acknowledged.share, ...referenceNote(scenario, pair.acknowledged) };
+  const { acknowledged, durable } = pair;
+  const shown = `${formatShare(acknowledged.share.point)} / ${formatShare(durable.share.point)}`;
+  return {
+    text: shown,
+    value: acknowledged.share.point,
+    ...shareNote(scenario, acknowledged, [acknowledged, durable]),
+  };
 }
 
 function shareCell(scenario: ScenarioAnalysis, share: Share | null): Cell {
   if (share === null) return NOTHING;
-  return { text: formatShare(share.share), value: share.share, ...referenceNote(scenario, share) };
+  return { text: formatShare(share.share.point), value: share.share.point, ...shareNote(scenario, share, [share]) };
 }
 
-function referenceNote(scenario: ScenarioAnalysis, share: Share): { note?: string } {
-  return share.referencePoint === null ? {} : { note: `limit at ${pointWords(scenario.axes, share.referencePoint)}` };
+/** Intervals of the shares, and where the limit was measured if that was elsewhere. */
+function shareNote(scenario: ScenarioAnalysis, reference: Share, shares: readonly Share[]): { note: string } {
+  const intervals = shares.map(({ share }) => intervalWords(share, formatShare) ?? "no interval");
+  const where = reference.referencePoint;
+  const place = where === null ? [] : [`limit at ${pointWords(scenario.axes, where)}`];
+  return { note: [[...new Set(intervals)].join(" / "), ...place].join("; ") };
 }
 
 function deviceCell(group: Group): Cell {

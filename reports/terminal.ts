@@ -83,7 +83,7 @@ function row(scenario: ScenarioAnalysis, group: Group): string[] {
     classWords(group.durabilityClasses),
     marked(rateWords(group.acknowledged), group.validity.acknowledged.grade),
     marked(rateWords(group.durable), group.validity.durable.grade),
-    ofRaw === null ? "" : `${formatShare(ofRaw.acknowledged.share)} / ${formatShare(ofRaw.durable.share)}`,
+    ofRaw === null ? "" : `${formatShare(ofRaw.acknowledged.share.point)} / ${formatShare(ofRaw.durable.share.point)}`,
     p99 === null ? "" : marked(formatTime(p99), group.validity.responseTime.grade),
     cautionWords(group).join("; "),
   ];

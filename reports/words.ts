@@ -97,10 +97,20 @@ export function countWords(count: number, singular: string, plural = `${singular
   return `${groupThousands(count)} ${count === 1 ? singular : plural}`;
 }
 
+/** 0.123 → "+12 %", −0.04 → "−4.0 %". */
+export function changeWords(change: number): string {
+  return `${change < 0 ? "−" : "+"}${formatShare(Math.abs(change))}`;
+}
+
 /** What a reader must know before trusting a group's figures; empty if nothing. */
 export function cautionWords(group: Group): string[] {
   const cautions: string[] = [];
   if (group.failedCount > 0) cautions.push(`${countWords(group.failedCount, "trial")} failed`);
+  if (group.drift !== null) {
+    const { acknowledged, durable } = group.drift;
+    const changes = [acknowledged, durable].filter((change) => change !== null).map(changeWords);
+    cautions.push(`${changes.join(" / ")} from before to after`);
+  }
   if (group.isHarnessBound) cautions.push("harness-bound: within 2× of null");
   if (group.unsteadyCount > 0)
     cautions.push(`not steady in ${group.unsteadyCount} of ${countWords(group.trials.length, "trial")}`);

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { seededRandom } from "./random.js";
 import {
+  attainableRankSumConfidence,
   binomialInterval,
   bootstrapInterval,
   hodgesLehmannCentre,
@@ -13,6 +14,7 @@ import {
   median,
   rankSumTest,
   ratioOfPairs,
+  ratioOfSamples,
   signedRanks,
   signFlipTest,
 } from "./statistics.js";
@@ -331,5 +333,15 @@ describe("isSteady", () => {
     expect(isSteady([0, 0, 0])).toBe(false);
     expect(isSteady([100, 104, 108, 112, 116], { spread: 0.2, slope: 0.2 })).toBe(true);
     expect(() => isSteady([1])).toThrow(RangeError);
+  });
+});
+
+describe("ratioOfSamples", () => {
+  it("is the shift of the logarithms, with as much confidence as the counts allow", () => {
+    expect([attainableRankSumConfidence(1, 1), attainableRankSumConfidence(3, 2)]).toEqual([0, 0.8]);
+    expect(attainableRankSumConfidence(3, 4)).toBeCloseTo(1 - 2 / 35, 12);
+    const { point, lower, upper } = ratioOfSamples([20, 40, 80], [10, 10], 0.8);
+    expect([point, lower, upper]).toEqual([expect.closeTo(4, 9), expect.closeTo(2, 9), expect.closeTo(8, 9)]);
+    expect(ratioOfSamples([20, 40, 80], [10, 10], 0.95).upper).toBe(Number.POSITIVE_INFINITY);
   });
 });

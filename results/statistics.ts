@@ -58,6 +58,21 @@ export function ratioOfPairs(
   return exponential(hodgesLehmannCentre(logRatios(numerators, denominators), confidence));
 }
 
+/**
+ * Ratio of independent positive values to others, with its exact interval: Hodges and Lehmann's shift of the logarithms.
+ * Infinite bounds where so few cannot reach the confidence; see `attainableRankSumConfidence`.
+ */
+export function ratioOfSamples(values: readonly number[], reference: readonly number[], confidence = 0.95): Estimate {
+  return exponential(hodgesLehmannShift(values.map(logOf), reference.map(logOf), confidence));
+}
+
+/** The most that an interval of a shift can hold with that many values: all orders of them are equally likely. */
+export function attainableRankSumConfidence(valueCount: number, referenceCount: number): number {
+  let orders = 1;
+  for (let at = 1; at <= valueCount; at++) orders = (orders * (referenceCount + at)) / at;
+  return Math.max(0, 1 - 2 / orders);
+}
+
 /** ln(numerator / denominator) of each pair. @throws RangeError unless as many of both, all positive */
 export function logRatios(numerators: readonly number[], denominators: readonly number[]): number[] {
   if (numerators.length !== denominators.length) throw new RangeError("paired values come in equal numbers");

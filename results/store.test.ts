@@ -110,15 +110,15 @@ describe("RunStore", () => {
     expect([finish(2, false), finish(1, false), finish(2, true)]).toEqual(["complete", "partial", "partial"]);
   });
 
-  it("is complete without trials that were taken out of the plan, and says why", () => {
+  it("is complete with as many trials as were planned last, and keeps what stayed open", () => {
     const store = new RunStore(directory, begun);
     store.appendTrial(trial(0));
-    store.reducePlan(1, "No time.");
-    const { status, plannedTrialCount, environment } = store.finish({ interrupted: false });
-    expect({ status, plannedTrialCount, notes: environment.notes }).toEqual({
+    store.plan(1);
+    store.setUnresolved(["It lies between 0.9 and 1.2."]);
+    expect(store.finish({ interrupted: false })).toMatchObject({
       status: "complete",
       plannedTrialCount: 1,
-      notes: ["No time."],
+      unresolved: ["It lies between 0.9 and 1.2."],
     });
   });
 

@@ -41,11 +41,19 @@ export class RunStore {
     this.#write();
   }
 
-  /** Takes trials out of the plan, so that the run can be complete without them; `note` says why. */
-  reducePlan(plannedTrialCount: number, note: string): void {
-    const { environment } = this.#run;
-    const notes = [...environment.notes, note];
-    this.#run = { ...this.#run, plannedTrialCount, environment: { ...environment, notes } };
+  setProbeAfter(probeAfter: Run["probeAfter"]): void {
+    this.#run = { ...this.#run, probeAfter };
+    this.#write();
+  }
+
+  /** How many trials are planned from now on; a run is complete with so many. */
+  plan(plannedTrialCount: number): void {
+    this.#run = { ...this.#run, plannedTrialCount };
+  }
+
+  /** What the run's time did not suffice to resolve. */
+  setUnresolved(unresolved: readonly string[]): void {
+    this.#run = { ...this.#run, unresolved: [...unresolved] };
   }
 
   appendTrial(trial: Trial): void {

@@ -6,8 +6,8 @@
  * held do not make a durable throughput wrong. Nobody's value is looked at, only how it came about, so that leaving out
  * an invalid trial is no trimming. A figure that an older run stored too little about is not blamed for that.
  */
-import { decodeFromCompressedBase64 } from "hdr-histogram-js";
-import type { EncodedHistogram, Measured, Run, Trial } from "./schema.js";
+import { percentileNs } from "./histogram.js";
+import type { Measured, Run, Trial } from "./schema.js";
 import { syncCost } from "./sync-cost.js";
 
 export type Grade = "valid" | "doubtful" | "invalid";
@@ -213,7 +213,7 @@ function behindSchedule({ scheduleLag, backlogAtEnd, sentCount }: Measured): Fin
     const text = `The rate was not met: ${percent(share)} of the messages due were not sent when the interval ended.`;
     return { kind: "schedule", grade: "invalid", figures, text, extent: 1e18 * share };
   }
-  const lagNs = scheduleLag === null ? 0 : medianOf(scheduleLag);
+  const lagNs = scheduleLag === null ? 0 : (percentileNs(scheduleLag, 50) ?? Number.POSITIVE_INFINITY);
   if (lagNs <= LAG_DOUBTFUL_NS) return null;
   return {
     kind: "schedule",
@@ -371,10 +371,6 @@ function acknowledgesFromMemory({ durabilityClass }: Measured): boolean {
 
 function sampleCount(trials: readonly Trial[]): number {
   return sum(trials.map(({ measured }) => measured!.responseTime.sampleCount));
-}
-
-function medianOf({ encoded }: EncodedHistogram): number {
-  return decodeFromCompressedBase64(encoded, 64, false).getValueAtPercentile(50);
 }
 
 function sum(values: readonly number[]): number {

@@ -7,7 +7,7 @@ import { RunStore } from "../results/store.js";
 import { loadContestants } from "./catalogue.js";
 import { DataDirectory } from "./data-directory.js";
 import { describeEnvironment } from "./environment.js";
-import { executeTrials, probeDevice } from "./execute.js";
+import { type Budget, executeTrials, probeDevice } from "./execute.js";
 import { findMount } from "./mount.js";
 import { planRun } from "./plan.js";
 import type { Progress } from "./progress.js";
@@ -56,7 +56,7 @@ afterEach(() => rmSync(parent, { recursive: true, force: true }));
 
 async function execute(
   engines: string[],
-  overrides: { profile?: Partial<Profile>; scenario?: typeof scenario; signal?: AbortSignal } = {},
+  overrides: { profile?: Partial<Profile>; scenario?: typeof scenario; signal?: AbortSignal; budget?: Budget } = {},
 ) {
   const used = { ...profile, ...overrides.profile };
   const plan = planRun({
@@ -95,7 +95,7 @@ async function execute(
     environment,
     signal: overrides.signal ?? new AbortController().signal,
   };
-  const result = await executeTrials(plan.trials, execution);
+  const result = await executeTrials(plan.trials, execution, overrides.budget);
   return { ...result, execution, trials: store.run.trials, run: store.finish({ interrupted: false }) };
 }
 
@@ -210,35 +210,44 @@ describe("executeTrials", () => {
     expect(trials[1]!.failures[0]).toMatch(/no closed-loop trial of this engine and point succeeded/);
   });
 
-  it("leaves out later repetitions, of every point alike, when time does not suffice", async () => {
-    const { trials, run } = await execute(["null", "raw"], {
-      profile: { repetitions: 50, budgetMs: 9_000 },
-      scenario: defineScenario({
-        ...scenario,
-        engines: ["null", "raw"],
-        load: { inFlight: 64, open: { capacityFractions: [0.1], arrivals: "constant" } },
-      }),
-    });
-    const counts = ["null", "raw"].flatMap((name) =>
-      ["closed", "open"].map(
-        (model) =>
-          trials.filter(({ engine, configuration }) => engine === name && configuration.load.model === model).length,
-      ),
-    );
-    const [count] = counts;
-    expect(count).toBeGreaterThan(0);
-    expect(count).toBeLessThan(50);
-    expect(run.environment.notes.at(-1)).toBe(`The profile's time sufficed for ${count} of 50 repetitions.`);
-    // Complete, unless the machine slowed down so much that even the reduced plan did not fit.
-    if (run.status === "complete") expect(new Set(counts)).toEqual(new Set([count]));
+  const compared = defineScenario({ ...scenario, engines: ["null", "raw"] });
+  const within = (milliseconds: number, maximumRepetitions: number) => ({
+    deadlineMs: Date.now() + milliseconds,
+    maximumRepetitions,
   });
 
-  it("begins no trial after its budget, and the run is partial when a point is left without", async () => {
-    const { trials, run } = await execute(["null", "raw"], {
-      profile: { budgetMs: 1 },
-      scenario: defineScenario({ ...scenario, engines: ["null", "raw"] }),
+  it("spends a budget in whole blocks after a first pass, with the limits around them", async () => {
+    const limited = defineScenario({
+      ...scenario,
+      engines: ["raw", "test-engine"],
+      baselines: ["null"],
+      load: { inFlight: 64, open: { capacityFractions: [0.1], arrivals: "constant" } },
     });
-    expect({ done: trials.length, status: run.status }).toEqual({ done: 1, status: "partial" });
+    const { trials, run } = await execute(["null", "raw", testEngine("none")], {
+      scenario: limited,
+      budget: within(60_000, 3),
+    });
+    const [first, last] = [trials.at(0)!, trials.at(-1)!];
+    expect([first.engine, first.phase, last.engine, last.phase]).toEqual(["null", "before", "null", "after"]);
+    const closed = trials.filter(
+      ({ configuration, phase }) => configuration.load.model === "closed" && phase === "trials",
+    );
+    const repetitions = (engine: string) =>
+      closed.filter((trial) => trial.engine === engine).map(({ repetition }) => repetition);
+    expect(repetitions("raw")).toEqual(repetitions("test-engine"));
+    expect(repetitions("raw").length).toBeLessThanOrEqual(3);
+    expect(trials.map(({ order }) => order)).toEqual([...trials.keys()]);
+    expect([run.plannedTrialCount, run.status]).toEqual([trials.length, "complete"]);
+    const rates = trials.flatMap(({ engine, configuration: { load } }) =>
+      load.model === "open" && engine === "raw" ? [load.ratePerSecond] : [],
+    );
+    expect(new Set(rates).size).toBe(1);
+  });
+
+  it("begins no trial after its budget, is partial when a point is left without, and says what stays open", async () => {
+    const { trials, run } = await execute(["null", "raw"], { scenario: compared, budget: within(0, 3) });
+    expect({ done: trials.length, status: run.status }).toEqual({ done: 0, status: "partial" });
+    expect(run.unresolved).toEqual(["tiny/closed: null ÷ raw has 0 of the two pairs that an interval needs at least."]);
   });
 
   it("kills the trial under way when it is interrupted, and does not keep it", async () => {

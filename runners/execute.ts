@@ -1,12 +1,14 @@
 import { z } from "zod";
+import { seededRandom, shuffle } from "../results/random.js";
 import { type Environment, type Load, type ProbeResult, probeResultSchema, type Trial } from "../results/schema.js";
 import { median } from "../results/statistics.js";
 import type { RunStore } from "../results/store.js";
 import { syncCost } from "../results/sync-cost.js";
+import { missingOf, nextUnit, repetitionCount, type Unit, unitsOf, unresolvedOf } from "./budget.js";
 import { ChildFailedError, runChild } from "./child-process.js";
 import type { DataDirectory } from "./data-directory.js";
 import { probeWithFio } from "./fio.js";
-import type { PlannedTrial } from "./plan.js";
+import { cellName, type PlannedTrial, repeated } from "./plan.js";
 import type { ProbeInput } from "./probe-protocol.js";
 import type { Progress } from "./progress.js";
 import type { Profile } from "./scenario.js";
@@ -43,65 +45,109 @@ export async function probeDevice(
     : { results: [...own, ...crossCheck], notes: [] };
 }
 
+/** What remains of a run's time: the trials', without the probe and the reports that follow them. */
+export interface Budget {
+  /** On the clock of `Date.now`. */
+  readonly deadlineMs: number;
+  readonly maximumRepetitions: number;
+}
+
 /**
- * Runs the planned trials one after the other and stores each as it ends. A trial that fails does not stop the others.
- * Where the profile's time does not suffice, later repetitions are left out of the plan as a whole, so that every point
- * keeps as many trials as every other.
+ * Runs the planned trials one after the other and stores each as it ends; what the store already has is not run again. A
+ * trial that fails does not stop the others. With a budget, the plan's first repetition of everything is followed by
+ * whole blocks where the intervals are widest (`budget.ts`), and the time for the last limits is kept.
  * @returns whether an engine or its data failed: a rate that was not met is a finding, not a failure of the run
  */
 export async function executeTrials(
   planned: readonly PlannedTrial[],
   execution: Execution,
+  budget: Budget | null = null,
 ): Promise<{ engineFailed: boolean }> {
-  const { store, progress, profile, signal } = execution;
-  const budgetMs = profile.budgetMs ?? Number.POSITIVE_INFINITY;
-  const startedMs = Date.now();
-  let trials = planned;
-  let engineFailed = false;
-  for (let index = 0; index < trials.length; index++) {
-    const elapsedMs = Date.now() - startedMs;
-    if (elapsedMs > budgetMs) break;
-    if (beginsBlock(trials, index)) trials = affordableTrials(trials, index, budgetMs / elapsedMs);
-    const next = trials[index];
-    if (next === undefined) break;
-    progress.begin(index, trials.length, next.trialId);
-    const { trial, isFault } = await executeTrial(next, execution);
-    if (signal.aborted) break;
-    store.appendTrial(trial);
-    engineFailed ||= isFault;
-    for (const failure of trial.failures) progress.note(`Failed: ${trial.trialId}: ${failure}`);
+  const rounds = new Rounds(execution);
+  if (budget === null) {
+    await rounds.run(planned);
+    return rounds;
   }
-  if (trials.length < planned.length) {
-    const sufficed = `${repetitionCount(trials)} of ${repetitionCount(planned)} repetitions`;
-    store.reducePlan(trials.length, `The profile's time sufficed for ${sufficed}.`);
+  const of = (phase: Trial["phase"]) => planned.filter((trial) => trial.phase === phase);
+  const [before, trials, after] = [of("before"), of("trials"), of("after")];
+  const firstPass = trials.filter(({ repetition }) => repetition === 0);
+  const units = unitsOf(trials, execution.store.run.scenarios);
+  const blockCount = () =>
+    units.reduce((sum, unit) => sum + repetitionCount(unit, rounds.finished) * unit.cells.length, 0);
+  const plan = () => Math.max(firstPass.length, blockCount()) + before.length + after.length;
+  execution.store.plan(plan());
+  const remainingMs = () => budget.deadlineMs - Date.now() - rounds.costMs(after, before);
+  await rounds.run(before, () => budget.deadlineMs > Date.now());
+  await rounds.run(firstPass, (next) => remainingMs() > rounds.costMs([next]));
+  for (;;) {
+    if (remainingMs() <= 0 || execution.signal.aborted) break;
+    // A run that was killed within a block ends that block first.
+    const torn = units.flatMap((unit) => missingOf(unit, rounds.finished));
+    const limits = { ...budget, remainingMs: remainingMs(), costMs: (unit: Unit) => rounds.costMs(unit.cells) };
+    const unit = torn.length > 0 ? null : nextUnit(units, rounds.finished, limits);
+    if (torn.length === 0 && unit === null) break;
+    const block = unit === null ? torn : blockOf(unit, repetitionCount(unit, rounds.finished));
+    const { seed, plannedTrialCount } = execution.store.run;
+    if (unit !== null) execution.store.plan(plannedTrialCount + block.length);
+    await rounds.run(block.map(({ cell, repetition }) => repeated(cell, repetition, rounds.finished.length, seed)));
   }
-  return { engineFailed };
+  await rounds.run(after, () => budget.deadlineMs > Date.now());
+  execution.store.setUnresolved(unresolvedOf(units, rounds.finished));
+  return rounds;
 }
 
-/** Whether another repetition of the closed loops is about to begin. */
-function beginsBlock(trials: readonly PlannedTrial[], index: number): boolean {
-  const next = trials[index]!;
-  return index > 0 && next.load.model === "closed" && next.repetition !== trials[index - 1]!.repetition;
+/** The engines in turns: in every other block in the reversed order of the one before. */
+function blockOf({ cells }: Unit, repetition: number): { cell: PlannedTrial; repetition: number }[] {
+  const order = shuffle([...cells], seededRandom(cells[0]!.seed + Math.floor(repetition / 2)));
+  if (repetition % 2 === 1) order.reverse();
+  return order.map((cell) => ({ cell, repetition }));
 }
 
-/**
- * Leaves out as many repetitions as must be, at the pace of the trials so far; not those of which closed loops are done.
- * @param doneCount trials done, @param budgetFactor the whole time by the time that those took
- */
-function affordableTrials(
-  trials: readonly PlannedTrial[],
-  doneCount: number,
-  budgetFactor: number,
-): readonly PlannedTrial[] {
-  const doneRepetitions = trials[doneCount]!.repetition;
-  for (let count = repetitionCount(trials); ; count--) {
-    const kept = trials.filter(({ repetition }) => repetition < count);
-    if (count === doneRepetitions || kept.length <= doneCount * budgetFactor) return kept;
+/** Runs trials, stores them, and knows what they take. */
+class Rounds {
+  engineFailed = false;
+  readonly #elapsedMs = new Map<string, { totalMs: number; count: number }>();
+
+  constructor(private readonly execution: Execution) {}
+
+  get finished(): readonly Trial[] {
+    return this.execution.store.run.trials;
   }
-}
 
-function repetitionCount(trials: readonly PlannedTrial[]): number {
-  return Math.max(...trials.map(({ repetition }) => repetition)) + 1;
+  /** @param isTimeFor asked before each trial; the first no ends the round */
+  async run(trials: readonly PlannedTrial[], isTimeFor: (next: PlannedTrial) => boolean = () => true): Promise<void> {
+    const { store, progress, signal } = this.execution;
+    for (const next of trials) {
+      if (signal.aborted) return;
+      if (this.finished.some(({ trialId }) => trialId === next.trialId)) continue;
+      if (!isTimeFor(next)) return;
+      progress.begin(this.finished.length, store.run.plannedTrialCount, next.trialId);
+      const startedMs = Date.now();
+      const { trial, isFault } = await executeTrial(next, this.execution);
+      if (signal.aborted) return;
+      this.#learn(next, Date.now() - startedMs);
+      store.appendTrial(trial);
+      this.engineFailed ||= isFault;
+      for (const failure of trial.failures) progress.note(`Failed: ${trial.trialId}: ${failure}`);
+    }
+  }
+
+  /** What trials of these cells will take: as others of their cell, or of `likeness`, or of any did on average. */
+  costMs(trials: readonly PlannedTrial[], likeness: readonly PlannedTrial[] = []): number {
+    const mean = (all: readonly ({ totalMs: number; count: number } | undefined)[]) => {
+      const known = all.filter((one) => one !== undefined);
+      const count = known.reduce((sum, one) => sum + one.count, 0);
+      return count === 0 ? null : known.reduce((sum, one) => sum + one.totalMs, 0) / count;
+    };
+    const of = (trial: PlannedTrial) => this.#elapsedMs.get(cellName(trial));
+    const likely = mean(likeness.map(of)) ?? mean([...this.#elapsedMs.values()]) ?? 0;
+    return trials.reduce((sum, trial) => sum + (mean([of(trial)]) ?? likely), 0);
+  }
+
+  #learn(trial: PlannedTrial, elapsedMs: number): void {
+    const known = this.#elapsedMs.get(cellName(trial)) ?? { totalMs: 0, count: 0 };
+    this.#elapsedMs.set(cellName(trial), { totalMs: known.totalMs + elapsedMs, count: known.count + 1 });
+  }
 }
 
 async function executeTrial(planned: PlannedTrial, execution: Execution): Promise<{ trial: Trial; isFault: boolean }> {
@@ -118,15 +164,15 @@ async function executeTrial(planned: PlannedTrial, execution: Execution): Promis
   if (remainingBytes !== null && remainingBytes > 0) {
     warnings.push(`${Math.round(remainingBytes / 1e6)} MB were still waiting to be written back when the trial began.`);
   }
-  const { trialId, scenarioId, engine, point, repetition, order, seed } = planned;
+  const { trialId, scenarioId, engine, point, repetition, phase, limits, order, seed } = planned;
   const trial: Trial = {
     trialId,
     scenarioId,
     engine,
     point,
     repetition,
-    phase: "trials",
-    limits: null,
+    phase,
+    limits: limits === null ? null : [...limits],
     order,
     seed,
     configuration,
@@ -194,6 +240,10 @@ function boundedNs(milliseconds: number, ratePerSecond: number, maximumMessages:
 /** Null when an open load has no capacity to take its fraction of. */
 function resolveLoad(planned: PlannedTrial, finished: readonly Trial[]): Load | null {
   if (planned.load.model === "closed") return planned.load;
+  // Repetitions are repetitions of one rate, whatever was learnt about the capacity since.
+  const name = cellName(planned);
+  const earlier = finished.find((trial) => trial.measured !== null && cellName(trial) === name)?.configuration.load;
+  if (earlier?.model === "open") return { ...planned.load, ratePerSecond: earlier.ratePerSecond };
   const capacities = finished
     .filter((trial) => trial.scenarioId === planned.scenarioId && trial.engine === planned.engine)
     .filter((trial) => trial.configuration.load.model === "closed" && samePoint(trial.point, planned.point))

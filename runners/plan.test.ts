@@ -60,6 +60,7 @@ const scenario = defineScenario({
 const everyone = ["a", "b", "null", "raw"].map((name) => contestant(name));
 const plan = (seed = 1, contestants = everyone) =>
   planRun({ scenarios: [scenario], contestants, profileName: "quick", profile, seed });
+const ORDER = ["before", "trials", "after"];
 const key = ({ engine, point, load }: PlannedTrial) => JSON.stringify([engine, point, load]);
 
 describe("planRun", () => {
@@ -106,7 +107,8 @@ describe("planRun", () => {
   it("runs engines at every point, and baselines where they would notice the difference", () => {
     const closed = plan().trials.filter(({ load, repetition }) => load.model === "closed" && repetition === 0);
     const count = (name: string) => closed.filter(({ engine }) => engine === name).length;
-    expect([count("a"), count("b"), count("raw"), count("null")]).toEqual([6, 6, 3, 1]);
+    // b has batches of its own size, and so a raw of its own.
+    expect([count("a"), count("b"), count("raw"), count("null")]).toEqual([6, 6, 6, 1]);
     const raw = closed.filter(({ engine }) => engine === "raw").map(({ point }) => point);
     expect(raw.every((point) => point["topology.partitionsPerTopic"] === 4)).toBe(true);
     expect(new Set(raw.map((point) => point["settings.flush"]))).toEqual(
@@ -114,8 +116,39 @@ describe("planRun", () => {
     );
   });
 
+  it("runs limits before and after all else, as often, with the words of the engines that they limit", () => {
+    const { trials } = plan();
+    const phases = trials.map(({ phase }) => phase);
+    expect(phases).toEqual([...phases].sort((x, y) => ORDER.indexOf(x) - ORDER.indexOf(y)));
+    const cells = (phase: string) =>
+      trials.filter((trial) => trial.phase === phase).map(({ trialId }) => trialId.replace(/\/\d+$/, ""));
+    expect(cells("before").sort()).toEqual(cells("after").sort());
+    expect(new Set(trials.filter(({ phase }) => phase !== "trials").map(({ engine }) => engine))).toEqual(
+      new Set(["null", "raw"]),
+    );
+    const sync = trials.filter(({ engine, point }) => engine === "raw" && point["settings.flush"] === "sync");
+    const variants = sync.filter(({ phase }) => phase === "before");
+    expect(variants.map(({ limits, configuration: { settings } }) => [limits, settings.batchSizeBytes]).sort()).toEqual(
+      [
+        [["a"], 16_384],
+        [["b"], 0],
+      ],
+    );
+    expect(variants.every(({ configuration }) => configuration.settings.flush === "sync")).toBe(true);
+    expect(trials.filter(({ engine }) => engine === "null").every(({ limits }) => limits!.length === 2)).toBe(true);
+  });
+
+  it("has one limit for all engines where their sizes and policies are the same", () => {
+    const alike = defineScenario({ ...scenario, engineSettings: {} });
+    const { trials } = planRun({ scenarios: [alike], contestants: everyone, profileName: "smoke", profile, seed: 1 });
+    const raw = trials.filter(({ engine, phase }) => engine === "raw" && phase === "before");
+    expect(raw.map(({ limits }) => limits)).toEqual([["a", "b"]]);
+  });
+
   it("puts all closed loops before the open ones, which baselines have none of", () => {
-    const models = plan().trials.map(({ load }) => load.model);
+    const models = plan()
+      .trials.filter(({ phase }) => phase === "trials")
+      .map(({ load }) => load.model);
     expect(models.lastIndexOf("closed")).toBeLessThan(models.indexOf("open"));
     const open = plan().trials.filter(({ load }) => load.model === "open");
     expect(new Set(open.map(({ engine }) => engine))).toEqual(new Set(["a", "b"]));
@@ -123,11 +156,11 @@ describe("planRun", () => {
   });
 
   it("makes every repetition a block that holds everything once, in an order of its own", () => {
-    const closed = plan().trials.filter(({ load }) => load.model === "closed");
-    const blocks = [0, 1, 2].map((repetition) => closed.slice(repetition * 16, (repetition + 1) * 16));
+    const closed = plan().trials.filter(({ load, phase }) => load.model === "closed" && phase === "trials");
+    const blocks = [0, 1, 2].map((repetition) => closed.slice(repetition * 12, (repetition + 1) * 12));
     for (const [repetition, block] of blocks.entries()) {
       expect(block.every((trial) => trial.repetition === repetition)).toBe(true);
-      expect(new Set(block.map(key)).size).toBe(16);
+      expect(new Set(block.map(key)).size).toBe(12);
     }
     expect(blocks[0]!.map(key)).not.toEqual(blocks[1]!.map(key));
     expect(plan().trials.map(({ order }) => order)).toEqual(plan().trials.map((_, index) => index));

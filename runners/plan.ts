@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { EngineDefinition } from "../engines/engine.js";
 import { seededRandom, shuffle } from "../results/random.js";
-import { type Configuration, messagesSchema, type ScenarioRecord } from "../results/schema.js";
+import { type Configuration, messagesSchema, type ScenarioRecord, type Trial } from "../results/schema.js";
 import type { Axis, Profile, ProfileName, Scenario } from "./scenario.js";
 
 type Scalar = string | number | boolean;
@@ -40,6 +40,10 @@ export interface PlannedTrial {
   readonly storesMessages: boolean;
   readonly point: Readonly<Record<string, Scalar>>;
   readonly repetition: number;
+  /** Limits run before and after everything that they limit. */
+  readonly phase: Trial["phase"];
+  /** Of a baseline: the engines whose sizes and flush policy it has. */
+  readonly limits: readonly string[] | null;
   readonly order: number;
   readonly seed: number;
   readonly configuration: Omit<Configuration, "load">;
@@ -58,16 +62,20 @@ export type PayloadChoice = Pick<Configuration["messages"], "payloadFile" | "siz
 const SHAPING_AXES = ["messages.sizeBytes", "messages.sizes", "messages.compressibleFraction"];
 /** What varies that a baseline notices; at the other axes it runs at the first value only. */
 const BASELINE_AXES: Readonly<Record<string, readonly string[]>> = {
-  null: ["load"],
+  null: ["load", "messages"],
   raw: ["load", "messages", "settings"],
 };
+/** A limit has these of the engine that it limits, where that engine knows the word and the limit takes any. */
+const LIMITING_SETTINGS = ["flush", "batchSizeBytes", "lingerMs"];
+/** Each limit runs this share of the repetitions before the engines' trials, and again after them. */
+const LIMIT_REPETITIONS = 1 / 3;
 /** Open load: a bound far above what is in flight unless the engine falls behind. */
 const OPEN_IN_FLIGHT = 65_536;
 
 /**
- * Expands scenarios into trials. All repetitions of closed loops come first, because the open loops need their
- * capacities. Each repetition is a block: everything compared once, in an order of its own, so that a machine that
- * drifts hits all alike.
+ * Expands scenarios into trials: the limits, all repetitions of closed loops, the open loops (which need the capacities of
+ * the closed ones), the limits again. Each repetition is a block: everything compared once, in an order of its own, so
+ * that a machine that drifts hits all alike; what it drifts by as a whole the limits before and after show.
  * @throws PlanError
  */
 export function planRun(options: {
@@ -82,28 +90,60 @@ export function planRun(options: {
   const { scenarios, contestants, profileName, profile, seed, payload } = options;
   if (payload !== undefined) for (const scenario of scenarios) requireOwnPayload(scenario);
   const taking = scenarios.map((scenario) => ({ scenario, ...select(scenario, contestants) }));
-  const cells = taking.flatMap(({ scenario, engines, baselines }) => [
-    ...engines.flatMap((engine) => cellsOf({ scenario, isBaseline: false, profileName, profile, payload }, engine)),
-    ...baselines.flatMap((engine) => cellsOf({ scenario, isBaseline: true, profileName, profile, payload }, engine)),
-  ]);
+  const rulesOf = (scenario: Scenario): CellRules => ({ scenario, profileName, profile, payload });
+  const cells = taking.flatMap(({ scenario, engines }) => engines.flatMap((engine) => cellsOf(rulesOf(scenario), engine)));
+  const limits = taking.flatMap(({ scenario, engines, baselines }) =>
+    baselines.flatMap((baseline) => limitsOf(rulesOf(scenario), baseline, engines)),
+  );
   const random = seededRandom(seed);
   const trials: PlannedTrial[] = [];
-  for (const model of ["closed", "open"]) {
-    const chosen = cells.filter(({ load }) => load.model === model);
-    for (let repetition = 0; repetition < profile.repetitions; repetition++) {
+  const addBlocks = (chosen: readonly Cell[], phase: Trial["phase"], from: number, count: number) => {
+    for (let repetition = from; repetition < from + count; repetition++) {
       for (const cell of shuffle([...chosen], random)) {
-        const order = trials.length;
-        const { name, ...rest } = cell;
-        const trialId = `${name}/${repetition}`;
-        trials.push({ ...rest, trialId, repetition, order, seed: trialSeed(seed, cell, repetition) });
+        trials.push(plannedTrial(cell, phase, repetition, trials.length, seed));
       }
     }
+  };
+  const around = Math.ceil(profile.repetitions * LIMIT_REPETITIONS);
+  addBlocks(limits, "before", 0, around);
+  for (const model of ["closed", "open"]) {
+    const chosen = cells.filter(({ load }) => load.model === model);
+    addBlocks(chosen, "trials", 0, profile.repetitions);
   }
+  addBlocks(limits, "after", around, around);
   const records = taking.map(({ scenario, engines, baselines }) => recordOf(scenario, engines, baselines, profileName));
   return { trials, scenarios: records.filter(({ engines, baselines }) => engines.length + baselines.length > 0) };
 }
 
-interface Cell extends Omit<PlannedTrial, "trialId" | "repetition" | "order" | "seed"> {
+/** The same trial as another repetition, at another place in the run. */
+export function repeated(trial: PlannedTrial, repetition: number, order: number, seed: number): PlannedTrial {
+  return plannedTrial({ ...trial, name: cellName(trial) }, trial.phase, repetition, order, seed);
+}
+
+/** Equal for the repetitions of one engine at one point under one load. */
+export function cellName({ trialId }: Pick<PlannedTrial, "trialId">): string {
+  return trialId.slice(0, trialId.lastIndexOf("/"));
+}
+
+function plannedTrial(
+  cell: Cell,
+  phase: Trial["phase"],
+  repetition: number,
+  order: number,
+  seed: number,
+): PlannedTrial {
+  const { name, ...rest } = cell;
+  return {
+    ...rest,
+    trialId: `${name}/${repetition}`,
+    phase,
+    repetition,
+    order,
+    seed: trialSeed(seed, cell, repetition),
+  };
+}
+
+interface Cell extends Omit<PlannedTrial, "trialId" | "phase" | "repetition" | "order" | "seed"> {
   readonly name: string;
 }
 
@@ -114,10 +154,9 @@ function select(scenario: Scenario, contestants: readonly Contestant[]) {
   return { engines: contestants.filter(isEngine), baselines: contestants.filter(isBaseline) };
 }
 
-/** What all cells of a scenario's engines, or of its baselines, have in common. */
+/** What all cells of a scenario have in common. */
 interface CellRules {
   readonly scenario: Scenario;
-  readonly isBaseline: boolean;
   readonly profileName: ProfileName;
   readonly profile: Profile;
   readonly payload: PayloadChoice | undefined;
@@ -131,14 +170,13 @@ function requireOwnPayload({ id, vary }: Scenario): void {
 }
 
 function cellsOf(rules: CellRules, { definition, source }: Contestant): Cell[] {
-  const { scenario, isBaseline, profileName } = rules;
-  const noticed = isBaseline ? (BASELINE_AXES[definition.name] ?? []) : null;
-  return pointsOf(scenario.vary, profileName, noticed).flatMap((point) => {
+  const { scenario, profileName } = rules;
+  return pointsOf(scenario.vary, profileName, null).flatMap((point) => {
     const configured = configure(rules, definition, point);
-    const labels = Object.fromEntries([...point].map(([path, value]) => [path, label(value)]));
+    const labels = labelsOf(point);
     const { inFlight: closedInFlight, producers } = configured;
     const loads: PlannedLoad[] = [{ model: "closed", inFlight: closedInFlight, producers }];
-    if (!isBaseline && scenario.load.open !== undefined) {
+    if (scenario.load.open !== undefined) {
       const { capacityFractions, arrivals } = scenario.load.open;
       const inFlight = Math.max(OPEN_IN_FLIGHT, closedInFlight);
       for (const capacityFraction of capacityFractions) {
@@ -151,11 +189,54 @@ function cellsOf(rules: CellRules, { definition, source }: Contestant): Cell[] {
       engine: definition.name,
       source,
       storesMessages: definition.storesMessages,
+      limits: null,
       point: labels,
       configuration: configured.configuration,
       load,
     }));
   });
+}
+
+/** A baseline at every point that it notices, once for each size of batch, linger and flush policy of the engines there. */
+function limitsOf(rules: CellRules, { definition, source }: Contestant, engines: readonly Contestant[]): Cell[] {
+  const { scenario, profileName } = rules;
+  const noticed = BASELINE_AXES[definition.name] ?? [];
+  return pointsOf(scenario.vary, profileName, noticed).flatMap((point) => {
+    const labels = labelsOf(point);
+    const variants = new Map<string, { configured: Configured; limits: string[] }>();
+    for (const engine of engines) {
+      const { settings } = configure(rules, engine.definition, point).configuration;
+      const limiting = noticed.includes("settings")
+        ? Object.fromEntries(LIMITING_SETTINGS.filter((word) => word in settings).map((word) => [word, settings[word]]))
+        : {};
+      const configured = configure(rules, definition, point, limiting);
+      const key = JSON.stringify(configured);
+      const variant = variants.get(key) ?? { configured, limits: [] };
+      variant.limits.push(engine.definition.name);
+      variants.set(key, variant);
+    }
+    if (engines.length === 0) variants.set("", { configured: configure(rules, definition, point, {}), limits: [] });
+    return [...variants.values()].map(({ configured, limits }) => {
+      const { configuration, inFlight, producers } = configured;
+      const load: PlannedLoad = { model: "closed", inFlight, producers };
+      const as = variants.size > 1 ? [`as ${limits.join(" and ")}`] : [];
+      return {
+        name: [scenario.id, definition.name, ...as, ...Object.values(labels), loadName(load)].join("/"),
+        scenarioId: scenario.id,
+        engine: definition.name,
+        source,
+        storesMessages: definition.storesMessages,
+        limits,
+        point: labels,
+        configuration,
+        load,
+      };
+    });
+  });
+}
+
+function labelsOf(point: Map<string, unknown>): Record<string, Scalar> {
+  return Object.fromEntries([...point].map(([path, value]) => [path, label(value)]));
 }
 
 /** The product of the axes' values; of axes that are not among `noticed`, the first value only. */
@@ -173,11 +254,19 @@ function pointsOf(
   return points;
 }
 
+interface Configured {
+  readonly configuration: Omit<Configuration, "load">;
+  readonly inFlight: number;
+  readonly producers: number;
+}
+
+/** @param limiting of a baseline: settings of the engine that it limits, which go before all others; else null */
 function configure(
-  { scenario, isBaseline, profile, payload }: CellRules,
+  { scenario, profile, payload }: CellRules,
   definition: EngineDefinition,
   point: Map<string, unknown>,
-): { configuration: Omit<Configuration, "load">; inFlight: number; producers: number } {
+  limiting: Readonly<Record<string, unknown>> | null = null,
+): Configured {
   const parts: Record<string, Record<string, unknown>> = {
     topology: { ...scenario.topology },
     messages: { ...scenario.messages, ...payload },
@@ -188,6 +277,7 @@ function configure(
     const [part, field] = path.split(".") as [string, string];
     parts[part]![field] = value;
   }
+  Object.assign(parts.settings!, limiting);
   const settings = definition.settingsSchema.safeParse(parts.settings);
   if (!settings.success) {
     const { path, message } = settings.error.issues[0]!;
@@ -207,7 +297,7 @@ function configure(
   return {
     configuration: {
       topology,
-      messages: isBaseline ? withoutKeys(messages.data) : messages.data,
+      messages: limiting === null ? messages.data : withoutKeys(messages.data),
       settings: settings.data,
     },
     inFlight,
@@ -261,7 +351,7 @@ function loadName(load: PlannedLoad): string {
 }
 
 /** Equal for all engines at one point and repetition, so that they are sent the same bytes at the same moments. */
-function trialSeed(seed: number, cell: Cell, repetition: number): number {
+function trialSeed(seed: number, cell: Pick<Cell, "scenarioId" | "point" | "load">, repetition: number): number {
   const text = JSON.stringify([seed, cell.scenarioId, cell.point, loadName(cell.load), repetition]);
   return createHash("sha256").update(text).digest().readUInt32BE(0);
 }

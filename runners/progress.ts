@@ -12,30 +12,35 @@ export interface Progress {
 
 /**
  * A bar on a terminal; elsewhere a plain line for every trial.
- * @param budgetMs after which trials are left out, or null
+ * @param deadlineMs of the run's budget, on the clock of `Date.now`; null: it takes as long as it takes
  */
 export function createProgress(
   estimatedTrialMs: number,
-  budgetMs: number | null,
+  deadlineMs: number | null,
   stream: NodeJS.WriteStream,
 ): Progress {
-  const timeLeft = new TimeLeft(estimatedTrialMs, budgetMs ?? Number.POSITIVE_INFINITY);
+  const timeLeft = new TimeLeft(estimatedTrialMs, deadlineMs);
   return stream.isTTY ? new Bar(timeLeft, stream) : new Lines(timeLeft, stream);
 }
 
-/** The estimate of the time left: planned times at first, then what trials have really taken. */
+/** The time left: of the budget where there is one, else by planned times at first, then by what trials have taken. */
 class TimeLeft {
   readonly #startedMs = Date.now();
+  #alreadyDone: number | null = null;
 
   constructor(
     readonly estimatedTrialMs: number,
-    readonly budgetMs: number,
+    readonly deadlineMs: number | null,
   ) {}
 
   after(doneCount: number, trialCount: number): string {
+    if (this.deadlineMs !== null) return `${duration(this.deadlineMs - Date.now())} of the budget`;
+    // A resumed run begins with trials that took none of its time.
+    this.#alreadyDone ??= doneCount;
+    const ranCount = doneCount - this.#alreadyDone;
     const spentMs = Date.now() - this.#startedMs;
-    const perTrialMs = doneCount === 0 ? this.estimatedTrialMs : spentMs / doneCount;
-    return duration(Math.max(0, Math.min(perTrialMs * (trialCount - doneCount), this.budgetMs - spentMs)));
+    const perTrialMs = ranCount === 0 ? this.estimatedTrialMs : spentMs / ranCount;
+    return duration(perTrialMs * (trialCount - doneCount));
   }
 }
 
@@ -60,7 +65,7 @@ class Bar implements Progress {
 
   begin(index: number, count: number, what: string): void {
     const words = { trial: index + 1, what: printable(what), left: this.#timeLeft.after(index, count) };
-    if (index === 0) this.#bar.start(count, 0, words);
+    if (!this.#bar.isActive) this.#bar.start(count, index, words);
     this.#bar.setTotal(count);
     this.#bar.update(index, words);
   }
