@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { Run, Trial } from "../results/schema.js";
+import type { Measured, Run, Trial } from "../results/schema.js";
+import { ratioOfSamples } from "../results/statistics.js";
 import { analyse, attainableConfidence, findGroup, type ScenarioAnalysis } from "./analysis.js";
 import { syntheticRun } from "./synthetic-run.js";
 
@@ -77,10 +78,14 @@ describe("groups", () => {
 describe("shares of the limits", () => {
   it("take raw at the figure's own point, or name the nearest fair one", () => {
     const scenario = scenarioOf(run, "many-partitions");
-    const raw = groupOf(scenario, "raw", [1]).acknowledged!.point;
+    const rates = (group: { trials: readonly { measured: unknown }[] }) =>
+      group.trials.map(({ measured }) => (measured as Measured).acknowledged.messagesPerSecond);
+    const raw = rates(groupOf(scenario, "raw", [1]));
     const [near, far] = [groupOf(scenario, "commitlog", [1]), groupOf(scenario, "commitlog", [1_000])];
-    expect(near.ofRaw!.acknowledged).toEqual({ share: near.acknowledged!.point / raw, referencePoint: null });
-    expect(far.ofRaw!.acknowledged.share).toBe(far.acknowledged!.point / raw);
+    // Three trials each: 20 orders of them, so that their whole range holds the ratio with 90 %.
+    expect(near.ofRaw!.acknowledged).toEqual({ share: ratioOfSamples(rates(near), raw, 0.9), referencePoint: null });
+    expect(near.ofRaw!.acknowledged.share.upper).toBeLessThan(Number.POSITIVE_INFINITY);
+    expect(far.ofRaw!.acknowledged.share).toEqual(ratioOfSamples(rates(far), raw, 0.9));
     expect(far.ofRaw!.acknowledged.referencePoint!.values).toEqual([1]);
   });
 
@@ -92,6 +97,47 @@ describe("shares of the limits", () => {
       if (trial.engine === "raw") trial.configuration.messages.sizeBytes = 100;
     });
     expect(groupOf(scenarioOf(withoutFair, "flush-policy"), "commitlog", ["sync", 32, 100]).ofRaw).toBeNull();
+  });
+
+  it("take the raw that had the engine's own batch size, and name it so", () => {
+    const apart = altered((trial) => {
+      if (trial.scenarioId !== "device-ceiling" || trial.engine !== "raw") return;
+      trial.limits = [trial.repetition === 1 ? "commitlog" : "partitioned-log"];
+      setRate(trial, trial.repetition === 1 ? 1_000 : 2_000);
+    });
+    const { groups } = scenarioOf(apart, "device-ceiling");
+    expect(groups.filter(({ isBaseline }) => isBaseline).map(({ engine }) => engine)).toEqual([
+      "null",
+      "raw as partitioned-log",
+      "raw as commitlog",
+    ]);
+    for (const [engine, limit] of [
+      ["partitioned-log", 2_000],
+      ["commitlog", 1_000],
+    ] as const) {
+      const group = groups.find((one) => one.engine === engine && one.loadKey === "closed")!;
+      const [first] = group.trials.map(({ measured }) => measured!.acknowledged.messagesPerSecond / limit).sort();
+      expect(group.ofRaw!.acknowledged.share.lower).toBeGreaterThanOrEqual(first! * 0.999 || 0);
+    }
+    expect(analyse(apart).baselines).toContain("raw as commitlog");
+  });
+
+  it("make figures doubtful where a limit changed by more than 10 % from before to after", () => {
+    const drifted = (factor: number) => {
+      const changed = altered((trial) => {
+        if (trial.scenarioId !== "device-ceiling" || trial.engine !== "raw") return;
+        setRate(trial, trial.phase === "before" ? 1e6 : 1e6 * factor);
+      });
+      const scenario = scenarioOf(changed, "device-ceiling");
+      const kinds = groupOf(scenario, "commitlog", []).validity.acknowledged.reasons.map(({ kind }) => kind);
+      return [groupOf(scenario, "raw", []).drift!.acknowledged, kinds.includes("drift")];
+    };
+    const still = altered((trial) => {
+      if (trial.engine === "null") setRate(trial, 3e6);
+    });
+    expect(groupOf(scenarioOf(still, "device-ceiling"), "null", []).drift).toEqual({ acknowledged: 0, durable: null });
+    expect(drifted(0.8)).toEqual([expect.closeTo(-0.2, 9), true]);
+    expect(drifted(1)[0]).toBe(0);
   });
 
   it("call an engine within 2× of null harness-bound, and one beyond not", () => {

@@ -111,6 +111,12 @@ describe("on a terminal", () => {
     expect(rows).toContainEqual(expect.stringMatching(/^raw closed loop durable throughput invalid The wall clock/));
   });
 
+  it("says at the end what the budget did not resolve", () => {
+    const run = { ...smallRun(), budgetMs: 600_000, unresolved: ["a ÷ b lies between 0.9 and 1.2."] };
+    expect(terminalTable(run)).toMatch(/What the run's 600 s did not suffice to resolve:\n {2}- a ÷ b lies between/);
+    expect(terminalTable({ ...run, unresolved: [] })).not.toContain("resolve");
+  });
+
   it("says that a run is partial", () => {
     expect(terminalTable(syntheticRun({ trialCount: 1, partial: true }))).toMatch(
       /This run is partial: \d+ of \d+ planned trials/,

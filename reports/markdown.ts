@@ -16,6 +16,12 @@ export function renderMarkdown(model: ReportModel): string {
     escapeMarkdown(model.summary),
     "The whole report, with response times, every trial and the method, is `report.html` beside this file.",
     ...model.scenarios.flatMap(scenarioParts),
+    ...(model.unresolved === null
+      ? []
+      : [
+          `## ${escapeMarkdown(model.unresolved.heading)}`,
+          model.unresolved.sentences.map((sentence) => `- ${escapeMarkdown(sentence)}`).join("\n"),
+        ]),
     "## What the device can do",
     markdownTable(model.probe),
     "## Environment",

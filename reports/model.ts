@@ -6,6 +6,7 @@ import { type Answer, answer, FACETS_IN_WORDS, summary } from "./answers.js";
 import { chartsOf, identities, type ScenarioCharts } from "./charts.js";
 import { cleanRecord } from "./clean.js";
 import { doubtSentences } from "./doubts.js";
+import { groupThousands } from "./format.js";
 import {
   courseTable,
   latencyTable,
@@ -46,6 +47,8 @@ export interface ReportModel {
   summary: string;
   /** What a reader must know about the run as a whole, before any figure. */
   banners: string[];
+  /** What the run's time did not suffice to resolve; null if it had no such bound, or was cut short before saying. */
+  unresolved: { heading: string; sentences: readonly string[] } | null;
   scenarios: ScenarioModel[];
   probe: Table;
   rawTrials: Table;
@@ -61,6 +64,7 @@ export function buildModel(stored: Run): ReportModel {
     analysis,
     summary: `${summary(analysis, run.trials.length, run.plannedTrialCount)} ${verificationSentence(run)}`,
     banners: bannersOf(run, analysis),
+    unresolved: unresolvedOf(run),
     scenarios: analysis.scenarios.map((scenario) =>
       scenarioModel(scenario, slugOf(scenario.record.id, taken), known, analysis.device),
     ),
@@ -93,6 +97,12 @@ function scenarioModel(
     }),
     failures: scenario.failedTrials.map((trial) => ({ where: trialWords(scenario, trial), reasons: trial.failures })),
   };
+}
+
+export function unresolvedOf({ budgetMs, unresolved }: Run): ReportModel["unresolved"] {
+  if (budgetMs === null || unresolved.length === 0) return null;
+  const heading = `What the run's ${groupThousands(budgetMs / 1000)} s did not suffice to resolve`;
+  return { heading, sentences: unresolved };
 }
 
 /** Ids come from files that others write: `../../x` must neither leave the directory nor break out of an attribute. */

@@ -8,6 +8,7 @@ import { answer } from "./answers.js";
 import { cleanRecord } from "./clean.js";
 import { doubtSentences, gradeMark, MARKS_MEAN } from "./doubts.js";
 import { formatRate, formatShare, formatTime } from "./format.js";
+import { unresolvedOf } from "./model.js";
 import { trialWords } from "./tables.js";
 import { axisName, axisValueWords, cautionWords, classWords, countWords, hasInterval } from "./words.js";
 
@@ -18,6 +19,10 @@ export function terminalTable(stored: Run): string {
   const parts = analysis.scenarios.map(scenarioPart);
   if (run.status === "partial") {
     parts.push(`This run is partial: ${run.trials.length} of ${run.plannedTrialCount} planned trials.`);
+  }
+  const unresolved = unresolvedOf(run);
+  if (unresolved !== null) {
+    parts.push([`${unresolved.heading}:`, ...unresolved.sentences.map((sentence) => `  - ${sentence}`)].join("\n"));
   }
   if (analysis.failedCount > 0) parts.push(`${countWords(analysis.failedCount, "trial")} failed.`);
   return parts.join("\n\n").replaceAll("\u00a0", " ");

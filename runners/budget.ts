@@ -112,7 +112,7 @@ export function missingOf(unit: Unit, finished: readonly Trial[]): { cell: Plann
   });
 }
 
-export function trialsOf(cell: PlannedTrial, finished: readonly Trial[]): Trial[] {
+function trialsOf(cell: PlannedTrial, finished: readonly Trial[]): Trial[] {
   const name = cellName(cell);
   return finished.filter((trial) => cellName(trial) === name);
 }

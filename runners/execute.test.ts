@@ -225,7 +225,7 @@ describe("executeTrials", () => {
     });
     const { trials, run } = await execute(["null", "raw", testEngine("none")], {
       scenario: limited,
-      budget: within(60_000, 3),
+      budget: within(40_000, 2),
     });
     const [first, last] = [trials.at(0)!, trials.at(-1)!];
     expect([first.engine, first.phase, last.engine, last.phase]).toEqual(["null", "before", "null", "after"]);
@@ -235,7 +235,7 @@ describe("executeTrials", () => {
     const repetitions = (engine: string) =>
       closed.filter((trial) => trial.engine === engine).map(({ repetition }) => repetition);
     expect(repetitions("raw")).toEqual(repetitions("test-engine"));
-    expect(repetitions("raw").length).toBeLessThanOrEqual(3);
+    expect(repetitions("raw").length).toBeLessThanOrEqual(2);
     expect(trials.map(({ order }) => order)).toEqual([...trials.keys()]);
     expect([run.plannedTrialCount, run.status]).toEqual([trials.length, "complete"]);
     const rates = trials.flatMap(({ engine, configuration: { load } }) =>
@@ -247,7 +247,9 @@ describe("executeTrials", () => {
   it("begins no trial after its budget, is partial when a point is left without, and says what stays open", async () => {
     const { trials, run } = await execute(["null", "raw"], { scenario: compared, budget: within(0, 3) });
     expect({ done: trials.length, status: run.status }).toEqual({ done: 0, status: "partial" });
-    expect(run.unresolved).toEqual(["tiny/closed: null ÷ raw has 0 of the two pairs that an interval needs at least."]);
+    expect(run.unresolved).toEqual([
+      expect.stringMatching(/^tiny\/closed: (null ÷ raw|raw ÷ null) has 0 of the two pairs that an interval needs/),
+    ]);
   });
 
   it("kills the trial under way when it is interrupted, and does not keep it", async () => {

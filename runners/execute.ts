@@ -89,7 +89,7 @@ export async function executeTrials(
     const block = unit === null ? torn : blockOf(unit, repetitionCount(unit, rounds.finished));
     const { seed, plannedTrialCount } = execution.store.run;
     if (unit !== null) execution.store.plan(plannedTrialCount + block.length);
-    await rounds.run(block.map(({ cell, repetition }) => repeated(cell, repetition, rounds.finished.length, seed)));
+    await rounds.run(block.map(({ cell, repetition }) => repeated(cell, repetition, seed)));
   }
   await rounds.run(after, () => budget.deadlineMs > Date.now());
   execution.store.setUnresolved(unresolvedOf(units, rounds.finished));
@@ -123,7 +123,7 @@ class Rounds {
       if (!isTimeFor(next)) return;
       progress.begin(this.finished.length, store.run.plannedTrialCount, next.trialId);
       const startedMs = Date.now();
-      const { trial, isFault } = await executeTrial(next, this.execution);
+      const { trial, isFault } = await executeTrial({ ...next, order: this.finished.length }, this.execution);
       if (signal.aborted) return;
       this.#learn(next, Date.now() - startedMs);
       store.appendTrial(trial);

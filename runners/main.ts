@@ -25,6 +25,11 @@ const IMPATIENCE_MS = 2_000;
 /** What a trial costs beside its load: starting the process, flushing, reading back, removing. */
 const TRIAL_OVERHEAD_MS = 600;
 const REPORT_MS = 15_000;
+/** Of a budget too short for that, reports have this share at most. */
+const REPORT_SHARE = 0.25;
+/** With a budget of the user's own, time ends a run and not the count of repetitions. */
+const BUDGET_REPETITIONS = 100;
+const SHORTEST_BUDGET_MS = 10_000;
 /** Space that a trial needs: its payload with framing and indexes, and the files that are allocated in advance. */
 const FRAMING_FACTOR = 1.5;
 const FILES_AHEAD = 3;
@@ -37,6 +42,8 @@ interface Options {
   out?: string;
   payload?: string;
   seed: number;
+  /** Milliseconds. */
+  budget?: number;
   list?: boolean;
   dryRun?: boolean;
   anyFilesystem?: boolean;
@@ -81,7 +88,7 @@ async function bench(args: string[]): Promise<number> {
     throw new UsageError("None of the chosen engines takes part in the chosen scenarios; --list shows which do.");
   }
   if (options.dryRun) {
-    printPlan(plan, profile, options.seed);
+    printPlan(plan, profile, options);
     return 0;
   }
   return run({ args, options, plan, profileName, profile });
@@ -103,7 +110,9 @@ async function run(context: {
   for (const path of otherDataDirectories(parent)) {
     console.error(`Another run's data lies in ${printable(path)}: remove it if no other run is under way.`);
   }
-  const startedAt = new Date().toISOString();
+  const startedMs = Date.now();
+  const startedAt = new Date(startedMs).toISOString();
+  const budgetMs = options.budget ?? profile.budgetMs;
   const runId = `${startedAt.slice(0, 19).replaceAll(":", "-")}Z-${randomBytes(2).toString("hex")}`;
   const outputDirectory = makeOutput(options.out ?? `results/runs/${runId}`);
   const environment = await describeEnvironment(mount, profile.maximumBytes);
@@ -120,7 +129,7 @@ async function run(context: {
     probe: [],
     probeAfter: [],
     agreement: null,
-    budgetMs: null,
+    budgetMs,
     unresolved: [],
     scenarios: [...plan.scenarios],
     plannedTrialCount: plan.trials.length,
@@ -139,7 +148,11 @@ async function run(context: {
     interruption.abort();
   };
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(name, interrupt);
-  const progress = createProgress(estimatedTrialMs(profile), profile.budgetMs, process.stderr);
+  const progress = createProgress(
+    estimatedTrialMs(profile),
+    budgetMs === null ? null : startedMs + budgetMs,
+    process.stderr,
+  );
   const execution = {
     store,
     dataDirectory,
@@ -152,10 +165,21 @@ async function run(context: {
   let engineFailed = false;
   try {
     progress.note("Probing the device …");
+    const probeStartedMs = Date.now();
     const { results, notes } = await probeDevice(execution, options.seed);
+    const probeMs = Date.now() - probeStartedMs;
     store.setProbe(results, notes);
     for (const note of notes) progress.note(note);
-    ({ engineFailed } = await executeTrials(plan.trials, execution));
+    const budget =
+      budgetMs === null
+        ? null
+        : {
+            deadlineMs: startedMs + budgetMs - probeMs - Math.min(REPORT_MS, REPORT_SHARE * budgetMs),
+            maximumRepetitions: options.budget === undefined ? profile.repetitions : BUDGET_REPETITIONS,
+          };
+    ({ engineFailed } = await executeTrials(plan.trials, execution, budget));
+    progress.note("Probing the device again …");
+    store.setProbeAfter((await probeDevice(execution, options.seed)).results);
   } catch (error) {
     if (!interruption.signal.aborted) throw error;
   } finally {
@@ -170,7 +194,8 @@ async function run(context: {
   await writeReports(finished, outputDirectory);
   console.log(terminalTable(finished));
   if (isInterrupted) console.log("Interrupted: the report is partial.");
-  else if (finished.status === "partial") console.log("The profile's time was up: the report is partial.");
+  else if (finished.status === "partial")
+    console.log("The time was up before every point had a trial: the report is partial.");
   console.log(`Report: ${printable(relative(process.cwd(), resolve(outputDirectory, "report.html")))}`);
   if (isInterrupted) return EXIT_INTERRUPTED;
   return engineFailed ? EXIT_ENGINE_FAILED : 0;
@@ -191,6 +216,7 @@ function parseArguments(args: string[]): Options {
     .option("--out <directory>", "where the results go (default: results/runs/<time>-<id>)", requirePath)
     .option("--payload <file>", "send the lines of this file instead of made-up values", requirePath)
     .option("--seed <n>", "of payloads, arrivals and order (default: drawn by chance)", parseSeed)
+    .option("--budget <time>", "of the whole run, as 10m or 1h30m: spent where intervals are widest", parseBudget)
     .option("--list", "show scenarios, engines and profiles, and end")
     .option("--dry-run", "show what would run and how long it would take, and end")
     .option("--any-filesystem", "measure even on what is no disk (tmpfs, overlay, network)")
@@ -244,6 +270,19 @@ function parseSeed(text: string): number {
   return seed;
 }
 
+/** `90s`, `10m`, `1h30m` in milliseconds. */
+function parseBudget(text: string): number {
+  const parts = /^(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$/.exec(text);
+  const [hours, minutes, seconds] = (parts?.slice(1) ?? []).map((part) => Number(part ?? 0));
+  const milliseconds = ((hours ?? 0) * 3600 + (minutes ?? 0) * 60 + (seconds ?? 0)) * 1000;
+  if (parts === null || !Number.isSafeInteger(milliseconds) || milliseconds < SHORTEST_BUDGET_MS) {
+    throw new UsageError(
+      `The budget ${JSON.stringify(text)} is not a time from 10s on; give one as 90s, 10m or 1h30m.`,
+    );
+  }
+  return milliseconds;
+}
+
 function requireProfile(name: string, profiles: Record<ProfileName, Profile>): ProfileName {
   if (Object.hasOwn(profiles, name)) return name as ProfileName;
   throw new UsageError(
@@ -293,14 +332,12 @@ async function printList(scenarios: readonly Scenario[], profiles: Record<Profil
   for (const [name, { description }] of Object.entries(profiles)) console.log(`  ${name.padEnd(20)} ${description}`);
 }
 
-function printPlan(plan: Plan, profile: Profile, seed: number): void {
+function printPlan(plan: Plan, profile: Profile, { seed, budget }: Options): void {
   for (const trial of plan.trials) console.log(`${String(trial.order + 1).padStart(5)}  ${printable(trial.trialId)}`);
-  const probeMs = 8 * profile.probe.durationMs;
-  const boundMs = Math.min(
-    plan.trials.length * estimatedTrialMs(profile),
-    profile.budgetMs ?? Number.POSITIVE_INFINITY,
-  );
+  const probesMs = 2 * 8 * profile.probe.durationMs;
+  const planMs = plan.trials.length * estimatedTrialMs(profile) + probesMs + REPORT_MS;
+  const boundMs = budget ?? Math.min(planMs, profile.budgetMs ?? Number.POSITIVE_INFINITY);
   console.log(
-    `${plan.trials.length} trials with seed ${seed}, about ${duration(probeMs + boundMs + REPORT_MS)} in all. Nothing was written.`,
+    `${plan.trials.length} trials with seed ${seed}, about ${duration(boundMs)} in all. Nothing was written.`,
   );
 }

@@ -44,6 +44,7 @@ export interface PlannedTrial {
   readonly phase: Trial["phase"];
   /** Of a baseline: the engines whose sizes and flush policy it has. */
   readonly limits: readonly string[] | null;
+  /** In the plan; with a budget, trials that are not in it come between. */
   readonly order: number;
   readonly seed: number;
   readonly configuration: Omit<Configuration, "load">;
@@ -91,7 +92,9 @@ export function planRun(options: {
   if (payload !== undefined) for (const scenario of scenarios) requireOwnPayload(scenario);
   const taking = scenarios.map((scenario) => ({ scenario, ...select(scenario, contestants) }));
   const rulesOf = (scenario: Scenario): CellRules => ({ scenario, profileName, profile, payload });
-  const cells = taking.flatMap(({ scenario, engines }) => engines.flatMap((engine) => cellsOf(rulesOf(scenario), engine)));
+  const cells = taking.flatMap(({ scenario, engines }) =>
+    engines.flatMap((engine) => cellsOf(rulesOf(scenario), engine)),
+  );
   const limits = taking.flatMap(({ scenario, engines, baselines }) =>
     baselines.flatMap((baseline) => limitsOf(rulesOf(scenario), baseline, engines)),
   );
@@ -115,9 +118,9 @@ export function planRun(options: {
   return { trials, scenarios: records.filter(({ engines, baselines }) => engines.length + baselines.length > 0) };
 }
 
-/** The same trial as another repetition, at another place in the run. */
-export function repeated(trial: PlannedTrial, repetition: number, order: number, seed: number): PlannedTrial {
-  return plannedTrial({ ...trial, name: cellName(trial) }, trial.phase, repetition, order, seed);
+/** The same trial as another repetition. */
+export function repeated(trial: PlannedTrial, repetition: number, seed: number): PlannedTrial {
+  return plannedTrial({ ...trial, name: cellName(trial) }, trial.phase, repetition, trial.order, seed);
 }
 
 /** Equal for the repetitions of one engine at one point under one load. */

@@ -74,7 +74,7 @@ const profileSchema = z.strictObject({
   settleMs: z.number().positive(),
   /** A trial's process that has not ended by then is killed. */
   trialLimitMs: z.number().positive(),
-  /** Repetitions that do not fit into this time are left out, and no trial begins after it; null: no limit. */
+  /** Of the whole run, probes and reports included: repetitions that do not fit are made where they tell most; null: no limit. */
   budgetMs: z.number().positive().nullable(),
   /** Of each of the device probe's measurements; the size is that of the files it writes. */
   probe: z.strictObject({ durationMs: z.number().positive(), fileSizeBytes: z.int().positive() }),

@@ -10,7 +10,7 @@ export default defineScenario({
   refutedIf: "From one message to the largest batch the partitioned log gains less than twice its throughput.",
   figure: "acknowledged",
   engines: ["partitioned-log", "commitlog"],
-  baselines: ["raw"],
+  baselines: ["null", "raw"],
   topology: { topicCount: 1, partitionsPerTopic: 4 },
   messages: { sizeBytes: 1_024, compressibleFraction: 0.5 },
   settings: { flush: "async" },

@@ -14,7 +14,7 @@ export default defineScenario({
     "Under sync, with the most partitions and messages in flight, the partitioned log acknowledges at least 80 % of what the commitlog does.",
   figure: "acknowledged",
   engines: ["partitioned-log", "commitlog"],
-  baselines: ["raw"],
+  baselines: ["null", "raw"],
   topology: { topicCount: 1, partitionsPerTopic: 1 },
   messages: { sizeBytes: 1_024, compressibleFraction: 0.5 },
   settings: {},

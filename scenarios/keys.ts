@@ -13,7 +13,7 @@ export default defineScenario({
   refutedIf: "Keyed messages reach at least 90 % of the throughput of sticky ones in both engines.",
   figure: "acknowledged",
   engines: ["partitioned-log", "commitlog"],
-  baselines: [],
+  baselines: ["null", "raw"],
   topology: { topicCount: 1, partitionsPerTopic: 100 },
   messages: { sizeBytes: 256, compressibleFraction: 0.5 },
   settings: { flush: "async", batchSizeBytes: 16_384 },

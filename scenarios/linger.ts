@@ -12,7 +12,7 @@ export default defineScenario({
   refutedIf: "The median response time at the longest linger is less than twice that without linger.",
   figure: "responseTime",
   engines: ["partitioned-log", "commitlog"],
-  baselines: [],
+  baselines: ["null", "raw"],
   topology: { topicCount: 1, partitionsPerTopic: 8 },
   messages: { sizeBytes: 1_024, compressibleFraction: 0.5 },
   settings: { flush: "async", batchSizeBytes: 16_384 },

@@ -12,7 +12,7 @@ export default defineScenario({
   refutedIf: "From the first to the last point the partitioned log loses no more than the commitlog.",
   figure: "acknowledged",
   engines: ["partitioned-log", "commitlog"],
-  baselines: ["raw"],
+  baselines: ["null", "raw"],
   topology: { topicCount: 1, partitionsPerTopic: 8 },
   messages: { sizeBytes: 1_024, compressibleFraction: 0.5 },
   settings: { flush: "async" },

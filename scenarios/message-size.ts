@@ -10,7 +10,7 @@ export default defineScenario({
   refutedIf: "The same engine leads by more than 20 % at every size.",
   figure: "acknowledged",
   engines: ["partitioned-log", "commitlog"],
-  baselines: ["raw"],
+  baselines: ["null", "raw"],
   topology: { topicCount: 1, partitionsPerTopic: 8 },
   messages: { sizeBytes: 1_024, compressibleFraction: 0.5 },
   settings: { flush: "async" },

@@ -30,7 +30,7 @@ export default defineProfiles({
     sampleIntervalMs: 100,
     settleMs: 500,
     trialLimitMs: 30_000,
-    budgetMs: 250_000,
+    budgetMs: 280_000,
     probe: { durationMs: 400, fileSizeBytes: 128 * MIB },
     settings: { segmentSizeBytes: 64 * MIB },
   },

@@ -29,6 +29,9 @@ export const TEMPLATE = `<!doctype html>
 <% if (scenario.answer.basis !== null) { %><p class="basis"><%= scenario.answer.basis %></p><% } %></li>
 <% } %>
 </ol>
+<% if (it.model.unresolved !== null) { %>
+<details><summary><%= it.model.unresolved.heading %> (<%= it.model.unresolved.sentences.length %>)</summary><%~ it.list(it.model.unresolved.sentences) %></details>
+<% } %>
 <p class="muted">Figures hold for the machine and the disk below. Acknowledgements mean: <%= it.classMeanings %>. <a href="#method">How they were made</a>, <a href="#environment">where</a>, <a href="#raw-trials">every trial</a>.</p>
 <noscript><p class="banner">The charts need JavaScript; the tables hold the same figures.</p></noscript>
 
