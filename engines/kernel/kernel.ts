@@ -29,6 +29,11 @@ export interface Kernel {
     headersAddress: number,
     headersSizeBytes: number,
   ): number;
+  openFramedBatch: Kernel["openRecordBatch"];
+  frameRecord: Kernel["appendRecord"];
+  frameValue: Kernel["appendValue"];
+  frameRecordWithHeaders: Kernel["appendRecordWithHeaders"];
+  assembleRecordBatch(control: number, target: number): void;
   sealRecordBatch(control: number, baseOffset: number, leaderEpoch: number, logAppendTimeMs: number): number;
 
   encodeCommitlogMessage(

@@ -20,7 +20,7 @@ import { BatchBuffers } from "./batch-buffers.js";
 import type { PartitionLog } from "./partition-log.js";
 import type { PartitionedLogSettings } from "./settings.js";
 
-/** See kernel/assembly/record-batch.ts. */
+/** See kernel/assembly/record-batch.ts and framed-batch.ts. */
 const CONTROL_BLOCK_SIZE_BYTES = 64;
 const RECORD_COUNT_AT = 8;
 const SEALED_MAX_TIMESTAMP_AT = 32;
@@ -33,6 +33,12 @@ const FIRST_SCRATCH_SIZE_BYTES = 4_096;
 
 /** A batch of one record has no more bytes than this, besides key, value and headers (a null counts as -1). */
 const MOST_FRAMING_BYTES = BATCH_HEADER_SIZE_BYTES + 5 + 3 + 2 * (5 + 1) + 1;
+
+/**
+ * Heap that frames take, for each byte of the batch that they make: at most the 20 fixed bytes of a frame where a record
+ * has 7.
+ */
+const FRAME_EXPANSION = 20 / 7;
 
 /** What a partition collects before it is written. */
 interface OpenBatch {
@@ -54,7 +60,8 @@ interface OpenBatch {
  *                                                    └─ does not: write that batch, open the next, once more
  *   drain  ─ oldest open batch first, while its linger has passed (or the memory is exhausted, or all is flushed)
  *
- * A message is encoded once, into the buffer that is written. Rules as in Kafka's RecordAccumulator: the first record
+ * A message is encoded once, into the buffer that is written; with `assembly: "broker"` the buffers hold the messages as a
+ * client would send them, charged as if encoded, and the batch is encoded when it is written. Rules as in Kafka's RecordAccumulator: the first record
  * always fits, a larger one in a buffer of its own; when the memory is exhausted nothing is taken, and the next drain
  * writes what is open, whatever its age. One differs: a batch counts as full when a record of the last one's size would
  * not fit any more, and is written at once, while its bytes are still in the processor's caches. Kafka finds that out
@@ -69,6 +76,7 @@ export class Accumulator {
   /** Kernel functions, held apart: one load less for each message. */
   readonly #appendRecord: Kernel["appendRecord"];
   readonly #appendValue: Kernel["appendValue"];
+  readonly #assemblesLate: boolean;
   readonly #batchLimitBytes: number;
   #partitionCount = 0;
   #oldest: OpenBatch | null = null;
@@ -76,6 +84,9 @@ export class Accumulator {
   #isExhausted = false;
   #scratch = 0;
   #scratchSizeBytes = 0;
+  /** Where a batch is encoded that was kept as frames. */
+  #assembled = 0;
+  #assembledSizeBytes = 0;
 
   /** @throws RangeError if the heap has no room for the buffer memory */
   constructor(
@@ -86,13 +97,15 @@ export class Accumulator {
   ) {
     const { batchSizeBytes, bufferMemoryBytes, maxMessageBytes, segmentSizeBytes } = settings;
     this.#kernel = kernelOf(heap);
-    this.#appendRecord = this.#kernel.appendRecord;
-    this.#appendValue = this.#kernel.appendValue;
+    this.#assemblesLate = settings.assembly === "broker";
+    this.#appendRecord = this.#assemblesLate ? this.#kernel.frameRecord : this.#kernel.appendRecord;
+    this.#appendValue = this.#assemblesLate ? this.#kernel.frameValue : this.#kernel.appendValue;
     this.#batchLimitBytes = Math.min(batchSizeBytes, maxMessageBytes, segmentSizeBytes);
     this.#buffers = new BatchBuffers(
       heap,
       Math.min(bufferMemoryBytes, Math.max(batchSizeBytes, SMALLEST_BUFFER_BYTES)),
       bufferMemoryBytes,
+      this.#assemblesLate ? FRAME_EXPANSION : 1,
     );
     this.#controls = heap.allocate(MAX_PARTITIONS * CONTROL_BLOCK_SIZE_BYTES, CONTROL_BLOCK_SIZE_BYTES);
   }
@@ -156,6 +169,7 @@ export class Accumulator {
     this.#buffers.release();
     this.heap.release(this.#controls);
     if (this.#scratch !== 0) this.heap.release(this.#scratch);
+    if (this.#assembled !== 0) this.heap.release(this.#assembled);
   }
 
   #appendSlowly(batch: OpenBatch, message: Message, timestampMs: number): boolean {
@@ -244,22 +258,25 @@ export class Accumulator {
       scratch += keySizeBytes;
     }
     const { control } = batch;
-    return headers.byteLength === 0
-      ? this.#appendRecord(control, timestampMs, keyAddress, keySizeBytes, valueAddress, valueSizeBytes)
-      : this.#kernel.appendRecordWithHeaders(
-          control,
-          timestampMs,
-          keyAddress,
-          keySizeBytes,
-          valueAddress,
-          valueSizeBytes,
-          scratch,
-          headers.byteLength,
-        );
+    if (headers.byteLength === 0) {
+      return this.#appendRecord(control, timestampMs, keyAddress, keySizeBytes, valueAddress, valueSizeBytes);
+    }
+    const append = this.#assemblesLate ? this.#kernel.frameRecordWithHeaders : this.#kernel.appendRecordWithHeaders;
+    return append(
+      control,
+      timestampMs,
+      keyAddress,
+      keySizeBytes,
+      valueAddress,
+      valueSizeBytes,
+      scratch,
+      headers.byteLength,
+    );
   }
 
   #open(batch: OpenBatch, address: number, capacityBytes: number): void {
-    this.#kernel.openRecordBatch(batch.control, address, address + capacityBytes);
+    const open = this.#assemblesLate ? this.#kernel.openFramedBatch : this.#kernel.openRecordBatch;
+    open(batch.control, address, address + capacityBytes);
     batch.address = address;
     batch.capacityBytes = capacityBytes;
     if (this.settings.lingerMs > 0) batch.openedAtMs = performance.now();
@@ -272,7 +289,8 @@ export class Accumulator {
 
   /** Seals and writes an open batch. If that fails, its messages are reported failed. */
   #write(batch: OpenBatch): void {
-    const { log, control, address, capacityBytes } = batch;
+    const { log, control, capacityBytes } = batch;
+    const address = this.#assemblesLate ? this.#assemble(control, capacityBytes) : batch.address;
     const { view } = this.heap;
     const appendTimeMs = this.settings.timestampType === "log-append" ? Date.now() : -1;
     const messageCount = view.getInt32(control + RECORD_COUNT_AT, true);
@@ -281,6 +299,7 @@ export class Accumulator {
     if (this.settings.compression !== "none") sizeBytes = this.#compress(address, sizeBytes);
     view.setUint32(address + CRC_AT, this.settings.checksum ? crc32c(address + CHECKED_AT, sizeBytes - CHECKED_AT) : 0);
     this.#unlink(batch);
+    const buffer = batch.address;
     batch.address = 0;
     try {
       if (log.failure !== null) throw log.failure;
@@ -289,9 +308,20 @@ export class Accumulator {
       if (log.failure === null) throw error;
       this.listener.failed(log.handle, messageCount, log.failure);
     } finally {
-      this.#buffers.giveBack(address, capacityBytes);
+      this.#buffers.giveBack(buffer, capacityBytes);
     }
     this.written(log);
+  }
+
+  /** Encodes the frames of an open batch. @returns the batch's address */
+  #assemble(control: number, capacityBytes: number): number {
+    if (capacityBytes > this.#assembledSizeBytes) {
+      if (this.#assembled !== 0) this.heap.release(this.#assembled);
+      this.#assembledSizeBytes = capacityBytes;
+      this.#assembled = this.heap.allocate(capacityBytes);
+    }
+    this.#kernel.assembleRecordBatch(control, this.#assembled);
+    return this.#assembled;
   }
 
   /**

@@ -16,14 +16,18 @@ export class BatchBuffers {
   #carved = 0;
   #takenBytes = 0;
 
-  /** @throws RangeError if the heap has no `totalBytes` left */
+  /**
+   * @param expansion heap that a buffer takes, as a multiple of what it is charged
+   * @throws RangeError if the heap has no `totalBytes` left
+   */
   constructor(
     private readonly heap: Heap,
     readonly bufferSizeBytes: number,
     readonly totalBytes: number,
+    private readonly expansion: number,
   ) {
     // An odd number of cache lines apart: at a power of two, the ends of a thousand open batches share a few cache sets.
-    this.#strideBytes = (Math.ceil(bufferSizeBytes / CACHE_LINE_BYTES) | 1) * CACHE_LINE_BYTES;
+    this.#strideBytes = (Math.ceil((bufferSizeBytes * expansion) / CACHE_LINE_BYTES) | 1) * CACHE_LINE_BYTES;
     this.#region = heap.allocate(
       Math.max(1, Math.floor(totalBytes / bufferSizeBytes)) * this.#strideBytes,
       CACHE_LINE_BYTES,
@@ -35,7 +39,8 @@ export class BatchBuffers {
     const chargedBytes = Math.max(sizeBytes, this.bufferSizeBytes);
     if (this.#takenBytes + chargedBytes > this.totalBytes) return 0;
     this.#takenBytes += chargedBytes;
-    if (sizeBytes > this.bufferSizeBytes) return this.heap.allocate(sizeBytes, CACHE_LINE_BYTES);
+    if (sizeBytes > this.bufferSizeBytes)
+      return this.heap.allocate(Math.ceil(sizeBytes * this.expansion), CACHE_LINE_BYTES);
     return this.#free.pop() ?? this.#region + this.#strideBytes * this.#carved++;
   }
 

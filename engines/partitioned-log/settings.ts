@@ -22,6 +22,7 @@ export const settingsSchema = z
       .min(1_024)
       .max(MAX_INT32)
       .default(1_024 * MIB),
+    assembly: z.enum(["producer", "broker"]).default("producer"),
     writePath: z.enum(["write", "mmap"]).default("write"),
     /** What `file.map` can begin at. */
     mapWindowBytes: z

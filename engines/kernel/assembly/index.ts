@@ -2,5 +2,12 @@
 // the heap's memory, and addresses are heap addresses. Static data (lookup tables) lies below address 65536.
 export * from "./copy";
 export * from "./checksum";
-export * from "./record-batch";
+export { appendRecord, appendRecordWithHeaders, appendValue, openRecordBatch, sealRecordBatch } from "./record-batch";
+export {
+  assembleRecordBatch,
+  frameRecord,
+  frameRecordWithHeaders,
+  frameValue,
+  openFramedBatch,
+} from "./framed-batch";
 export * from "./commitlog-message";

@@ -18,17 +18,17 @@ import { copyBytes } from "./copy";
 
 const HEADER_SIZE_BYTES: usize = 61;
 
-const CURSOR: usize = 0;
-const LIMIT: usize = 4;
-const RECORD_COUNT: usize = 8;
-const BATCH_ADDRESS: usize = 12;
+export const CURSOR: usize = 0;
+export const LIMIT: usize = 4;
+export const RECORD_COUNT: usize = 8;
+export const BATCH_ADDRESS: usize = 12;
 const BASE_TIMESTAMP: usize = 16;
 const MAX_TIMESTAMP: usize = 24;
 const SEALED_MAX_TIMESTAMP: usize = 32;
 const LAST_TIMESTAMP: usize = 40;
 const LAST_DELTA_ZIGZAG: usize = 48;
 
-const NOT_IN_HEAP: u32 = 0xffff_ffff;
+export const NOT_IN_HEAP: u32 = 0xffff_ffff;
 
 /** Opens an empty batch at `batchAddress`; no record will pass `limit`. */
 export function openRecordBatch(control: usize, batchAddress: u32, limit: u32): void {
@@ -118,7 +118,7 @@ export function sealRecordBatch(control: usize, baseOffset: f64, leaderEpoch: i3
 
 // @ts-ignore: decorator
 @inline
-function append(
+export function append(
   control: usize,
   timestampMs: f64,
   keyAddress: u32,
@@ -157,17 +157,8 @@ function append(
     return at + (at - cursor) > limit ? 2 : 1;
   }
 
-  const headersBytes: usize = headersSizeBytes == 0 ? 1 : <usize>headersSizeBytes;
   const deltaZigzag = deltaZigzagOf(control, timestampMs);
-  const bodySizeBytes: usize =
-    1 +
-    varintSize(deltaZigzag) +
-    varintSize(offsetZigzag) +
-    varintSize(zigzag(keySizeBytes)) +
-    keyBytes +
-    varintSize(zigzag(valueSizeBytes)) +
-    valueBytes +
-    headersBytes;
+  const bodySizeBytes = bodySizeOf(deltaZigzag, offsetZigzag, keySizeBytes, valueSizeBytes, headersSizeBytes);
   const bodyZigzag = <u64>bodySizeBytes << 1;
   const end = <u64>cursor + varintSize(bodyZigzag) + bodySizeBytes;
   if (end > <u64>limit) return 0;
@@ -180,10 +171,32 @@ function append(
   at = writeBytes(at, keyAddress, keySizeBytes);
   at = writeBytes(at, valueAddress, valueSizeBytes);
   if (headersSizeBytes == 0) store<u8>(at, 0);
-  else copyBytes(at, headersAddress, headersBytes);
+  else copyBytes(at, headersAddress, headersSizeBytes);
   store<u32>(control, <u32>end, CURSOR);
   store<i32>(control, recordCount + 1, RECORD_COUNT);
   return end + (end - <u64>cursor) > <u64>limit ? 2 : 1;
+}
+
+/** Size of a record without its length field. No headers (size 0) are encoded as a count of zero. */
+// @ts-ignore: decorator
+@inline
+export function bodySizeOf(
+  deltaZigzag: u64,
+  offsetZigzag: u64,
+  keySizeBytes: i32,
+  valueSizeBytes: i32,
+  headersSizeBytes: i32,
+): usize {
+  return (
+    1 +
+    varintSize(deltaZigzag) +
+    varintSize(offsetZigzag) +
+    varintSize(zigzag(keySizeBytes)) +
+    <usize>max(keySizeBytes, 0) +
+    varintSize(zigzag(valueSizeBytes)) +
+    <usize>max(valueSizeBytes, 0) +
+    <usize>max(headersSizeBytes, 1)
+  );
 }
 
 /** Key and value sizes whose record's length, whatever its deltas, is a varint of two bytes: 64 to 8191. */
@@ -193,7 +206,7 @@ const ORDINARY_MOST_BYTES: usize = 8191 - 27;
 const MOST_FRAMING_BYTES: usize = 29;
 
 /** Notes the timestamp of a record that is about to be written. Many records share one, so it is not done for each. */
-function noteTimestamp(control: usize, timestampMs: f64): void {
+export function noteTimestamp(control: usize, timestampMs: f64): void {
   const timestamp = <i64>timestampMs;
   const isFirst = load<i32>(control, RECORD_COUNT) == 0;
   if (isFirst) store<i64>(control, timestamp, BASE_TIMESTAMP);
@@ -202,7 +215,7 @@ function noteTimestamp(control: usize, timestampMs: f64): void {
   store<f64>(control, timestampMs, LAST_TIMESTAMP);
 }
 
-function deltaZigzagOf(control: usize, timestampMs: f64): u64 {
+export function deltaZigzagOf(control: usize, timestampMs: f64): u64 {
   if (load<i32>(control, RECORD_COUNT) == 0) return 0;
   const delta = <i64>timestampMs - load<i64>(control, BASE_TIMESTAMP);
   return <u64>((delta << 1) ^ (delta >> 63));
@@ -226,7 +239,7 @@ function writeBytes(at: usize, address: u32, sizeBytes: i32): usize {
 
 // @ts-ignore: decorator
 @inline
-function varintSize(value: u64): usize {
+export function varintSize(value: u64): usize {
   return <usize>((70 - clz<u64>(value | 1)) / 7);
 }
 
