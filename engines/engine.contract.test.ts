@@ -35,7 +35,7 @@ const TRAITS: Readonly<Record<string, ConformanceTraits>> = {
 const VARIANTS: Readonly<Record<string, readonly (ConformanceVariant & Partial<ConformanceTraits>)[]>> = {
   "partitioned-log": [
     { name: "no checksum", settings: { checksum: false }, hasChecksums: false, readServed: recordBatches("form") },
-    { name: "assembled by the broker", settings: { assembly: "broker" } },
+    { name: "assembled and indexed late", settings: { assembly: "broker", indexBuilding: "deferred" } },
     { name: "mmap", settings: { writePath: "mmap", mapWindowBytes: 65_536 } },
   ],
   commitlog: [

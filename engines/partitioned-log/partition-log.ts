@@ -47,6 +47,9 @@ export interface LogContext {
   readonly syncEnded: (log: PartitionLog) => void;
 }
 
+/** Whoever polls too rarely builds the indexes while writing: what waits is bounded. */
+const MOST_DEFERRED_BATCHES = 4_096;
+
 /**
  * One partition's log: segments, of which the last is written to, and what is known to be durable.
  *
@@ -129,7 +132,8 @@ export class PartitionLog {
       const segment = this.#active;
       if (windows === null) segment.file!.write(heap.bytes, address, batchSizeBytes, segment.sizeBytes);
       else windows.store(segment.file!, settings.segmentSizeBytes, address, batchSizeBytes, segment.sizeBytes);
-      counters.indexEntries += segment.noteBatch(lastOffset, maxTimestamp, batchSizeBytes);
+      if (settings.indexBuilding === "deferred") this.#deferIndexing(segment, lastOffset, maxTimestamp, batchSizeBytes);
+      else counters.indexEntries += segment.noteBatch(lastOffset, maxTimestamp, batchSizeBytes);
     } catch (error) {
       this.fail(error as Error);
       throw error;
@@ -139,6 +143,17 @@ export class PartitionLog {
     this.endOffset = lastOffset + 1;
     if (this.#latestEpoch < this.leaderEpoch) this.#beginEpoch(baseOffset);
     this.groupCommit.written(this.handle, baseOffset, messageCount);
+  }
+
+  #deferIndexing(segment: Segment, lastOffset: number, maxTimestamp: number, batchSizeBytes: number): void {
+    segment.deferBatch(lastOffset, maxTimestamp, batchSizeBytes);
+    if (segment.deferredCount >= MOST_DEFERRED_BATCHES) this.buildIndexes(MOST_DEFERRED_BATCHES);
+  }
+
+  /** Makes index entries for what was written, of so many batches at most. @returns whether there is more to be done */
+  buildIndexes(mostBatches: number): boolean {
+    this.context.counters.indexEntries += this.#active.indexDeferred(mostBatches);
+    return this.#active.deferredCount > 0;
   }
 
   /** Position in `segments` of the segment that holds `offset`, or would. */

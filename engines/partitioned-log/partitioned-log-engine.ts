@@ -50,6 +50,9 @@ const CHECKPOINT_INTERVAL_MS = 60_000;
 const POLLS_A_RETENTION_STEP = 256;
 /** Under `every: {ms}`, how often the logs that wait for their time are looked at. */
 const COMMIT_CHECK_INTERVAL_MS = 1;
+/** With `indexBuilding: "deferred"`, what one poll does: so many logs, so many batches of each. */
+const LOGS_INDEXED_A_POLL = 8;
+const BATCHES_INDEXED_A_STEP = 16;
 /** Ended segments synced at once in the background, over all partitions. */
 const BACKGROUND_SYNCS = 16;
 /** Partitions whose files are synced at once on close and flush; the thread pool is smaller, the kernel merges. */
@@ -89,6 +92,10 @@ export class PartitionedLogEngine implements StorageEngine {
   readonly #toCommit: PartitionLog[] = [];
   readonly #isToCommit: boolean[] = [];
   readonly #commitsByTime: boolean;
+  readonly #defersIndexes: boolean;
+  /** Logs with batches that are not indexed yet, and those on the list by handle. */
+  readonly #toIndex: PartitionLog[] = [];
+  readonly #isToIndex: boolean[] = [];
   #commitCheckedMs = 0;
   #checkpointedMs = performance.now();
   #checkpointWork: Promise<void> = Promise.resolve();
@@ -101,6 +108,7 @@ export class PartitionedLogEngine implements StorageEngine {
     this.#settings = settings;
     this.#countersAtOpen = { ...options.storage.counters };
     this.durability = durabilityOf(settings.flush);
+    this.#defersIndexes = settings.indexBuilding === "deferred";
     this.#commitsByTime = typeof settings.flush === "object" && settings.flush.every.ms !== undefined;
     this.#arrivals = new Arrivals(settings, (partition) => this.#logs[partition]!.endOffset);
     const startedMs = performance.now();
@@ -197,6 +205,7 @@ export class PartitionedLogEngine implements StorageEngine {
     if (this.#closing !== null) return;
     this.#accumulator.drain();
     if (this.#toCommit.length > 0) this.#beginCommits();
+    if (this.#toIndex.length > 0) this.#buildIndexes();
     if (this.#recoveryPointsMoved) this.#checkpointWhenDue();
     if (--this.#pollsToRetention <= 0 || this.#retention.isBusy) {
       this.#pollsToRetention = POLLS_A_RETENTION_STEP;
@@ -386,6 +395,7 @@ export class PartitionedLogEngine implements StorageEngine {
     this.#context.windows?.makeRoomFor(this.#logs.length + 1);
     this.#logs.push(log);
     this.#isToCommit.push(false);
+    this.#isToIndex.push(false);
     const logsOfTopic = this.#topics.get(topic) ?? [];
     logsOfTopic.push(log);
     logsOfTopic.sort((a, b) => a.index - b.index);
@@ -418,7 +428,21 @@ export class PartitionedLogEngine implements StorageEngine {
 
   #written(log: PartitionLog): void {
     if (this.#arrivals.isAwaited) this.#arrivals.arrived(log.handle);
+    if (this.#defersIndexes && !this.#isToIndex[log.handle]) {
+      this.#isToIndex[log.handle] = true;
+      this.#toIndex.push(log);
+    }
     this.#noteToCommit(log);
+  }
+
+  /** A bounded step of building the indexes of what was written, log by log. */
+  #buildIndexes(): void {
+    for (let step = 0; step < LOGS_INDEXED_A_POLL && this.#toIndex.length > 0; step++) {
+      const log = this.#toIndex.at(-1)!;
+      if (log.buildIndexes(BATCHES_INDEXED_A_STEP)) continue;
+      this.#toIndex.pop();
+      this.#isToIndex[log.handle] = false;
+    }
   }
 
   #noteToCommit(log: PartitionLog): void {

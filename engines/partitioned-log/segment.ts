@@ -26,16 +26,21 @@ export class Segment {
   sizeBytes = 0;
   /** Open while the segment is active, unsynced or being read. */
   file: StorageFile | null = null;
-  /** In memory while the segment is active or being read. */
-  offsetIndex: OffsetIndex | null = null;
-  timeIndex: TimeIndex | null = null;
+  #offsetIndex: OffsetIndex | null = null;
+  #timeIndex: TimeIndex | null = null;
   /** Largest timestamp so far, and the last offset of the earliest batch that holds it; -1 if there is none. */
-  maxTimestamp = -1;
-  offsetOfMaxTimestamp = -1;
+  #maxTimestamp = -1;
+  #offsetOfMaxTimestamp = -1;
   /** Largest timestamp of the first batch, from which `segmentMs` counts; NaN while it has not been looked up. */
   firstBatchMaxTimestamp = Number.NaN;
   readonly createdMs = Date.now();
   #bytesSinceLastEntry = 0;
+  /** Batches at the end of the log that are not indexed yet: position, last offset, largest timestamp, size of each. */
+  readonly #deferred: number[] = [];
+  /** Place in `#deferred` of the first that is left. */
+  #deferredAt = 0;
+  /** Entries that were built in between because somebody looked at the indexes. */
+  #uncountedEntries = 0;
 
   constructor(
     private readonly storage: Storage,
@@ -64,28 +69,77 @@ export class Segment {
     this.file ??= this.storage.open(this.path, "read");
   }
 
+  /** In memory while the segment is active or being read; complete, whatever was deferred. */
+  get offsetIndex(): OffsetIndex | null {
+    this.#completeIndexes();
+    return this.#offsetIndex;
+  }
+
+  get timeIndex(): TimeIndex | null {
+    this.#completeIndexes();
+    return this.#timeIndex;
+  }
+
   resetIndexes(): void {
     const { indexSizeBytes } = this.settings;
-    this.offsetIndex = new OffsetIndex(Math.floor(indexSizeBytes / OFFSET_ENTRY_SIZE_BYTES));
-    this.timeIndex = new TimeIndex(Math.floor(indexSizeBytes / TIME_ENTRY_SIZE_BYTES));
+    this.#offsetIndex = new OffsetIndex(Math.floor(indexSizeBytes / OFFSET_ENTRY_SIZE_BYTES));
+    this.#timeIndex = new TimeIndex(Math.floor(indexSizeBytes / TIME_ENTRY_SIZE_BYTES));
     this.#bytesSinceLastEntry = 0;
-    this.maxTimestamp = -1;
-    this.offsetOfMaxTimestamp = -1;
+    this.#maxTimestamp = -1;
+    this.#offsetOfMaxTimestamp = -1;
   }
 
   /** Counts a batch that now stands at the end of the log. @returns index entries added */
   noteBatch(lastOffset: number, maxTimestamp: number, batchSizeBytes: number): number {
     const position = this.sizeBytes;
-    let entries = 0;
     if (position === 0) this.firstBatchMaxTimestamp = maxTimestamp;
+    this.sizeBytes = position + batchSizeBytes;
+    return this.#index(position, lastOffset, maxTimestamp, batchSizeBytes);
+  }
+
+  /** As `noteBatch`, but leaves the indexes to `indexDeferred`. */
+  deferBatch(lastOffset: number, maxTimestamp: number, batchSizeBytes: number): void {
+    const position = this.sizeBytes;
+    if (position === 0) this.firstBatchMaxTimestamp = maxTimestamp;
+    this.sizeBytes = position + batchSizeBytes;
+    this.#deferred.push(position, lastOffset, maxTimestamp, batchSizeBytes);
+  }
+
+  /** Batches that `indexDeferred` has yet to see. */
+  get deferredCount(): number {
+    return (this.#deferred.length - this.#deferredAt) / NUMBERS_A_BATCH;
+  }
+
+  /** Indexes the oldest batches that were deferred, so many at most. @returns index entries added since it was last asked */
+  indexDeferred(mostBatches: number): number {
+    const deferred = this.#deferred;
+    let entries = this.#uncountedEntries;
+    this.#uncountedEntries = 0;
+    const end = Math.min(deferred.length, this.#deferredAt + mostBatches * NUMBERS_A_BATCH);
+    for (let at = this.#deferredAt; at < end; at += NUMBERS_A_BATCH) {
+      entries += this.#index(deferred[at]!, deferred[at + 1]!, deferred[at + 2]!, deferred[at + 3]!);
+    }
+    this.#deferredAt = end;
+    if (end > deferred.length >> 1) {
+      deferred.splice(0, end);
+      this.#deferredAt = 0;
+    }
+    return entries;
+  }
+
+  #completeIndexes(): void {
+    if (this.#deferred.length > 0) this.#uncountedEntries = this.indexDeferred(Number.POSITIVE_INFINITY);
+  }
+
+  #index(position: number, lastOffset: number, maxTimestamp: number, batchSizeBytes: number): number {
+    let entries = 0;
     this.noteTimestamp(maxTimestamp, lastOffset);
     if (this.#bytesSinceLastEntry > this.settings.indexIntervalBytes) {
-      this.offsetIndex!.append(lastOffset - this.baseOffset, position);
+      this.#offsetIndex!.append(lastOffset - this.baseOffset, position);
       entries = this.#noteMaxTimestamp() ? 2 : 1;
       this.#bytesSinceLastEntry = 0;
     }
     this.#bytesSinceLastEntry += batchSizeBytes;
-    this.sizeBytes = position + batchSizeBytes;
     return entries;
   }
 
@@ -96,20 +150,28 @@ export class Segment {
   }
 
   noteTimestamp(maxTimestamp: number, lastOffset: number): void {
-    if (maxTimestamp <= this.maxTimestamp) return;
-    this.maxTimestamp = maxTimestamp;
-    this.offsetOfMaxTimestamp = lastOffset;
+    if (maxTimestamp <= this.#maxTimestamp) return;
+    this.#maxTimestamp = maxTimestamp;
+    this.#offsetOfMaxTimestamp = lastOffset;
   }
 
   /** A batch of this size, last offset and largest timestamp goes to a new segment. */
   mustRollFor(batchSizeBytes: number, lastOffset: number, maxTimestamp: number): boolean {
     return (
       this.sizeBytes + batchSizeBytes > this.settings.segmentSizeBytes ||
-      this.offsetIndex!.isFull ||
-      this.timeIndex!.isFull ||
+      this.#indexIsFull() ||
       lastOffset - this.baseOffset > MAX_RELATIVE_OFFSET ||
       this.#waitedMs(maxTimestamp) > this.settings.segmentMs
     );
+  }
+
+  #indexIsFull(): boolean {
+    // A batch adds an entry to each at most: while both have room for all that was deferred and one more, they are not full.
+    const entries = this.deferredCount + 1;
+    if (entries > 1 && !(this.#offsetIndex!.hasRoomFor(entries) && this.#timeIndex!.hasRoomFor(entries))) {
+      this.#completeIndexes();
+    }
+    return this.#offsetIndex!.isFull || this.#timeIndex!.isFull;
   }
 
   /** By record time: from the first batch's largest timestamp to the incoming one's; by the clock if there is none. */
@@ -126,8 +188,8 @@ export class Segment {
    * @param counters gets the entries added and the bytes written
    */
   finish(counters?: { indexEntries: number; indexBytes: number }): void {
-    const entriesAdded = this.#noteMaxTimestamp() ? 1 : 0;
-    const indexes = [this.offsetIndex!.encode(), this.timeIndex!.encode()] as const;
+    const entriesAdded = this.indexDeferred(Number.POSITIVE_INFINITY) + (this.#noteMaxTimestamp() ? 1 : 0);
+    const indexes = [this.#offsetIndex!.encode(), this.#timeIndex!.encode()] as const;
     this.#writeWhole(OFFSET_INDEX_SUFFIX, indexes[0]);
     this.#writeWhole(TIME_INDEX_SUFFIX, indexes[1]);
     if (counters !== undefined) {
@@ -190,8 +252,10 @@ export class Segment {
   unload(): void {
     this.file?.close();
     this.file = null;
-    this.offsetIndex = null;
-    this.timeIndex = null;
+    this.#offsetIndex = null;
+    this.#timeIndex = null;
+    this.#deferred.length = 0;
+    this.#deferredAt = 0;
   }
 
   hasOffsetIndexFile(): boolean {
@@ -208,19 +272,19 @@ export class Segment {
     if (!this.storage.exists(offsetIndexPath)) return false;
     const offsetIndex = OffsetIndex.decode(
       this.storage.readAll(offsetIndexPath),
-      this.offsetIndex!.maxEntries,
+      this.#offsetIndex!.maxEntries,
       this.sizeBytes,
     );
     if (offsetIndex === undefined) return false;
-    this.offsetIndex = offsetIndex;
+    this.#offsetIndex = offsetIndex;
     const timeIndexPath = this.#pathOf(TIME_INDEX_SUFFIX);
     if (!this.storage.exists(timeIndexPath)) return true;
-    const timeIndex = TimeIndex.decode(this.storage.readAll(timeIndexPath), this.timeIndex!.maxEntries);
+    const timeIndex = TimeIndex.decode(this.storage.readAll(timeIndexPath), this.#timeIndex!.maxEntries);
     if (timeIndex === undefined) return false;
-    this.timeIndex = timeIndex;
+    this.#timeIndex = timeIndex;
     if (timeIndex.entryCount > 0) {
-      this.maxTimestamp = timeIndex.lastTimestamp;
-      this.offsetOfMaxTimestamp = this.baseOffset + timeIndex.relativeOffset(timeIndex.entryCount - 1);
+      this.#maxTimestamp = timeIndex.lastTimestamp;
+      this.#offsetOfMaxTimestamp = this.baseOffset + timeIndex.relativeOffset(timeIndex.entryCount - 1);
     }
     return true;
   }
@@ -230,8 +294,9 @@ export class Segment {
    * @returns -1 if none has a timestamp, or if there is no such index
    */
   largestTimestamp(): number {
-    if (this.maxTimestamp < 0 && this.timeIndex === null) this.maxTimestamp = this.#readLastTimestamp();
-    return this.maxTimestamp;
+    this.#completeIndexes();
+    if (this.#maxTimestamp < 0 && this.#timeIndex === null) this.#maxTimestamp = this.#readLastTimestamp();
+    return this.#maxTimestamp;
   }
 
   #readLastTimestamp(): number {
@@ -256,8 +321,8 @@ export class Segment {
   }
 
   #noteMaxTimestamp(): boolean {
-    if (this.maxTimestamp < 0) return false;
-    return this.timeIndex!.maybeAppend(this.maxTimestamp, this.offsetOfMaxTimestamp - this.baseOffset);
+    if (this.#maxTimestamp < 0) return false;
+    return this.#timeIndex!.maybeAppend(this.#maxTimestamp, this.#offsetOfMaxTimestamp - this.baseOffset);
   }
 
   #writeWhole(suffix: string, content: Uint8Array): void {
@@ -276,4 +341,6 @@ export class Segment {
   }
 }
 
+/** What `deferBatch` keeps of a batch. */
+const NUMBERS_A_BATCH = 4;
 const MAX_RELATIVE_OFFSET = 0x7fff_ffff;

@@ -32,6 +32,7 @@ export const settingsSchema = z
       .multipleOf(65_536)
       .default(64 * MIB),
     segmentMs: z.number().positive().default(604_800_000),
+    indexBuilding: z.enum(["inline", "deferred"]).default("inline"),
     indexIntervalBytes: z.int().nonnegative().default(4_096),
     /** Two entries of the time index at least: one is kept for the roll. */
     indexSizeBytes: z

@@ -26,7 +26,11 @@ export class OffsetIndex {
   constructor(readonly maxEntries: number) {}
 
   get isFull(): boolean {
-    return this.entryCount >= this.maxEntries;
+    return !this.hasRoomFor(1);
+  }
+
+  hasRoomFor(entries: number): boolean {
+    return this.entryCount + entries <= this.maxEntries;
   }
 
   append(relativeOffset: number, position: number): void {
@@ -108,7 +112,11 @@ export class TimeIndex {
 
   /** One slot is kept for the entry that the roll adds. */
   get isFull(): boolean {
-    return this.entryCount >= this.maxEntries - 1;
+    return !this.hasRoomFor(1);
+  }
+
+  hasRoomFor(entries: number): boolean {
+    return this.entryCount + entries <= this.maxEntries - 1;
   }
 
   /** Adds an entry unless its timestamp is no news. */

@@ -84,6 +84,7 @@ function drawSettings(
     consumequeueFlushIntervalMs: among(20, 1_000),
     writePath: among("write", "mmap"),
     assembly: among("producer", "broker"),
+    indexBuilding: among("inline", "deferred"),
   };
   const words = Object.entries(drawn).filter(
     ([word, value]) => definition.settingsSchema.safeParse({ [word]: value }).success,
