@@ -83,8 +83,6 @@ function drawSettings(
     flushIntervalMs: among(20, 100, 500),
     consumequeueFlushIntervalMs: among(20, 1_000),
     writePath: among("write", "mmap"),
-    assembly: among("producer", "broker"),
-    indexBuilding: among("inline", "deferred"),
   };
   const words = Object.entries(drawn).filter(
     ([word, value]) => definition.settingsSchema.safeParse({ [word]: value }).success,
