@@ -316,7 +316,7 @@ export class PartitionLog {
   }
 
   /** @throws whatever the storage throws; the log then takes nothing more */
-  async #sync(syncActive: () => Promise<void> = () => this.#active.file!.sync()): Promise<void> {
+  async #sync(syncActive: () => Promise<void> = () => this.#active.sync()): Promise<void> {
     const target = this.endOffset;
     try {
       await Promise.all([syncActive(), this.#syncDirectory(), this.#syncEndedSegments()]);

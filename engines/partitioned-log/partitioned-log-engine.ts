@@ -117,6 +117,7 @@ export class PartitionedLogEngine implements StorageEngine {
     let accumulator: Accumulator | undefined;
     let windows: MappedWindows | null = null;
     try {
+      this.#checkAdvice();
       windows = this.#createWindows(options);
       this.#context = {
         storage: options.storage,
@@ -300,6 +301,15 @@ export class PartitionedLogEngine implements StorageEngine {
       throw new OpenError(`${this.#directory} is in use by another process (it holds ${path}). Close that one first.`);
     }
     return lock;
+  }
+
+  /** @throws UnsupportedError */
+  #checkAdvice(): void {
+    const { pageCacheAdvice } = this.#settings;
+    if (pageCacheAdvice === "none" || this.#storage.takesAdvice) return;
+    throw new UnsupportedError(
+      `pageCacheAdvice "${pageCacheAdvice}" needs posix_fadvise, which ${process.platform} does not offer. Use "none".`,
+    );
   }
 
   #createWindows({ heap, storage }: OpenOptions): MappedWindows | null {

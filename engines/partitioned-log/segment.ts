@@ -39,6 +39,8 @@ export class Segment {
   readonly #deferred: number[] = [];
   /** Place in `#deferred` of the first that is left. */
   #deferredAt = 0;
+  /** What lies below was synced, and advised to be dropped. */
+  #droppedBytes = 0;
   /** Entries that were built in between because somebody looked at the indexes. */
   #uncountedEntries = 0;
 
@@ -55,6 +57,7 @@ export class Segment {
   create(): void {
     this.remove();
     this.file = this.storage.open(this.path, "create");
+    this.#adviseReads();
     if (this.settings.preallocate) this.file.allocate(this.settings.segmentSizeBytes);
     this.resetIndexes();
   }
@@ -62,11 +65,35 @@ export class Segment {
   /** Takes an existing log, whole, as it is. */
   open(mode: "read" | "write"): void {
     this.file = this.storage.open(this.path, mode);
+    this.#adviseReads();
     this.sizeBytes = this.file.sizeBytes();
   }
 
   openForReading(): void {
-    this.file ??= this.storage.open(this.path, "read");
+    if (this.file !== null) return;
+    this.file = this.storage.open(this.path, "read");
+    this.#adviseReads();
+  }
+
+  #adviseReads(): void {
+    const { pageCacheAdvice } = this.settings;
+    if (pageCacheAdvice === "random-reads") this.file!.advise("random", 0, 0);
+    else if (pageCacheAdvice === "sequential-reads") this.file!.advise("sequential", 0, 0);
+  }
+
+  /** Makes durable, off this thread, what has been written to the active segment. */
+  async sync(): Promise<void> {
+    const { file, sizeBytes } = this;
+    await file!.sync();
+    if (this.settings.pageCacheAdvice === "drop-behind" && this.file === file) this.#dropBehind(sizeBytes);
+  }
+
+  /** What lies below `sizeBytes` is on the device: its pages, as far as they are whole, need not stay in the cache. */
+  #dropBehind(sizeBytes: number): void {
+    const end = sizeBytes - (sizeBytes % LARGEST_PAGE_BYTES);
+    if (end <= this.#droppedBytes) return;
+    this.file!.advise("drop", this.#droppedBytes, end - this.#droppedBytes);
+    this.#droppedBytes = end;
   }
 
   /** In memory while the segment is active or being read; complete, whatever was deferred. */
@@ -242,6 +269,7 @@ export class Segment {
       .map((path) => this.storage.open(path, "write"));
     try {
       await Promise.all([file, ...indexes].map((each) => each.sync()));
+      if (this.settings.pageCacheAdvice === "drop-behind") file.advise("drop", 0, 0);
     } finally {
       for (const index of indexes) index.close();
       if (file !== this.file) file.close();
@@ -341,6 +369,8 @@ export class Segment {
   }
 }
 
+/** Of the machines that this runs on. */
+const LARGEST_PAGE_BYTES = 65_536;
 /** What `deferBatch` keeps of a batch. */
 const NUMBERS_A_BATCH = 4;
 const MAX_RELATIVE_OFFSET = 0x7fff_ffff;

@@ -53,6 +53,7 @@ export const settingsSchema = z
     retentionBytes: z.int().min(-1).default(-1),
     retentionCheckMs: z.int().positive().default(300_000),
     fileDeleteDelayMs: z.int().nonnegative().default(60_000),
+    pageCacheAdvice: z.enum(["none", "drop-behind", "random-reads", "sequential-reads"]).default("none"),
     ...pollingSettings,
     transfer: transferSetting("sendfile"),
   })

@@ -4,7 +4,7 @@
  */
 
 import fs from "node:fs";
-import { declareCall, dropCachedPages, lastErrno, systemError } from "./libc.js";
+import { adviseFile, declareCall, lastErrno, systemError } from "./libc.js";
 import { endOfFile, mapForReading, unmap } from "./transfer-calls.js";
 
 const DROP_CACHES_FILE = "/proc/sys/vm/drop_caches";
@@ -37,7 +37,7 @@ export function makeCold(path: string, mayDropAllCaches: boolean): CoolingReport
   try {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       fs.fdatasyncSync(fd); // a dirty page is not dropped
-      dropCachedPages(fd, 0, 0);
+      adviseFile(fd, "drop", 0, 0);
       if (residentBytesOf(fd) === 0) return { by: "posix_fadvise", residentBytes: 0 };
     }
     if (mayDropAllCaches && process.geteuid!() === 0) {

@@ -4,8 +4,25 @@ import { UnsupportedError } from "../errors.js";
 import { type Heap, heap as processHeap } from "../heap.js";
 import { invariant } from "../invariant.js";
 import { zeroCounters } from "./counters.js";
-import { baseAddressOf, lockFile, mapAnonymous, mapFile, populate, reserveBlocks, syncMapping } from "./libc.js";
-import type { DirectoryEntry, MappedRegion, Storage, StorageCounters, StorageFile, StorageLock } from "./storage.js";
+import {
+  adviseFile,
+  baseAddressOf,
+  lockFile,
+  mapAnonymous,
+  mapFile,
+  populate,
+  reserveBlocks,
+  syncMapping,
+} from "./libc.js";
+import type {
+  DirectoryEntry,
+  FileAdvice,
+  MappedRegion,
+  Storage,
+  StorageCounters,
+  StorageFile,
+  StorageLock,
+} from "./storage.js";
 
 const OPEN_FLAGS = {
   create: fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_EXCL,
@@ -24,6 +41,7 @@ const SMALLEST_PAGE_BYTES = 4_096;
 export class DiskStorage implements Storage {
   readonly counters: StorageCounters = zeroCounters();
   readonly syncCoversMappings = process.platform === "linux";
+  readonly takesAdvice = process.platform === "linux";
 
   constructor(private readonly heap: Heap = processHeap) {
     try {
@@ -238,6 +256,11 @@ class DiskFile implements StorageFile {
       if (fs.fstatSync(this.fd).size < sizeBytes) fs.ftruncateSync(this.fd, sizeBytes);
       return false;
     });
+  }
+
+  advise(advice: FileAdvice, positionBytes: number, sizeBytes: number): void {
+    this.#checkOpen();
+    onPath(this.path, () => adviseFile(this.fd, advice, positionBytes, sizeBytes));
   }
 
   map(address: number, sizeBytes: number, positionBytes: number): MappedRegion {

@@ -4,7 +4,7 @@ import { invariant } from "../invariant.js";
 import { zeroCounters } from "./counters.js";
 import { FaultyInode, type MappedWindow, WRITE_GRAIN_BYTES } from "./faulty-inode.js";
 import { seededRandom } from "./seeded-random.js";
-import type { DirectoryEntry, MappedRegion, Storage, StorageFile, StorageLock } from "./storage.js";
+import type { DirectoryEntry, FileAdvice, MappedRegion, Storage, StorageFile, StorageLock } from "./storage.js";
 
 export interface StorageCall {
   readonly operation:
@@ -55,6 +55,7 @@ const PLENTY_BYTES = 2 ** 40;
 export class FaultyStorage implements Storage {
   readonly counters = zeroCounters();
   readonly syncCoversMappings = true;
+  readonly takesAdvice = true;
   /** Asked before every call: an error code (`"EIO"`) makes it fail. It may also cut the power at just that point. */
   fault: (call: StorageCall) => string | null = () => null;
   /** What `openFileLimit` says; not enforced. */
@@ -348,6 +349,10 @@ class FaultyFile implements StorageFile {
     this.storage.check("allocate", this.path, sizeBytes);
     if (sizeBytes > this.inode.sizeBytes) this.inode.resize(sizeBytes);
     return true;
+  }
+
+  advise(_advice: FileAdvice, _positionBytes: number, _sizeBytes: number): void {
+    this.#checkOpen();
   }
 
   map(address: number, sizeBytes: number, positionBytes: number): MappedRegion {

@@ -4,7 +4,7 @@ import path from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { UnsupportedError } from "../errors.js";
 import { heap } from "../heap.js";
-import { baseAddressOf, dropCachedPages, syncMapping } from "./libc.js";
+import { adviseFile, baseAddressOf, syncMapping } from "./libc.js";
 
 let directory: string;
 beforeEach(() => {
@@ -24,8 +24,8 @@ it("drops cached pages, or says that it cannot", () => {
   fs.writeFileSync(file, Buffer.alloc(65_536, 1));
   const fd = fs.openSync(file, "r+");
   fs.fdatasyncSync(fd);
-  if (process.platform === "linux") dropCachedPages(fd, 0, 65_536);
-  else expect(() => dropCachedPages(fd, 0, 65_536)).toThrow(UnsupportedError);
+  if (process.platform === "linux") adviseFile(fd, "drop", 0, 65_536);
+  else expect(() => adviseFile(fd, "drop", 0, 65_536)).toThrow(UnsupportedError);
   expect(fs.readFileSync(file)).toEqual(Buffer.alloc(65_536, 1));
   fs.closeSync(fd);
 });

@@ -10,6 +10,7 @@ import type { KoffiFunc, LibraryHandle } from "koffi";
 import { UnsupportedError } from "../errors.js";
 import type { Heap } from "../heap.js";
 import { invariant } from "../invariant.js";
+import type { FileAdvice } from "./storage.js";
 
 type Koffi = typeof import("koffi");
 
@@ -26,7 +27,8 @@ const MAP_NORESERVE = isDarwin ? 0x40 : 0x4000;
 const MS_SYNC = isDarwin ? 0x10 : 0x04;
 /** Linux 5.14. */
 const MADV_POPULATE_WRITE = 23;
-const POSIX_FADV_DONTNEED = 4;
+/** What posix_fadvise takes: the pages of a range are read here and there, one behind the other, or not needed any more. */
+const ADVICE: Readonly<Record<FileAdvice, number>> = { random: 1, sequential: 2, drop: 4 };
 /** Open-file-description locks (Linux 3.15): they exclude both a second opener in this process and a JVM's FileLock. */
 const F_OFD_SETLK = 37;
 const F_WRLCK = 1;
@@ -211,13 +213,16 @@ export function reserveBlocks(fd: number, sizeBytes: number): boolean {
   throw systemError(errno, "fallocate");
 }
 
-/** Advises the kernel to drop the file's clean pages, so that the next read is cold. @throws UnsupportedError on macOS */
-export function dropCachedPages(fd: number, positionBytes: number, sizeBytes: number): void {
+/**
+ * Advises the kernel on the file's pages; a size of 0 reaches to its end. Dirty and mapped pages are not dropped.
+ * @throws UnsupportedError on macOS
+ */
+export function adviseFile(fd: number, advice: FileAdvice, positionBytes: number, sizeBytes: number): void {
   const { linux } = native();
   if (linux === null) {
     throw new UnsupportedError("macOS offers no posix_fadvise. Make the cache cold with `purge` before the run.");
   }
-  const errno = linux.posixFadvise(fd, positionBytes, sizeBytes, POSIX_FADV_DONTNEED);
+  const errno = linux.posixFadvise(fd, positionBytes, sizeBytes, ADVICE[advice]);
   if (errno !== 0) throw systemError(errno, "posix_fadvise");
 }
 

@@ -19,10 +19,15 @@ export interface StorageCounters {
   filesDeleted: number;
 }
 
+/** How the page cache is to treat a file's pages: "drop" concerns those that are clean and not mapped. */
+export type FileAdvice = "random" | "sequential" | "drop";
+
 export interface Storage {
   readonly counters: StorageCounters;
   /** `StorageFile.sync` makes durable what was stored through mappings of the file, too, as it does on Linux. */
   readonly syncCoversMappings: boolean;
+  /** `StorageFile.advise` reaches the page cache, as it does on Linux. */
+  readonly takesAdvice: boolean;
 
   /** `create` fails if the file exists; `write` and `read` fail if it does not. */
   open(path: string, mode: "create" | "write" | "read"): StorageFile;
@@ -96,6 +101,8 @@ export interface StorageFile {
    * disk: `allocate` first). The mapping outlives `close`.
    */
   map(address: number, sizeBytes: number, positionBytes: number): MappedRegion;
+  /** Advises the page cache on a range; a size of 0 reaches to the file's end. @throws UnsupportedError */
+  advise(advice: FileAdvice, positionBytes: number, sizeBytes: number): void;
   /** Syncs that are under way finish first, behind the caller's back. */
   close(): void;
 }
