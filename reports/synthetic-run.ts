@@ -359,12 +359,55 @@ function measure(plan: PlannedTrial, configuration: Configuration, capacity: num
         stealFraction: 0.01,
         garbageCollectionNs: 1e6,
         eventLoopDelayMaxNs: 4e6,
+        detail: null,
       };
     }),
     cpuUserNs: 1.4e9,
     cpuSystemNs: 6e8,
     maxResidentBytes: 2.1e8,
+    tail: {
+      percentile: 99.9,
+      thresholdNs: medianNs * 8,
+      count: Math.round(acknowledgedCount / 1000),
+      examinedCount: Math.round(acknowledgedCount / 1000),
+      causes: tailCausesOf(Math.round(acknowledgedCount / 1000), medianNs * 8, sync),
+    },
+    cost: {
+      messageCount: acknowledgedCount + load.inFlight,
+      payloadBytes,
+      durationNs: durableNs,
+      deviceBytes: plan.engine === "null" ? 2e6 : payloadBytes * 1.09,
+      idleDeviceBytesPerSecond: 1e6,
+      writtenBytes: payloadBytes + batches * 69,
+      logBytes: payloadBytes + batches * 61,
+      indexBytes: batches * 8,
+      batches,
+      writeCalls: batches,
+      readCalls: 0,
+      syncCalls: sync ? Math.ceil(acknowledgedCount / Math.max(1, load.inFlight * 0.6)) : 1,
+      filesOpened: 3,
+      cpuUserNs: 1.4e9,
+      cpuSystemNs: 6e8,
+      threads: { mainNs: 1.7e9, poolNs: 2e8, v8Ns: 6e7, samplerNs: 1e7, otherNs: 3e7 },
+      mainThread: { observations: 400, engine: 0.72, generator: 0.2, eventLoop: 0.08 },
+      minorFaults: Math.round(payloadBytes / 4096),
+      majorFaults: 0,
+      allocatedBytes: acknowledgedCount * 16,
+    },
+    samplerCpuFraction: 0.004,
+    memoryGrowthBytesPerSecond: 1e5,
   };
+}
+
+function tailCausesOf(count: number, worstNs: number, sync: boolean): NonNullable<Measured["tail"]>["causes"] {
+  if (count < 4) return [];
+  const slow = Math.floor(count * 0.6);
+  const collected = Math.floor(count * 0.25);
+  return [
+    { cause: sync ? "sync" : "writeback", count: slow, worstNs: worstNs * 4, presence: 0.03 },
+    { cause: "garbage-collection", count: collected, worstNs: worstNs * 2, presence: 0.002 },
+    { cause: "unexplained", count: count - slow - collected, worstNs: worstNs * 1.5, presence: null },
+  ];
 }
 
 /** `count` samples, log-normal with a heavy last thousandth, laid down by quantile so that a million cost little. */

@@ -35,6 +35,71 @@ const throughputSchema = z.strictObject({
   durationNs: amount,
 });
 
+/** What engines tell of (see engines/engine.ts, EngineEvent). */
+const eventKindSchema = z.enum(["sync", "file-preallocate", "index-flush", "segment-roll", "retention-delete"]);
+
+/**
+ * What a slow message may be put down to: an engine's own event; the collector; the main thread ready and without a
+ * processor; time given to other machines; much being written back; a long call of the engine that no event explains; a
+ * long turn of the event loop; the generator itself behind its schedule.
+ */
+const tailCauseSchema = z.enum([
+  ...eventKindSchema.options,
+  "garbage-collection",
+  "processor-wait",
+  "steal",
+  "writeback",
+  "engine-call",
+  "event-loop",
+  "generator",
+  "unexplained",
+]);
+
+/** CPU time by thread; threads that Node does not name are told by the order in which it starts them. */
+const threadTimesSchema = z.strictObject({
+  /** Load generator and engine share it. */
+  mainNs: amount,
+  /** libuv's pool: asynchronous storage calls. */
+  poolNs: amount,
+  /** V8's helpers: garbage collection, compilation. */
+  v8Ns: amount,
+  samplerNs: amount,
+  /** What the engine started, and the rest. */
+  otherNs: amount,
+});
+
+/** Where the main thread was, by observations at random moments from the sampler's thread: shares of time, not of CPU. */
+const mainThreadSchema = z.strictObject({
+  observations: count,
+  /** Within the engine's append and poll. */
+  engine: z.number().min(0).max(1),
+  /** In the load generator, recording included. */
+  generator: z.number().min(0).max(1),
+  /** In the event loop: waiting, timers, what the engine goes on with after asynchronous calls. */
+  eventLoop: z.number().min(0).max(1),
+});
+
+/** More of the same interval. What the platform does not tell is null. */
+const sampleDetailSchema = z.strictObject({
+  /** Of the measured messages acknowledged since the last one of these, a quarter of a second or more; 2 digits. */
+  responseTime: histogramSchema.nullable(),
+  threads: threadTimesSchema.nullable(),
+  mainThread: mainThreadSchema.nullable(),
+  /** How long the main thread was ready and had no processor. */
+  processorWaitNs: amount.nullable(),
+  voluntarySwitches: count.nullable(),
+  involuntarySwitches: count.nullable(),
+  minorFaults: count.nullable(),
+  majorFaults: count.nullable(),
+  /** At the end of the interval; anonymous: without pages of files. */
+  residentBytes: amount.nullable(),
+  anonymousBytes: amount.nullable(),
+  /** The most that was written and not yet visible to consumers; null: the engine has no such lag. */
+  dispatchLagMaxBytes: amount.nullable(),
+  /** Of engine events that ended in the interval; a kind of which there were none is absent. */
+  events: z.partialRecord(eventKindSchema, z.strictObject({ count, totalNs: amount, longestNs: amount })),
+});
+
 /** One interval of the samplers, about a second, on the clock of the latencies. */
 const sampleSchema = z.strictObject({
   /** Since the start of the trial's load, warm-up included. */
@@ -51,6 +116,56 @@ const sampleSchema = z.strictObject({
   stealFraction: amount.nullable(),
   garbageCollectionNs: amount,
   eventLoopDelayMaxNs: amount,
+  /** Null in runs of before it was sampled. */
+  detail: sampleDetailSchema.nullable().default(null),
+});
+
+/** Response times beyond the percentile, each put down to one cause (the rule: runners/tail-causes.ts). */
+const tailSchema = z.strictObject({
+  percentile: z.number(),
+  /** The percentile: what is listed is longer. */
+  thresholdNs: amount,
+  count,
+  /** How many of them were kept to be examined: the longest. */
+  examinedCount: count,
+  /** Most frequent first; the counts add up to `examinedCount`. */
+  causes: z.array(
+    z.strictObject({
+      cause: tailCauseSchema,
+      count,
+      worstNs: amount,
+      /** Share of the measured time under such events, long ones alone: a cause that is always there explains little. */
+      presence: z.number().min(0).max(1).nullable(),
+    }),
+  ),
+});
+
+/** What the messages of the measured interval cost, its final flush included; a message's cost is a quotient of these. */
+const costSchema = z.strictObject({
+  messageCount: count,
+  payloadBytes: count,
+  durationNs: amount,
+  /** The device's own count, whoever wrote. */
+  deviceBytes: amount.nullable(),
+  /** What was written to it while the trial read back and wrote nothing; null: too short a look. */
+  idleDeviceBytesPerSecond: amount.nullable(),
+  /** By the engine through its storage. */
+  writtenBytes: count,
+  logBytes: count,
+  indexBytes: count,
+  batches: count,
+  writeCalls: count,
+  readCalls: count,
+  syncCalls: count,
+  filesOpened: count,
+  cpuUserNs: amount,
+  cpuSystemNs: amount,
+  threads: threadTimesSchema.nullable(),
+  mainThread: mainThreadSchema.nullable(),
+  minorFaults: count,
+  majorFaults: count,
+  /** JavaScript heap allocated, garbage included. */
+  allocatedBytes: amount.nullable(),
 });
 
 /** Exact counts of what the engine did during the whole trial (see engines/engine.ts, EngineCounters). */
@@ -170,6 +285,12 @@ export const measuredSchema = z.strictObject({
   cpuUserNs: amount,
   cpuSystemNs: amount,
   maxResidentBytes: amount,
+  tail: tailSchema.nullable().default(null),
+  cost: costSchema.nullable().default(null),
+  /** CPU time of the sampler's thread from load start to final flush, as a share of that time. */
+  samplerCpuFraction: amount.nullable().default(null),
+  /** By how much anonymous memory grew within the measured interval (Theil–Sen slope); null: too few samples. */
+  memoryGrowthBytesPerSecond: z.number().nullable().default(null),
 });
 
 export const trialSchema = z
@@ -320,6 +441,13 @@ export type DurabilityClass = z.infer<typeof durabilityClassSchema>;
 export type EncodedHistogram = z.infer<typeof histogramSchema>;
 export type Throughput = z.infer<typeof throughputSchema>;
 export type Sample = z.infer<typeof sampleSchema>;
+export type TailCause = z.infer<typeof tailCauseSchema>;
+/** From special to general. */
+export const TAIL_CAUSES: readonly TailCause[] = tailCauseSchema.options;
+export type Tail = z.infer<typeof tailSchema>;
+export type Cost = z.infer<typeof costSchema>;
+export type ThreadTimes = z.infer<typeof threadTimesSchema>;
+export type MainThread = z.infer<typeof mainThreadSchema>;
 export type Verification = z.infer<typeof verificationSchema>;
 export type Load = z.infer<typeof loadSchema>;
 export type Configuration = z.infer<typeof configurationSchema>;

@@ -169,10 +169,10 @@ describe("executeTrials", () => {
     ["throws", /the append failed on purpose/],
     ["crashes", /ended with signal SIGABRT/],
     ["exits", /ended with exit code 3 and no answer: RangeError: out of luck\.$/],
-    ["hangs", /time limit of 3 s/],
-    ["never-flushes", /time limit of 3 s/],
+    ["hangs", /time limit of 6 s/],
+    ["never-flushes", /time limit of 6 s/],
   ])("goes on to the other engines after one that %s", async (fault, cause) => {
-    const { trials, engineFailed } = await execute([testEngine(fault), "null"], { profile: { trialLimitMs: 3_000 } });
+    const { trials, engineFailed } = await execute([testEngine(fault), "null"], { profile: { trialLimitMs: 6_000 } });
     expect(trials.length).toBe(2);
     expect(engineFailed).toBe(true);
     expect(byEngine(trials, "test-engine")).toMatchObject({ status: "failed", measured: null });
@@ -185,6 +185,64 @@ describe("executeTrials", () => {
     const { trials } = await execute([testEngine("lies")]);
     expect(trials[0]!.measured!.durabilityClass).toBe("D1");
     expect(trials[0]!.warnings.join()).toMatch(/claims D2, but acknowledged \d+ messages with no sync/);
+  });
+
+  it("counts acknowledgements of what is not yet written as D0, whatever the engine claims", async () => {
+    const { trials } = await execute([testEngine("hoards")]);
+    expect(trials[0]!.failures).toEqual([]);
+    expect(trials[0]!.measured!.durabilityClass).toBe("D0");
+    expect(trials[0]!.warnings.join()).toMatch(/claims D1, but had written less than it had acknowledged/);
+  });
+
+  it("leaves its class to an engine that syncs before it acknowledges", async () => {
+    const synced = defineScenario({ ...scenario, engines: ["partitioned-log"], settings: { flush: "sync" } });
+    const { trials } = await execute(["partitioned-log"], { scenario: synced });
+    expect(trials[0]!.measured!.durabilityClass).toBe("D2");
+    expect(trials[0]!.warnings.join()).not.toMatch(/claims/);
+  });
+
+  it("says so when an engine never gets steady", async () => {
+    const { trials } = await execute([testEngine("wanders")], {
+      profile: { warmup: { minimumMs: 100, maximumMs: 300, binMs: 20, windowBins: 5, maximumBytes: 50 * MIB } },
+    });
+    expect(trials[0]!.measured!.steady).toBe(false);
+    expect(trials[0]!.warnings.join()).toMatch(/did not become steady within 0\.3 s of warm-up/);
+  });
+
+  it("warns of an engine that leaks, with how much a second and a message", async () => {
+    const { trials } = await execute([testEngine("leaks")], {
+      profile: {
+        warmup: { ...profile.warmup, maximumBytes: 20_000 },
+        measureMs: 1_000,
+        maximumBytes: 100_000,
+        sampleIntervalMs: 5,
+      },
+    });
+    const { measured, warnings } = trials[0]!;
+    expect(measured!.memoryGrowthBytesPerSecond).toBeGreaterThan(1e7);
+    expect(warnings.join()).toMatch(/grew by \d+ MB\/s, \d{4,} bytes a message, \d+ MB within the measured interval/);
+  });
+
+  it("states with every trial where its time went: what the machine did, the tail's causes, costs, its own sampler", async () => {
+    const { trials } = await execute(["partitioned-log"], {
+      scenario: defineScenario({ ...scenario, engines: ["partitioned-log"], settings: { flush: "sync" } }),
+      profile: { measureMs: 200 },
+    });
+    const { measured } = trials[0]!;
+    const { tail, cost, samples, samplerCpuFraction } = measured!;
+    expect(tail!.causes.reduce((sum, { count }) => sum + count, 0)).toBe(tail!.examinedCount);
+    expect(cost!.messageCount).toBe(measured!.sentCount);
+    expect(cost!.payloadBytes).toBe(100 * cost!.messageCount);
+    expect(cost!.logBytes).toBeGreaterThan(cost!.payloadBytes);
+    expect(cost!.syncCalls).toBeGreaterThan(0);
+    expect(cost!.allocatedBytes).toBeGreaterThan(0);
+    expect(samples.some(({ detail }) => (detail!.events.sync?.count ?? 0) > 0)).toBe(true);
+    const recorded = samples.reduce((sum, { detail }) => sum + (detail!.responseTime?.sampleCount ?? 0), 0);
+    expect(recorded).toBe(measured!.responseTime.sampleCount);
+    if (process.platform !== "linux") return;
+    expect(samplerCpuFraction).toBeGreaterThan(0);
+    expect(cost!.threads!.mainNs).toBeGreaterThan(0);
+    expect(cost!.cpuUserNs + cost!.cpuSystemNs).toBeGreaterThan(cost!.threads!.mainNs / 2);
   });
 
   it("runs open loops at a fraction of the capacity that it measured before", async () => {

@@ -1,5 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { openCounterFile, parseBlockStat, parseCpuStat, parseMemory } from "./kernel-counters.js";
+import {
+  openCounterFile,
+  parseBlockStat,
+  parseCpuStat,
+  parseMemory,
+  parseResident,
+  parseSchedstat,
+} from "./kernel-counters.js";
 
 describe("the kernel's counters", () => {
   it("reads dirty and writeback pages, in bytes", () => {
@@ -16,6 +23,15 @@ describe("the kernel's counters", () => {
   it("reads a device's written bytes and busy time", () => {
     const text = "   76444    31701  5381490    28833    10297    28897  3003536    10925        0    14316    40259\n";
     expect(parseBlockStat(text)).toEqual({ writtenBytes: 3_003_536 * 512, busyMs: 14_316 });
+  });
+
+  it("reads how long a thread ran and how long it waited for a processor", () => {
+    expect(parseSchedstat("78661930 5788024 34\n")).toEqual({ ranNs: 78_661_930, waitedNs: 5_788_024 });
+  });
+
+  it("reads memory in RAM, and the part of it that belongs to no file", () => {
+    const text = "Name:\tnode\nVmRSS:\t   51200 kB\nRssAnon:\t   20480 kB\nRssFile:\t   30720 kB\n";
+    expect(parseResident(text)).toEqual({ residentBytes: 51_200 * 1024, anonymousBytes: 20_480 * 1024 });
   });
 
   it("is null where there is no such file", () => {

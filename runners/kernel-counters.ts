@@ -3,6 +3,7 @@ import { openSync, readSync } from "node:fs";
 
 const SECTOR_SIZE_BYTES = 512;
 const TEXT_LIMIT_BYTES = 8192;
+const TEXT = Buffer.alloc(TEXT_LIMIT_BYTES);
 
 /** Keeps a counter file open. @returns what reads its beginning afresh, or null where there is no such file */
 export function openCounterFile(path: string): (() => string) | null {
@@ -12,8 +13,7 @@ export function openCounterFile(path: string): (() => string) | null {
   } catch {
     return null;
   }
-  const buffer = Buffer.alloc(TEXT_LIMIT_BYTES);
-  return () => buffer.toString("latin1", 0, readSync(descriptor, buffer, 0, TEXT_LIMIT_BYTES, 0));
+  return () => TEXT.toString("latin1", 0, readSync(descriptor, TEXT, 0, TEXT_LIMIT_BYTES, 0));
 }
 
 /** Of /proc/meminfo: bytes that wait to be written back, and that are being so. */
@@ -49,6 +49,18 @@ export function parseBlockStat(text: string): { writtenBytes: number; busyMs: nu
 export function parseProcessIo(text: string): { writtenBytes: number } {
   const field = (name: string) => Number(new RegExp(`^${name}: (\\d+)$`, "m").exec(text)?.[1] ?? 0);
   return { writtenBytes: Math.max(0, field("write_bytes") - field("cancelled_write_bytes")) };
+}
+
+/** Of /proc/[pid]/task/[tid]/schedstat: how long the thread ran, and how long it was ready and had no processor. */
+export function parseSchedstat(text: string): { ranNs: number; waitedNs: number } {
+  const [ranNs = 0, waitedNs = 0] = text.split(" ").map(Number);
+  return { ranNs, waitedNs };
+}
+
+/** Of /proc/self/status: memory in RAM, and the part of it that belongs to no file. */
+export function parseResident(text: string): { residentBytes: number; anonymousBytes: number } {
+  const field = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(text)?.[1] ?? 0) * 1024;
+  return { residentBytes: field("VmRSS"), anonymousBytes: field("RssAnon") };
 }
 
 function memoryField(text: string, name: string): number {

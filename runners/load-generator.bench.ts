@@ -9,10 +9,12 @@ import { DiskStorage, heap, loadEngine } from "../engines/registry.js";
 import { type Load, messagesSchema } from "../results/schema.js";
 import { median } from "../results/statistics.js";
 import { clockFrom } from "./clock.js";
+import { EventLog } from "./event-log.js";
 import { LatencyRecorder } from "./latency-recorder.js";
 import { LoadGenerator } from "./load-generator.js";
 import { createMessageStream } from "./message-stream.js";
 import { createPayloadPool } from "./payload-pool.js";
+import { SharedCells } from "./sampler-cells.js";
 
 const ROUNDS = 5;
 const RECORDS = 2_000_000;
@@ -49,13 +51,16 @@ async function row(what: string, target: string, measure: () => Promise<number>)
 
 async function drive(load: Load): Promise<{ millionPerSecond: number; lagP99Us: number }> {
   const storage = new DiskStorage();
+  const cells = new SharedCells();
+  const originNs = process.hrtime.bigint();
   const generator = new LoadGenerator({
-    clock: clockFrom(process.hrtime.bigint()),
+    clock: clockFrom(originNs),
     epochMs: Date.now(),
     load,
     seed: 1,
     stream: createMessageStream({ values, messages, partitionCount: PARTITIONS, producerCount: 1, seed: 1 }),
-    progress: new Float64Array(1),
+    cells,
+    eventLog: new EventLog(originNs, cells.numbers),
     storageCounters: storage.counters,
   });
   const engine = await definition.open({ directory: "/", storage, heap, settings: {}, listener: generator });

@@ -1,10 +1,19 @@
 import { decodeFromCompressedBase64 } from "hdr-histogram-js";
 import { describe, expect, it } from "vitest";
 import type { EngineListener, Message, PartitionHandle, StorageEngine } from "../engines/engine.js";
-import { type Configuration, type EncodedHistogram, type Load, messagesSchema } from "../results/schema.js";
+import {
+  type Configuration,
+  type EncodedHistogram,
+  type Load,
+  messagesSchema,
+  TAIL_CAUSES,
+} from "../results/schema.js";
+import { EventLog } from "./event-log.js";
 import { LoadGenerator } from "./load-generator.js";
 import { createMessageStream, type MessageStream } from "./message-stream.js";
 import { createPayloadPool } from "./payload-pool.js";
+import { SharedCells } from "./sampler-cells.js";
+import { attributeTail } from "./tail-causes.js";
 
 const shape = messagesSchema.parse({ sizeBytes: 16, compressibleFraction: 0 });
 const values = createPayloadPool(shape, 1);
@@ -65,13 +74,16 @@ function setUp(load: Load, messages: Configuration["messages"] = shape) {
   const counters = { syncCalls: 0 };
   const producerCount = load.producers;
   const stream = createMessageStream({ values, messages, partitionCount: PARTITIONS, producerCount, seed: 1 });
+  const cells = new SharedCells();
+  const eventLog = new EventLog(0n, cells.numbers);
   const generator = new LoadGenerator({
     clock,
     epochMs: 1_700_000_000_000,
     load,
     seed: 1,
     stream,
-    progress: new Float64Array(3),
+    cells,
+    eventLog,
     storageCounters: counters,
   });
   const engine = new FakeEngine(generator);
@@ -79,7 +91,7 @@ function setUp(load: Load, messages: Configuration["messages"] = shape) {
     engine as unknown as StorageEngine,
     Array.from({ length: PARTITIONS }, (_, handle) => handle),
   );
-  return { clock, counters, generator, engine, stream };
+  return { clock, counters, generator, engine, stream, eventLog };
 }
 
 const closed = (inFlight: number, producers = 1): Load => ({ model: "closed", inFlight, producers });
@@ -324,6 +336,78 @@ describe("open loop", () => {
     expect(measured.acknowledgedCount).toBe(0);
     expect(generator.latencies!.responseTime.sampleCount).toBe(1_000);
     expect(percentile(generator.latencies!.responseTime, 50)).toBeGreaterThan(50 * MILLISECOND);
+  });
+});
+
+describe("an engine that stalls for 200 ms once a second", () => {
+  const STALL_NS = 200 * MILLISECOND;
+
+  async function underStalls(load: Load, tellsOfSync: boolean) {
+    const { clock, generator, engine, eventLog } = setUp(load);
+    clock.stepNs = 20_000;
+    let stalledAtSecond = 0;
+    engine.beforePoll = () => {
+      const second = Math.floor(clock.now / 1e9 + 0.5);
+      if (second > stalledAtSecond) {
+        stalledAtSecond = second;
+        if (tellsOfSync) {
+          generator.event({ kind: "sync", startedNs: BigInt(clock.now), durationNs: STALL_NS - MILLISECOND });
+        }
+        clock.now += STALL_NS;
+      }
+      return true;
+    };
+    await generator.measure(limits(3_000));
+    await generator.flush();
+    const tail = attributeTail(generator.tail!, eventLog.events(), { startNs: 0, endNs: 3e9 }, TAIL_CAUSES);
+    return { generator, tail };
+  }
+
+  it("shows it in the p99.9 response time of an open loop, and its median service time does not", async () => {
+    const { generator } = await underStalls(open(10_000), true);
+    const { responseTime, serviceTime } = generator.latencies!;
+    expect(percentile(responseTime, 99.9)).toBeGreaterThan(0.95 * STALL_NS);
+    expect(percentile(responseTime, 95)).toBeGreaterThan(0.5 * STALL_NS);
+    expect(percentile(serviceTime, 50)).toBeLessThan(MILLISECOND);
+  });
+
+  it("hides it from a closed loop, which stops sending when it would be seen", async () => {
+    const { generator } = await underStalls(closed(1), true);
+    const { responseTime } = generator.latencies!;
+    expect(responseTime.sampleCount).toBeGreaterThan(10_000);
+    expect(percentile(responseTime, 99.9)).toBeLessThan(MILLISECOND);
+    expect(percentile(responseTime, 100)).toBeGreaterThanOrEqual(STALL_NS);
+  });
+
+  it("has its tail put down to what it says it did", async () => {
+    const { tail } = await underStalls(open(10_000), true);
+    expect(tail.count).toBeGreaterThan(0);
+    expect(tail.examinedCount).toBe(tail.count);
+    expect(tail.causes.map(({ cause, count }) => ({ cause, count }))).toEqual([{ cause: "sync", count: tail.count }]);
+    expect(tail.causes[0]!.worstNs).toBeGreaterThan(0.95 * STALL_NS);
+    expect(tail.causes[0]!.presence).toBeCloseTo(0.2, 1);
+  });
+
+  it("has it put down to its long call where it says nothing", async () => {
+    const { tail } = await underStalls(open(10_000), false);
+    expect(tail.causes.map(({ cause }) => cause)).toEqual(["engine-call"]);
+  });
+
+  it("has what came after its stall in the event loop put down to that", async () => {
+    const { clock, generator, engine, eventLog } = setUp(open(10_000));
+    clock.stepNs = 20_000;
+    let isStalled = false;
+    engine.beforePoll = () => {
+      if (!isStalled && clock.now > 500 * MILLISECOND) {
+        isStalled = true;
+        queueMicrotask(() => setImmediate(() => (clock.now += STALL_NS)));
+      }
+      return true;
+    };
+    await generator.measure(limits(1_000));
+    await generator.flush();
+    const { causes } = attributeTail(generator.tail!, eventLog.events(), { startNs: 0, endNs: 1e9 }, TAIL_CAUSES);
+    expect(causes.map(({ cause }) => cause)).toEqual(["event-loop"]);
   });
 });
 

@@ -1,10 +1,14 @@
-import type { EngineListener, PartitionHandle, StorageEngine } from "../engines/engine.js";
+import type { EngineEvent, EngineListener, PartitionHandle, StorageEngine } from "../engines/engine.js";
 import type { EncodedHistogram, Load } from "../results/schema.js";
 import type { Clock } from "./clock.js";
+import type { EventLog } from "./event-log.js";
 import { LatencyRecorder } from "./latency-recorder.js";
+import { LongestIntervals } from "./longest-intervals.js";
 import type { MessageStream } from "./message-stream.js";
+import { ACKNOWLEDGED, IN_ENGINE, IN_EVENT_LOOP, IN_GENERATOR, type SharedCells } from "./sampler-cells.js";
 import { createSchedule, type Schedule } from "./schedule.js";
 import { SteadyState } from "./steady-state.js";
+import type { SlowMessage } from "./tail-causes.js";
 
 /** The engine broke the contract: it acknowledged what was never sent, or failed messages. */
 export class EngineFaultError extends Error {
@@ -48,6 +52,23 @@ export interface RecordedLatencies {
   readonly scheduleLag: EncodedHistogram | null;
 }
 
+/** Response times that reach the percentile, to three digits. */
+export interface SlowTail {
+  readonly percentile: number;
+  readonly thresholdNs: number;
+  readonly count: number;
+  /** All of them, or the longest. */
+  readonly messages: readonly SlowMessage[];
+}
+
+interface Recorders {
+  readonly response: LatencyRecorder;
+  /** The same one in a closed loop, where a message is due when it is sent. */
+  readonly service: LatencyRecorder;
+  readonly lag: LatencyRecorder;
+  readonly slowest: LongestIntervals;
+}
+
 /** The loop gives the event loop a turn at least this often: timers, and completions of asynchronous syncs. */
 const YIELD_AFTER_NS = 1_000_000;
 /** After its end an open load may still send what was due, for at most this long. */
@@ -58,6 +79,11 @@ const DRAIN_NS = 1_000_000_000;
 const BACKLOG_FRACTION = 0.01;
 const BACKLOG_NS = 50_000_000;
 const NONE = -1;
+/** A call of the engine, or a turn of the event loop, that takes longer is noted: it may explain a slow message. */
+const LONG_NS = 200_000;
+/** Half as many of the slowest messages are kept for certain: all beyond p99.9 of 65 million. */
+const SLOWEST_KEPT = 131_072;
+const TAIL_PERCENTILE = 99.9;
 /**
  * Rounds of the pause between two looks at the clock while nothing is due: about half a microsecond. Engine and clock,
  * asked without a pause, make garbage ten million times a second, and the collector's stops are what a schedule lags by.
@@ -82,7 +108,11 @@ export class LoadGenerator implements EngineListener {
   readonly #load: Load;
   readonly #seed: number;
   readonly #stream: MessageStream;
-  readonly #progress: Float64Array;
+  readonly #numbers: Float64Array;
+  readonly #responseCounts: Float64Array;
+  /** One cell: where this thread is, for the sampler to see. */
+  readonly #place: Int32Array;
+  readonly #eventLog: EventLog;
   readonly #storageCounters: { readonly syncCalls: number };
 
   #engine!: StorageEngine;
@@ -110,11 +140,14 @@ export class LoadGenerator implements EngineListener {
   #polledAtCount = 0;
   #acknowledgedCount = 0;
   #unsyncedCount = 0;
+  /** End of the last burst; NaN before the first of a drive. */
+  #turnEndedNs = Number.NaN;
   #fault: Error | null = null;
 
   /** Null outside of the measured interval's messages: they all are recorded, and no others. */
-  #recorders: { response: LatencyRecorder; service: LatencyRecorder; lag: LatencyRecorder } | null = null;
+  #recorders: Recorders | null = null;
   #latencies: RecordedLatencies | null = null;
+  #slowTail: SlowTail | null = null;
 
   constructor(options: {
     clock: Clock;
@@ -123,8 +156,9 @@ export class LoadGenerator implements EngineListener {
     load: Load;
     seed: number;
     stream: MessageStream;
-    /** Cell 0 is kept at the count of acknowledged messages, for the sampler. */
-    progress: Float64Array;
+    /** For the sampler: the count of acknowledged messages, response times, and where this thread is. */
+    cells: SharedCells;
+    eventLog: EventLog;
     /** Of the storage that the engine was given: its `syncCalls` rises when a sync begins. */
     storageCounters: { readonly syncCalls: number };
   }) {
@@ -134,7 +168,10 @@ export class LoadGenerator implements EngineListener {
     this.#load = options.load;
     this.#seed = options.seed;
     this.#stream = options.stream;
-    this.#progress = options.progress;
+    this.#numbers = options.cells.numbers;
+    this.#responseCounts = options.cells.responseCounts;
+    this.#place = options.cells.place;
+    this.#eventLog = options.eventLog;
     this.#storageCounters = options.storageCounters;
     this.#next = Int32Array.from({ length: inFlight }, (_, slot) => (slot + 1 < inFlight ? slot + 1 : NONE));
     this.#sentNs = new Float64Array(inFlight);
@@ -167,6 +204,11 @@ export class LoadGenerator implements EngineListener {
 
   get latencies(): RecordedLatencies | null {
     return this.#latencies;
+  }
+
+  /** The slowest of the measured messages; null before they are all acknowledged. */
+  get tail(): SlowTail | null {
+    return this.#slowTail;
   }
 
   /**
@@ -204,11 +246,11 @@ export class LoadGenerator implements EngineListener {
    * @throws RateNotMetError, EngineFaultError, and what the engine throws
    */
   async measure(limits: MeasureLimits): Promise<MeasuredLoad> {
+    this.#recorders = this.#createRecorders();
     const startedNs = this.#clock.nowNs();
     const endNs = startedNs + limits.durationNs;
     const sentBefore = this.#sentCount;
     const acknowledgedBefore = this.#acknowledgedCount;
-    this.#recorders = { response: new LatencyRecorder(), service: new LatencyRecorder(), lag: new LatencyRecorder() };
     const schedule = await this.#drive({
       startNs: startedNs,
       endNs,
@@ -235,6 +277,8 @@ export class LoadGenerator implements EngineListener {
   }
 
   acknowledged(partition: PartitionHandle, baseOffset: number, messageCount: number): void {
+    const place = this.#place[0]!;
+    this.#place[0] = IN_GENERATOR;
     const nowNs = this.#clock.nowNs();
     if (baseOffset !== this.#acknowledgedOf[partition]) {
       const expected = this.#acknowledgedOf[partition];
@@ -257,8 +301,11 @@ export class LoadGenerator implements EngineListener {
         return;
       }
       if (recorders !== null) {
-        recorders.service.record(nowNs - this.#sentNs[slot]!);
-        if (isOpen) recorders.response.record(nowNs - this.#intendedNs[slot]!);
+        const sentNs = this.#sentNs[slot]!;
+        const intendedNs = this.#intendedNs[slot]!;
+        recorders.response.record(nowNs - intendedNs);
+        if (isOpen) recorders.service.record(nowNs - sentNs);
+        recorders.slowest.offer(intendedNs, sentNs, nowNs);
       }
       if (this.#syncsAtSend[slot]! === syncs) this.#unsyncedCount++;
       this.#outstandingOf[this.#producerOf[slot]!]!--;
@@ -272,7 +319,8 @@ export class LoadGenerator implements EngineListener {
     this.#acknowledgedOf[partition]! += messageCount;
     this.#outstandingCount -= messageCount;
     this.#acknowledgedCount += messageCount;
-    this.#progress[0] = this.#acknowledgedCount;
+    this.#numbers[ACKNOWLEDGED] = this.#acknowledgedCount;
+    this.#place[0] = place;
   }
 
   failed(partition: PartitionHandle, messageCount: number, error: Error): void {
@@ -280,6 +328,21 @@ export class LoadGenerator implements EngineListener {
       `${messageCount} messages of partition handle ${partition} failed: ${error.message}`,
       { cause: error },
     );
+  }
+
+  event(event: EngineEvent): void {
+    this.#eventLog.engineEvent(event);
+  }
+
+  #createRecorders(): Recorders {
+    this.#responseCounts.fill(0);
+    const response = new LatencyRecorder(this.#responseCounts);
+    return {
+      response,
+      service: this.#load.model === "open" ? new LatencyRecorder() : response,
+      lag: new LatencyRecorder(),
+      slowest: new LongestIntervals(SLOWEST_KEPT, response),
+    };
   }
 
   /** Runs bursts with a turn of the event loop between them. @returns the schedule of an open load, as far as it came */
@@ -301,13 +364,11 @@ export class LoadGenerator implements EngineListener {
             seed: this.#seed,
           })
         : null;
+    this.#turnEndedNs = Number.NaN;
     return new Promise((resolve, reject) => {
       const turn = () => {
         try {
-          if (schedule === null) this.#closedBurst(rule.endNs, sentLimit);
-          else this.#openBurst(schedule, rule.endNs);
-          if (this.#fault !== null) throw this.#fault;
-          const nowNs = this.#clock.nowNs();
+          const nowNs = this.#burst(schedule, rule.endNs, sentLimit);
           const isFull = schedule === null && this.#sentCount >= sentLimit;
           if (nowNs >= rule.endNs || isFull || rule.isOver(nowNs)) resolve(schedule);
           else setImmediate(turn);
@@ -319,12 +380,29 @@ export class LoadGenerator implements EngineListener {
     });
   }
 
+  /** One burst of an open load or, without schedule, of a closed one, and what took long in it and since the last. */
+  #burst(schedule: Schedule | null, endNs: number, sentLimit: number): number {
+    const beganNs = this.#clock.nowNs();
+    if (beganNs - this.#turnEndedNs > LONG_NS) this.#eventLog.note("event-loop", this.#turnEndedNs, beganNs);
+    this.#place[0] = IN_GENERATOR;
+    const readNs =
+      schedule === null ? this.#closedBurst(beganNs, endNs, sentLimit) : this.#openBurst(beganNs, schedule, endNs);
+    this.#place[0] = IN_EVENT_LOOP;
+    if (this.#fault !== null) throw this.#fault;
+    const nowNs = this.#clock.nowNs();
+    if (nowNs - readNs > LONG_NS) this.#eventLog.note("engine-call", readNs, nowNs);
+    this.#turnEndedNs = nowNs;
+    return nowNs;
+  }
+
   /**
    * Sends a window's worth, polls, and so on, until only the event loop can bring acknowledgements or has waited too long.
    * What an engine acknowledges within append leaves the window empty, so what was sent since the last poll counts too.
+   * @returns the last reading of the clock: a call of the engine may have followed
    */
-  #closedBurst(endNs: number, sentLimit: number): void {
-    let nowNs = this.#clock.nowNs();
+  #closedBurst(beganNs: number, endNs: number, sentLimit: number): number {
+    let nowNs = beganNs;
+    let readNs = beganNs;
     const untilNs = Math.min(nowNs + YIELD_AFTER_NS, endNs);
     const { inFlight } = this.#load;
     while (nowNs < untilNs && this.#fault === null) {
@@ -336,34 +414,51 @@ export class LoadGenerator implements EngineListener {
         wasTaken
       ) {
         nowNs = this.#clock.nowNs();
+        if (nowNs - readNs > LONG_NS) this.#eventLog.note("engine-call", readNs, nowNs);
+        readNs = nowNs;
         // The window stays open over the pause, so that batches fill the same however often the loop pauses.
-        if (nowNs >= untilNs) return;
+        if (nowNs >= untilNs) return nowNs;
         wasTaken = this.#send(nowNs, nowNs);
       }
       const acknowledgedBefore = this.#acknowledgedCount;
       this.#polledAtCount = this.#sentCount;
-      this.#engine.poll();
+      this.#poll();
       const isStuck = this.#acknowledgedCount === acknowledgedBefore && this.#outstandingCount > 0;
-      if (isStuck || this.#sentCount >= sentLimit) return;
+      if (isStuck || this.#sentCount >= sentLimit) return readNs;
       nowNs = this.#clock.nowNs();
+      if (nowNs - readNs > LONG_NS) this.#eventLog.note("engine-call", readNs, nowNs);
+      readNs = nowNs;
     }
+    return readNs;
   }
 
-  /** Sends what is due, polls, and so on, until only the event loop can bring acknowledgements or has waited too long. */
-  #openBurst(schedule: Schedule, endNs: number): void {
-    let nowNs = this.#clock.nowNs();
+  /** The same for what is due. */
+  #openBurst(beganNs: number, schedule: Schedule, endNs: number): number {
+    let nowNs = beganNs;
+    let readNs = beganNs;
     const untilNs = nowNs + YIELD_AFTER_NS;
     while (nowNs < untilNs && this.#fault === null) {
       while (schedule.dueNs <= nowNs && schedule.dueNs < endNs && nowNs < untilNs) {
         if (!this.#hasRoom() || !this.#send(schedule.dueNs, nowNs)) break;
         schedule.advance();
         nowNs = this.#clock.nowNs();
+        if (nowNs - readNs > LONG_NS) this.#eventLog.note("engine-call", readNs, nowNs);
+        readNs = nowNs;
       }
-      this.#engine.poll();
-      if (this.#outstandingCount > 0 || schedule.dueNs >= endNs) return;
+      this.#poll();
+      if (this.#outstandingCount > 0 || schedule.dueNs >= endNs) return readNs;
       pause();
       nowNs = this.#clock.nowNs();
+      if (nowNs - readNs > LONG_NS) this.#eventLog.note("engine-call", readNs, nowNs);
+      readNs = nowNs;
     }
+    return readNs;
+  }
+
+  #poll(): void {
+    this.#place[0] = IN_ENGINE;
+    this.#engine.poll();
+    this.#place[0] = IN_GENERATOR;
   }
 
   /** Gives the turn to the next producer that may send. @returns false when none may */
@@ -395,8 +490,12 @@ export class LoadGenerator implements EngineListener {
     if (last === NONE) this.#head[handle] = slot;
     else this.#next[last] = slot;
     this.#outstandingCount++;
+    this.#place[0] = IN_ENGINE;
     // Within append the engine may acknowledge this message and any before it.
-    if (!this.#engine.append(handle, stream.messages[stream.index]!, Math.floor((this.#epochNs + nowNs) / 1e6))) {
+    const message = stream.messages[stream.index]!;
+    const wasTaken = this.#engine.append(handle, message, Math.floor((this.#epochNs + nowNs) / 1e6));
+    this.#place[0] = IN_GENERATOR;
+    if (!wasTaken) {
       this.#takeBack(handle, slot, last);
       return false;
     }
@@ -430,8 +529,7 @@ export class LoadGenerator implements EngineListener {
     const sentBefore = this.#sentCount;
     const giveUpNs = endNs + CATCH_UP_NS;
     while (schedule.dueNs < endNs && this.#clock.nowNs() < giveUpNs) {
-      this.#openBurst(schedule, endNs);
-      if (this.#fault !== null) throw this.#fault;
+      this.#burst(schedule, endNs, Number.POSITIVE_INFINITY);
       await nextTurn();
     }
     let backlog = this.#sentCount - sentBefore;
@@ -453,7 +551,7 @@ export class LoadGenerator implements EngineListener {
   async #drain(): Promise<void> {
     const giveUpNs = this.#clock.nowNs() + DRAIN_NS;
     while (this.#outstandingCount > 0 && this.#clock.nowNs() < giveUpNs) {
-      this.#engine.poll();
+      this.#poll();
       if (this.#fault !== null) throw this.#fault;
       if (this.#outstandingCount > 0) await nextTurn();
     }
@@ -461,13 +559,20 @@ export class LoadGenerator implements EngineListener {
 
   #finishRecording(): void {
     if (this.#recorders === null) return;
-    const serviceTime = this.#recorders.service.encode();
+    const { response, service, lag, slowest } = this.#recorders;
+    const responseTime = response.encode();
     const isOpen = this.#load.model === "open";
     this.#latencies = {
-      serviceTime,
-      responseTime: isOpen ? this.#recorders.response.encode() : serviceTime,
-      scheduleLag: isOpen ? this.#recorders.lag.encode() : null,
+      responseTime,
+      serviceTime: isOpen ? service.encode() : responseTime,
+      scheduleLag: isOpen ? lag.encode() : null,
     };
+    const { latencyNs, count } = response.reachedByAtMost(response.sampleCount * (1 - TAIL_PERCENTILE / 100));
+    const messages = slowest
+      .intervals()
+      .filter(({ startNs, endNs }) => endNs - startNs >= latencyNs)
+      .map(({ startNs, middleNs, endNs }) => ({ intendedNs: startNs, sentNs: middleNs, acknowledgedNs: endNs }));
+    this.#slowTail = { percentile: TAIL_PERCENTILE, thresholdNs: latencyNs, count, messages };
     this.#recorders = null;
   }
 }

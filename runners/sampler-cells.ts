@@ -1,21 +1,47 @@
-/** What the measuring thread and the sampler's worker share. */
-const NUMBER_COUNT = 3;
+import { BUCKET_COUNT } from "./latency-recorder.js";
+
+/** Kinds of engine events, in the order of their cells. */
+export const EVENT_KINDS = ["sync", "file-preallocate", "index-flush", "segment-roll", "retention-delete"] as const;
+
 /** Cells of `numbers`: acknowledged messages and garbage-collection time so far, longest loop delay since last read. */
 export const ACKNOWLEDGED = 0;
 export const GC_NS = 1;
 export const LOOP_DELAY_NS = 2;
+/** Largest dispatch lag since last read; -1 where the engine has none. */
+export const DISPATCH_LAG_BYTES = 3;
+/** How often the main thread was seen in each place so far: three cells. */
+export const OBSERVED = 4;
+/** For each kind: events and their total time so far, the longest since last read. */
+export const EVENTS = OBSERVED + 3;
+export const CELLS_PER_EVENT = 3;
+const NUMBER_COUNT = EVENTS + CELLS_PER_EVENT * EVENT_KINDS.length;
+
+/** Places of the main thread. */
+export const IN_EVENT_LOOP = 0;
+export const IN_GENERATOR = 1;
+export const IN_ENGINE = 2;
 
 /** States of the signal. */
 export const WAITING = 0;
 export const STOP = 2;
 
+/** What the measuring thread and the sampler's worker share. */
 export class SharedCells {
   readonly numbers: Float64Array;
+  /** Of the measured messages' response times, as `LatencyRecorder` keeps them. */
+  readonly responseCounts: Float64Array;
+  /** One cell: where the main thread is. */
+  readonly place: Int32Array;
   readonly #signal: Int32Array;
 
-  constructor(readonly buffer = new SharedArrayBuffer((NUMBER_COUNT + 1) * Float64Array.BYTES_PER_ELEMENT)) {
+  constructor(
+    readonly buffer = new SharedArrayBuffer((NUMBER_COUNT + BUCKET_COUNT + 1) * Float64Array.BYTES_PER_ELEMENT),
+  ) {
     this.numbers = new Float64Array(buffer, 0, NUMBER_COUNT);
-    this.#signal = new Int32Array(buffer, this.numbers.byteLength, 1);
+    this.responseCounts = new Float64Array(buffer, this.numbers.byteLength, BUCKET_COUNT);
+    const at = this.numbers.byteLength + this.responseCounts.byteLength;
+    this.#signal = new Int32Array(buffer, at, 1);
+    this.place = new Int32Array(buffer, at + Int32Array.BYTES_PER_ELEMENT, 1);
   }
 
   signal(state: number): void {
@@ -34,5 +60,16 @@ export interface SamplerStart {
   readonly originNs: bigint;
   readonly intervalMs: number;
   readonly deviceStatPath: string | null;
+  readonly threadPoolSize: number;
   readonly cells: SharedArrayBuffer;
+}
+
+/** What the worker answers at the end. */
+export interface SamplerAnswer<Sample> {
+  /** When the first interval began, on the clock of the latencies. */
+  readonly startedNs: number;
+  readonly samples: Sample[];
+  /** When the main thread was ready and mostly had no processor. */
+  readonly processorWaits: { startNs: number; endNs: number }[];
+  readonly samplerCpuFraction: number | null;
 }

@@ -1,51 +1,137 @@
 /** The sampler's thread: waits, reads counters of the kernel and of the process, waits again. */
+import { readlinkSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
-import type { Sample } from "../results/schema.js";
+import type { Sample, ThreadTimes } from "../results/schema.js";
 import { clockFrom } from "./clock.js";
-import { openCounterFile, parseBlockStat, parseCpuStat, parseMemory } from "./kernel-counters.js";
-import { ACKNOWLEDGED, GC_NS, LOOP_DELAY_NS, type SamplerStart, SharedCells, STOP, WAITING } from "./sampler-cells.js";
+import { mainThreadBetween } from "./cost-meter.js";
+import {
+  openCounterFile,
+  parseBlockStat,
+  parseCpuStat,
+  parseMemory,
+  parseResident,
+  parseSchedstat,
+} from "./kernel-counters.js";
+import { encodeCounts } from "./latency-recorder.js";
+import {
+  ACKNOWLEDGED,
+  CELLS_PER_EVENT,
+  DISPATCH_LAG_BYTES,
+  EVENT_KINDS,
+  EVENTS,
+  GC_NS,
+  LOOP_DELAY_NS,
+  OBSERVED,
+  type SamplerAnswer,
+  type SamplerStart,
+  SharedCells,
+  STOP,
+  WAITING,
+} from "./sampler-cells.js";
+import { ThreadClock, threadTimesBetween } from "./thread-times.js";
+
+/**
+ * The main thread is looked at after between half and one and a half times as long, so that no rhythm of its own can
+ * hide from it. A look costs about 60 µs of this thread, waking included.
+ */
+const LOOK_EVERY_MS = 20;
+/** A histogram for every interval of 100 ms or less would be most of a stored run. */
+const HISTOGRAM_EVERY_NS = 250e6;
 
 interface Reading {
   readonly atNs: number;
   readonly acknowledged: number;
   readonly garbageCollectionNs: number;
-  readonly cpuNs: number;
+  readonly usage: NodeJS.ResourceUsage;
   readonly cpu: { totalTicks: number; stealTicks: number } | null;
   readonly device: { writtenBytes: number; busyMs: number } | null;
+  readonly threads: ThreadTimes | null;
+  readonly waitedNs: number | null;
+  readonly observed: readonly number[];
+  readonly events: readonly { count: number; totalNs: number }[];
 }
 
-const { originNs, intervalMs, deviceStatPath, cells: buffer } = workerData as SamplerStart;
+const { originNs, intervalMs, deviceStatPath, threadPoolSize, cells: buffer } = workerData as SamplerStart;
 const cells = new SharedCells(buffer);
+const { numbers } = cells;
 const clock = clockFrom(originNs);
 const memory = openCounterFile("/proc/meminfo");
 const cpuStat = openCounterFile("/proc/stat");
 const deviceStat = deviceStatPath === null ? null : openCounterFile(deviceStatPath);
+const status = openCounterFile("/proc/self/status");
+const mainSchedstat = openCounterFile(`/proc/self/task/${process.pid}/schedstat`);
+const ownThreadId = process.platform === "linux" ? Number(readlinkSync("/proc/thread-self").split("/").at(-1)) : null;
+
+const threadClock = new ThreadClock(ownThreadId, threadPoolSize);
+
+let countsBefore = cells.responseCounts.slice();
+let histogramAtNs = 0;
+const processorWaits: { startNs: number; endNs: number }[] = [];
+let lookedNs = 0;
+let waitedNs = 0;
 
 let signal = cells.wait(WAITING, Number.POSITIVE_INFINITY);
 const started = read();
-parentPort!.postMessage("begun");
+histogramAtNs = started.atNs;
+look();
+parentPort!.postMessage({ threadId: ownThreadId });
 const samples: Sample[] = [];
 let last = started;
 for (let index = 1; signal !== STOP; index++) {
   const dueNs = started.atNs + index * intervalMs * 1e6;
-  signal = cells.wait(signal, Math.max(0, (dueNs - clock.nowNs()) / 1e6));
+  let nowNs = clock.nowNs();
+  do {
+    const lookMs = LOOK_EVERY_MS * (0.5 + Math.random());
+    signal = cells.wait(signal, Math.max(0, Math.min((dueNs - nowNs) / 1e6, lookMs)));
+    look();
+    nowNs = clock.nowNs();
+  } while (nowNs < dueNs && signal !== STOP);
   const reading = read();
   samples.push(sampleBetween(last, reading));
   last = reading;
 }
-parentPort!.postMessage(samples);
+const answer: SamplerAnswer<Sample> = {
+  startedNs: started.atNs,
+  samples,
+  processorWaits,
+  samplerCpuFraction:
+    started.threads === null || last.threads === null
+      ? null
+      : (last.threads.samplerNs - started.threads.samplerNs) / (last.atNs - started.atNs),
+};
+parentPort!.postMessage(answer);
+
+/** Where the main thread is now, and whether it got a processor since the last look. */
+function look(): void {
+  numbers[OBSERVED + Atomics.load(cells.place, 0)]!++;
+  if (mainSchedstat === null) return;
+  const before = { lookedNs, waitedNs };
+  lookedNs = clock.nowNs();
+  waitedNs = parseSchedstat(mainSchedstat()).waitedNs;
+  if (before.lookedNs === 0 || waitedNs - before.waitedNs < (lookedNs - before.lookedNs) / 2) return;
+  const previous = processorWaits.at(-1);
+  if (previous?.endNs === before.lookedNs) previous.endNs = lookedNs;
+  else processorWaits.push({ startNs: before.lookedNs, endNs: lookedNs });
+}
 
 function read(): Reading {
-  const usage = process.cpuUsage();
   const cpuText = cpuStat?.() ?? null;
   const deviceText = deviceStat?.() ?? null;
+  const schedstatText = mainSchedstat?.() ?? null;
   return {
     atNs: clock.nowNs(),
-    acknowledged: cells.numbers[ACKNOWLEDGED]!,
-    garbageCollectionNs: cells.numbers[GC_NS]!,
-    cpuNs: (usage.user + usage.system) * 1000,
+    acknowledged: numbers[ACKNOWLEDGED]!,
+    garbageCollectionNs: numbers[GC_NS]!,
+    usage: process.resourceUsage(),
     cpu: cpuText === null ? null : parseCpuStat(cpuText),
     device: deviceText === null ? null : parseBlockStat(deviceText),
+    threads: threadClock.read(),
+    waitedNs: schedstatText === null ? null : parseSchedstat(schedstatText).waitedNs,
+    observed: [...numbers.subarray(OBSERVED, OBSERVED + 3)],
+    events: EVENT_KINDS.map((_, kind) => {
+      const at = EVENTS + CELLS_PER_EVENT * kind;
+      return { count: numbers[at]!, totalNs: numbers[at + 1]! };
+    }),
   };
 }
 
@@ -53,9 +139,8 @@ function sampleBetween(before: Reading, after: Reading): Sample {
   const durationNs = after.atNs - before.atNs;
   const memoryText = memory?.() ?? null;
   const pages = memoryText === null ? null : parseMemory(memoryText);
-  const loopDelayNs = cells.numbers[LOOP_DELAY_NS]!;
-  cells.numbers[LOOP_DELAY_NS] = 0;
   const ticks = before.cpu && after.cpu ? after.cpu.totalTicks - before.cpu.totalTicks : 0;
+  const cpuMicroseconds = ({ userCPUTime, systemCPUTime }: NodeJS.ResourceUsage) => userCPUTime + systemCPUTime;
   return {
     atNs: after.atNs - started.atNs,
     durationNs,
@@ -67,9 +152,58 @@ function sampleBetween(before: Reading, after: Reading): Sample {
       before.device && after.device
         ? Math.min(1, ((after.device.busyMs - before.device.busyMs) * 1e6) / durationNs)
         : null,
-    processCpuFraction: (after.cpuNs - before.cpuNs) / durationNs,
+    processCpuFraction: ((cpuMicroseconds(after.usage) - cpuMicroseconds(before.usage)) * 1000) / durationNs,
     stealFraction: before.cpu && after.cpu && ticks > 0 ? (after.cpu.stealTicks - before.cpu.stealTicks) / ticks : null,
     garbageCollectionNs: after.garbageCollectionNs - before.garbageCollectionNs,
-    eventLoopDelayMaxNs: loopDelayNs,
+    eventLoopDelayMaxNs: take(LOOP_DELAY_NS, 0),
+    detail: detailBetween(before, after),
   };
+}
+
+function detailBetween(before: Reading, after: Reading): NonNullable<Sample["detail"]> {
+  const statusText = status?.() ?? null;
+  const resident = statusText === null ? null : parseResident(statusText);
+  const lagBytes = take(DISPATCH_LAG_BYTES, -1);
+  const between = (name: keyof NodeJS.ResourceUsage) => after.usage[name] - before.usage[name];
+  return {
+    responseTime: responseTimeUntil(after.atNs),
+    threads: threadTimesBetween(before.threads, after.threads),
+    mainThread: mainThreadBetween(before.observed, after.observed),
+    processorWaitNs:
+      before.waitedNs === null || after.waitedNs === null ? null : Math.max(0, after.waitedNs - before.waitedNs),
+    voluntarySwitches: between("voluntaryContextSwitches"),
+    involuntarySwitches: between("involuntaryContextSwitches"),
+    minorFaults: between("minorPageFault"),
+    majorFaults: between("majorPageFault"),
+    residentBytes: resident?.residentBytes ?? null,
+    anonymousBytes: resident?.anonymousBytes ?? null,
+    dispatchLagMaxBytes: lagBytes < 0 ? null : lagBytes,
+    events: Object.fromEntries(
+      EVENT_KINDS.flatMap((kind, i) => {
+        const longestNs = take(EVENTS + CELLS_PER_EVENT * i + 2, 0);
+        const count = after.events[i]!.count - before.events[i]!.count;
+        const totalNs = after.events[i]!.totalNs - before.events[i]!.totalNs;
+        return count === 0 ? [] : [[kind, { count, totalNs, longestNs }]];
+      }),
+    ),
+  };
+}
+
+/** Of a cell that keeps a maximum: what it is, to begin anew. */
+function take(cell: number, empty: number): number {
+  const value = numbers[cell]!;
+  numbers[cell] = empty;
+  return value;
+}
+
+function responseTimeUntil(nowNs: number): NonNullable<Sample["detail"]>["responseTime"] {
+  if (nowNs - histogramAtNs < HISTOGRAM_EVERY_NS && signal !== STOP) return null;
+  histogramAtNs = nowNs;
+  const counts = cells.responseCounts.slice();
+  const histogram = encodeCounts(
+    counts.map((count, i) => count - countsBefore[i]!),
+    2,
+  );
+  countsBefore = counts;
+  return histogram.sampleCount === 0 ? null : histogram;
 }

@@ -3,20 +3,32 @@ import { PerformanceObserver } from "node:perf_hooks";
 import { Worker } from "node:worker_threads";
 import type { Sample } from "../results/schema.js";
 import { clockFrom } from "./clock.js";
-import { GC_NS, LOOP_DELAY_NS, type SamplerStart, SharedCells, STOP } from "./sampler-cells.js";
+import {
+  DISPATCH_LAG_BYTES,
+  GC_NS,
+  LOOP_DELAY_NS,
+  type SamplerAnswer,
+  type SamplerStart,
+  SharedCells,
+  STOP,
+} from "./sampler-cells.js";
+import type { CauseEvent } from "./tail-causes.js";
 
 /** The heartbeat that event-loop delay is measured by: a timer due every 5 ms. */
 const HEARTBEAT_MS = 5;
 
 /**
  * Samples what the machine did, on the clock of the latencies. The sampling itself runs in a worker thread, so that its
- * reads of /proc never delay a message; this side only keeps three numbers in shared memory.
+ * reads of /proc never delay a message; this side only keeps numbers in shared memory.
  */
 export class Sampler {
   readonly #worker: Worker;
   readonly #cells: SharedCells;
   readonly #originNs: bigint;
   #stopMeasuring: () => void = () => {};
+  readonly #collections: CauseEvent[] = [];
+  /** Of the worker, by the kernel; null where it does not tell. */
+  threadId: number | null = null;
 
   private constructor(worker: Worker, cells: SharedCells, originNs: bigint) {
     this.#worker = worker;
@@ -29,6 +41,7 @@ export class Sampler {
     originNs: bigint;
     intervalMs: number;
     deviceStatPath: string | null;
+    threadPoolSize: number;
   }): Promise<Sampler> {
     const cells = new SharedCells();
     const workerData: SamplerStart = { ...options, cells: cells.buffer };
@@ -37,41 +50,54 @@ export class Sampler {
     return new Sampler(worker, cells, options.originNs);
   }
 
-  /** Cell 0 is the count of acknowledged messages, kept by the load generator. */
-  get progress(): Float64Array {
-    return this.#cells.numbers;
+  get cells(): SharedCells {
+    return this.#cells;
   }
 
-  /** Starts the first interval; it has begun when this resolves, so that no message falls before it. */
-  async start(): Promise<void> {
+  /**
+   * Starts the first interval; it has begun when this resolves, so that no message falls before it.
+   * @param dispatchLagBytes asked every few milliseconds; null where the engine has no such lag
+   */
+  async start(dispatchLagBytes: (() => number) | null): Promise<void> {
     const { numbers } = this.#cells;
-    const observer = new PerformanceObserver((list) => {
-      for (const entry of list.getEntries()) numbers[GC_NS]! += Math.round(entry.duration * 1e6);
-    });
-    observer.observe({ entryTypes: ["gc"] });
     const clock = clockFrom(this.#originNs);
+    const performanceOriginNs = clock.nowNs() - performance.now() * 1e6;
+    const noteCollections = (entries: PerformanceEntryList) => {
+      for (const { startTime, duration } of entries) {
+        numbers[GC_NS]! += Math.round(duration * 1e6);
+        const startNs = performanceOriginNs + startTime * 1e6;
+        this.#collections.push({ cause: "garbage-collection", startNs, endNs: startNs + duration * 1e6 });
+      }
+    };
+    const observer = new PerformanceObserver((list) => noteCollections(list.getEntries()));
+    observer.observe({ entryTypes: ["gc"] });
+    numbers[DISPATCH_LAG_BYTES] = -1;
     let expectedNs = clock.nowNs() + HEARTBEAT_MS * 1e6;
     const heartbeat = setInterval(() => {
       const nowNs = clock.nowNs();
       numbers[LOOP_DELAY_NS] = Math.max(numbers[LOOP_DELAY_NS]!, nowNs - expectedNs);
       expectedNs = nowNs + HEARTBEAT_MS * 1e6;
+      if (dispatchLagBytes === null) return;
+      numbers[DISPATCH_LAG_BYTES] = Math.max(numbers[DISPATCH_LAG_BYTES]!, dispatchLagBytes());
     }, HEARTBEAT_MS);
     this.#stopMeasuring = () => {
       clearInterval(heartbeat);
+      noteCollections(observer.takeRecords());
       observer.disconnect();
     };
     const begun = once(this.#worker, "message");
     this.#cells.signal(1);
-    await begun;
+    const [{ threadId }] = (await begun) as [{ threadId: number | null }];
+    this.threadId = threadId;
   }
 
-  /** Ends the last interval. @returns all of them */
-  async stop(): Promise<Sample[]> {
+  /** Ends the last interval. @returns all of them, and what held the process up meanwhile */
+  async stop(): Promise<SamplerAnswer<Sample> & { collections: CauseEvent[] }> {
     this.#stopMeasuring();
     const answered = once(this.#worker, "message");
     this.#cells.signal(STOP);
-    const [samples] = (await answered) as [Sample[]];
+    const [answer] = (await answered) as [SamplerAnswer<Sample>];
     await this.#worker.terminate();
-    return samples;
+    return { ...answer, collections: this.#collections };
   }
 }

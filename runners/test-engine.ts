@@ -20,6 +20,9 @@ import type {
 /** From this append on a fault shows. */
 const FAULT_AT = 50;
 const HEADER_SIZE_BYTES = 4 + 4;
+/** Kept for each message by an engine that leaks. */
+const LEAK_BYTES = 262_144;
+const SLEEP = new Int32Array(new SharedArrayBuffer(4));
 const fault = new URL(import.meta.url).searchParams.get("fault") ?? "none";
 
 class TestEngine implements StorageEngine {
@@ -40,6 +43,9 @@ class TestEngine implements StorageEngine {
   readonly #messages: Uint8Array[][] = [];
   readonly #acknowledged: number[] = [];
   #appendCount = 0;
+  /** Acknowledged and not yet written. */
+  readonly #hoard: { partition: PartitionHandle; value: Uint8Array }[] = [];
+  readonly #leaked: Uint8Array[] = [];
   #heldBack: { partition: PartitionHandle; value: Uint8Array } | null = null;
 
   constructor(options: OpenOptions) {
@@ -86,6 +92,12 @@ class TestEngine implements StorageEngine {
       process.exit(3);
     }
     const bytes = Uint8Array.from(value!);
+    if (fault === "leaks") this.#leaked.push(new Uint8Array(LEAK_BYTES).fill(1));
+    if (fault === "hoards") {
+      this.#of(partition).push(bytes);
+      this.#hoard.push({ partition, value: bytes });
+      return true;
+    }
     if (isFaulty && fault === "corrupts") bytes[bytes.length - 1]! ^= 1;
     if (isFaulty && fault === "reorders") {
       this.#heldBack = { partition, value: bytes };
@@ -101,6 +113,10 @@ class TestEngine implements StorageEngine {
   }
 
   poll(): void {
+    // Fast for a while, and slow for a while that grows: no two windows of time are alike.
+    if (fault === "wanders" && Math.sqrt(this.#appendCount / 2_000) % 1 < 0.5) {
+      Atomics.wait(SLEEP, 0, 0, 1);
+    }
     for (const { handle } of this.#partitions) {
       const done = this.#acknowledged[handle]!;
       const count = this.#of(handle).length - done - (fault === "duplicates" && this.#isPastFault(handle) ? 1 : 0);
@@ -112,6 +128,7 @@ class TestEngine implements StorageEngine {
 
   async flush(): Promise<void> {
     this.poll();
+    for (const { partition, value } of this.#hoard.splice(0)) this.#writeRecord(partition, value);
     if (fault === "never-flushes") await new Promise(() => {});
     await this.#file.sync();
   }
@@ -158,7 +175,10 @@ class TestEngine implements StorageEngine {
 
   #write(partition: PartitionHandle, value: Uint8Array, isStored: boolean): void {
     this.#of(partition).push(value);
-    if (!isStored) return;
+    if (isStored) this.#writeRecord(partition, value);
+  }
+
+  #writeRecord(partition: PartitionHandle, value: Uint8Array): void {
     const record = new Uint8Array(HEADER_SIZE_BYTES + value.byteLength);
     const view = new DataView(record.buffer);
     view.setUint32(0, partition);

@@ -3,14 +3,23 @@ import { existsSync, readFileSync } from "node:fs";
 import type { EngineCounters, EngineDefinition, PartitionHandle, StorageEngine } from "../engines/engine.js";
 import { DiskStorage, heap, loadEngine } from "../engines/registry.js";
 import type { Configuration, DurabilityClass, Measured, Throughput, Verification } from "../results/schema.js";
+import { TAIL_CAUSES } from "../results/schema.js";
 import { clockFrom, wallClockOffsetNs } from "./clock.js";
+import { CostMeter, IdleLook } from "./cost-meter.js";
+import { EventLog } from "./event-log.js";
 import { parseMemory, parseProcessIo } from "./kernel-counters.js";
 import { EngineFaultError, LoadGenerator, type MeasuredLoad, RateNotMetError } from "./load-generator.js";
 import { createMessageStream, type MessageStream } from "./message-stream.js";
 import { createPayloadPool } from "./payload-pool.js";
+import { eventsOfSamples, leakWarning, memoryGrowth } from "./sample-analysis.js";
 import { Sampler } from "./sampler.js";
+import { attributeTail } from "./tail-causes.js";
+import { ThreadClock } from "./thread-times.js";
 import { type TrialInput, type TrialOutcome, trialInputSchema } from "./trial-protocol.js";
 import { verify } from "./verification.js";
+
+/** libuv's default where the variable is not set. */
+const THREAD_POOL_SIZE = Number(process.env.UV_THREADPOOL_SIZE ?? 4);
 
 // The terminal sends Ctrl-C to this process too; the command decides what becomes of it.
 process.on("SIGINT", () => {});
@@ -35,7 +44,9 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
     originNs,
     intervalMs: input.sampleIntervalMs,
     deviceStatPath: input.deviceStatPath,
+    threadPoolSize: THREAD_POOL_SIZE,
   });
+  const eventLog = new EventLog(originNs, sampler.cells.numbers);
   const { topicCount, partitionsPerTopic } = configuration.topology;
   const stream = createMessageStream({
     values: createPayloadPool(configuration.messages, seed),
@@ -52,7 +63,8 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
     load: configuration.load,
     seed,
     stream,
-    progress: sampler.progress,
+    cells: sampler.cells,
+    eventLog,
     storageCounters: storage.counters,
   });
   const engine = await definition.open({
@@ -68,9 +80,17 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
   const pagesAtStart = readMemory();
   const offsetAtStartNs = wallClockOffsetNs();
   const ownBytesAtStart = readOwnDeviceBytes();
-  await sampler.start();
+  await sampler.start(engine.dispatchLagBytes === undefined ? null : () => engine.dispatchLagBytes!());
   const warmup = await generator.warmUp(input.limits.warmup);
   const rolledBefore = engine.counters().filesRolled;
+  const countsBefore = generator.acknowledgedByPartition();
+  const costMeter = new CostMeter({
+    nowNs: clock.nowNs,
+    counters: () => engine.counters(),
+    cells: sampler.cells,
+    threads: new ThreadClock(sampler.threadId, THREAD_POOL_SIZE),
+    deviceStatPath: input.deviceStatPath,
+  });
   const cpuBefore = process.cpuUsage();
   const load = await generator.measure(input.limits.measure);
   const cpu = process.cpuUsage(cpuBefore);
@@ -80,7 +100,12 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
   const flushStartedNs = clock.nowNs();
   await generator.flush();
   const flushedNs = clock.nowNs();
-  const samples = await sampler.stop();
+  const counts = generator.acknowledgedByPartition();
+  const cost = costMeter.stop({
+    messageCount: sum(counts) - sum(countsBefore),
+    payloadBytes: stream.payloadBytes(counts) - stream.payloadBytes(countsBefore),
+  });
+  const { samples, ...sampled } = await sampler.stop();
   const ownBytesAtEnd = readOwnDeviceBytes();
   const clockStepNs = wallClockOffsetNs() - offsetAtStartNs;
   const counters = pickCounters(engine.counters());
@@ -93,10 +118,26 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
       (configuration.settings.compression ?? "none") !== "none" || logBytesAtEnd >= stream.payloadBytes(countsAtEnd),
     warnings,
   });
-  const counts = generator.acknowledgedByPartition();
   await engine.close();
+  const tail = attributeTail(
+    generator.tail!,
+    [
+      ...eventLog.events(),
+      ...sampled.collections,
+      ...sampled.processorWaits.map((wait) => ({ cause: "processor-wait" as const, ...wait })),
+      ...eventsOfSamples(samples, sampled.startedNs),
+    ],
+    { startNs: load.startedNs, endNs: flushedNs },
+    TAIL_CAUSES,
+  );
+  const memoryGrowthBytesPerSecond = memoryGrowth(samples, load.startedNs - sampled.startedNs);
+  const leak = leakWarning(memoryGrowthBytesPerSecond, load.sentCount, load.durationNs);
+  if (leak !== null) warnings.push(leak);
 
+  // Reading back writes nothing, so what reaches the device meanwhile is others'.
+  const idleLook = new IdleLook(input.deviceStatPath, clock.nowNs);
   const verification = await verifyReopened(definition, input, counts, stream, warnings, clock.nowNs);
+  const idleDeviceBytesPerSecond = idleLook.bytesPerSecond();
   if (verification.outcome === "failed") {
     return { status: "failed", kind: "data", failures: verification.problems, verification, warnings };
   }
@@ -125,6 +166,10 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
     cpuUserNs: cpu.user * 1000,
     cpuSystemNs: cpu.system * 1000,
     maxResidentBytes: process.resourceUsage().maxRSS * 1024,
+    tail,
+    cost: { ...cost, idleDeviceBytesPerSecond },
+    samplerCpuFraction: sampled.samplerCpuFraction,
+    memoryGrowthBytesPerSecond,
   };
   return { status: "ok", measured, verification, warnings };
 }
