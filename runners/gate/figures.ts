@@ -1,6 +1,7 @@
 import { decodeFromCompressedBase64 } from "hdr-histogram-js";
-import type { EncodedHistogram, Measured } from "../../results/schema.js";
+import type { EncodedHistogram } from "../../results/schema.js";
 import type { FigureDefinition } from "./decide.js";
+import type { TrialFigures } from "./trial-exchange.js";
 import type { TimedWorkload } from "./workloads.js";
 
 /** What a response time counts as when the engine could not keep up with the rate: the end of the recorded range. */
@@ -78,7 +79,7 @@ export const FIGURES: Readonly<Record<TimedWorkload["kind"], Readonly<Record<str
 };
 
 /** The figures of one closed or open trial, by name. */
-export function readFigures(kind: "closed" | "open", measured: Measured): Record<string, number> {
+export function readFigures(kind: "closed" | "open", measured: TrialFigures): Record<string, number> {
   const cpuPerMessage = (measured.cpuUserNs + measured.cpuSystemNs) / measured.acknowledgedCount;
   return kind === "closed"
     ? {

@@ -1,15 +1,14 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { Configuration } from "../../results/schema.js";
 import { ChildFailedError, type ChildOptions, runChild } from "../child-process.js";
 import type { DataDirectory } from "../data-directory.js";
 import { settle } from "../settle.js";
-import { type TrialInput, type TrialOutcome, trialOutcomeSchema } from "../trial-protocol.js";
 import type { Arm } from "./blocks.js";
 import { FIGURES_OF_UNMET_RATE, readFigures } from "./figures.js";
 import { listen } from "./quiet.js";
 import { type RecoveryInput, recoveryOutcomeSchema } from "./recovery-protocol.js";
+import { type TrialAnswer, trialAnswerSchema, trialOrder } from "./trial-exchange.js";
 import { type CountedWorkload, MESSAGES, type TimedWorkload, TOPOLOGY, type Workload } from "./workloads.js";
 
 /** An engine under the gate: on each arm it is what `loadEngine` takes there. */
@@ -55,8 +54,6 @@ export const REAL_INSTRUMENTS: Instruments = { nowMs: Date.now, measure, count, 
 
 const SETTLE_MS = 2_000;
 const TIME_LIMIT_MS = 60_000;
-/** Longer than any trial: the message counts end it. */
-const FOREVER_NS = 1e15;
 const YOUNG_GENERATION_MB = 256;
 const RECOVERY_MODULE = new URL("./recovery.js", import.meta.url);
 const TALLY_MODULE = new URL("./tally.js", import.meta.url);
@@ -76,18 +73,7 @@ export async function measure(
 ): Promise<Record<string, number>> {
   await settle(SETTLE_MS, bench.signal);
   if (workload.kind === "recovery") return { recoveryTime: await recover(bench, workload, trial) };
-  const load: Configuration["load"] =
-    workload.kind === "closed"
-      ? { model: "closed", inFlight: workload.inFlight, producers: 1 }
-      : {
-          model: "open",
-          ratePerSecond,
-          capacityFraction: workload.capacityFraction,
-          arrivals: "poisson",
-          inFlight: 65_536,
-          producers: 1,
-        };
-  const outcome = await runTrial(bench, workload, trial, load, {});
+  const outcome = await runTrial(bench, workload, trial, ratePerSecond, {});
   if (outcome.status === "ok") return readFigures(workload.kind, outcome.measured);
   if (outcome.kind === "rate") return FIGURES_OF_UNMET_RATE;
   throw failed(bench, trial, workload, outcome.failures.join(" "));
@@ -100,20 +86,14 @@ export async function measure(
  */
 async function count(bench: Bench, workload: CountedWorkload, trial: Trial): Promise<Record<string, number>> {
   const tallyFile = join(bench.scratchDirectory, TALLY_FILE);
-  const outcome = await runTrial(
-    bench,
-    workload,
-    trial,
-    { model: "closed", inFlight: workload.inFlight, producers: 1 },
-    {
-      nodeOptions: [
-        `--min-semi-space-size=${YOUNG_GENERATION_MB}`,
-        `--max-semi-space-size=${YOUNG_GENERATION_MB}`,
-        `--import=${TALLY_MODULE.href}`,
-      ],
-      environment: { LOGDUEL_TALLY: tallyFile },
-    },
-  );
+  const outcome = await runTrial(bench, workload, trial, 0, {
+    nodeOptions: [
+      `--min-semi-space-size=${YOUNG_GENERATION_MB}`,
+      `--max-semi-space-size=${YOUNG_GENERATION_MB}`,
+      `--import=${TALLY_MODULE.href}`,
+    ],
+    environment: { LOGDUEL_TALLY: tallyFile },
+  });
   if (outcome.status === "failed") throw failed(bench, trial, workload, outcome.failures.join(" "));
   const { collections, allocatedBytes, ...tally } = JSON.parse(readFileSync(tallyFile, "utf8"));
   const { appendedMessages: _a, acknowledgedMessages: _b, ...counters } = outcome.measured.counters;
@@ -124,43 +104,22 @@ async function runTrial(
   bench: Bench,
   workload: Workload,
   { subject, arm, seed }: Trial,
-  load: Configuration["load"],
+  ratePerSecond: number,
   options: Partial<ChildOptions>,
-): Promise<TrialOutcome> {
+): Promise<TrialAnswer> {
   const module = pathToFileURL(join(bench.builds[arm], "dist/runners/trial.js"));
-  const isOpen = workload.kind === "open";
-  const input: TrialInput = {
+  const order = trialOrder(workload, ratePerSecond, {
     engine: subject.sources[arm],
     directory: bench.dataDirectory.makeTrialDirectory(),
-    configuration: {
-      topology: TOPOLOGY,
-      messages: MESSAGES,
-      load,
-      settings: { ...workload.settings, ...bench.settings[arm] } as Configuration["settings"],
-    },
+    settings: { ...workload.settings, ...bench.settings[arm] },
     seed,
-    limits: {
-      warmup: {
-        minimumNs: FOREVER_NS,
-        maximumNs: isOpen ? (workload.measureMs * 1e6) / 2 : FOREVER_NS,
-        maximumMessages: workload.warmupMessages,
-        binNs: 20e6,
-        windowBins: 4,
-      },
-      measure: {
-        durationNs: isOpen ? workload.measureMs * 1e6 : FOREVER_NS,
-        maximumMessages: workload.measuredMessages,
-      },
-    },
-    sampleIntervalMs: 1_000,
-    deviceStatPath: null,
-  };
+  });
   const limits = { timeLimitMs: TIME_LIMIT_MS, signal: bench.signal };
   try {
-    return await runChild(module, input, trialOutcomeSchema, { ...limits, ...options });
+    return await runChild(module, order, trialAnswerSchema, { ...limits, ...options });
   } catch (error) {
     if (!(error instanceof ChildFailedError)) throw error;
-    return { status: "failed", kind: "engine", failures: [error.message], verification: null, warnings: [] };
+    return { status: "failed", kind: "engine", failures: [error.message] };
   } finally {
     bench.dataDirectory.clear();
   }

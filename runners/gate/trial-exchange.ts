@@ -1,0 +1,76 @@
+/**
+ * What the gate tells a trial's process and reads of its answer. The process may be of another build, older or newer than
+ * the gate: so it is told nothing that its schema fills in by itself, and what its answer has or lacks beside what the gate
+ * reads is its own affair. A field that the first of these builds did not know is never added here.
+ */
+import { z } from "zod";
+import { measuredSchema } from "../../results/schema.js";
+import type { trialInputSchema } from "../trial-protocol.js";
+import { MESSAGES, type TimedWorkload, TOPOLOGY, type Workload } from "./workloads.js";
+
+type TrialOrder = z.input<typeof trialInputSchema>;
+
+const { acknowledgedCount, cpuUserNs, cpuSystemNs, durable, acknowledged, responseTime, maxResidentBytes } =
+  measuredSchema.shape;
+
+export const trialAnswerSchema = z.discriminatedUnion("status", [
+  z.object({
+    status: z.literal("ok"),
+    measured: z.object({
+      acknowledgedCount,
+      cpuUserNs,
+      cpuSystemNs,
+      durable,
+      acknowledged,
+      responseTime,
+      maxResidentBytes,
+      /** A build may count more, or less; what only one side counts is not compared. */
+      counters: z.record(z.string(), z.number()),
+    }),
+  }),
+  z.object({ status: z.literal("failed"), kind: z.string(), failures: z.array(z.string()) }),
+]);
+
+export type TrialAnswer = z.infer<typeof trialAnswerSchema>;
+/** The figures of a trial that the gate reads. */
+export type TrialFigures = Extract<TrialAnswer, { status: "ok" }>["measured"];
+
+/** Longer than any trial: the message counts end it. */
+const FOREVER_NS = 1e15;
+
+/** @param ratePerSecond of an open workload */
+export function trialOrder(
+  workload: Workload,
+  ratePerSecond: number,
+  trial: { engine: string; directory: string; settings: Readonly<Record<string, unknown>>; seed: number },
+): TrialOrder {
+  const { engine, directory, settings, seed } = trial;
+  const isOpen = workload.kind === "open";
+  return {
+    engine,
+    directory,
+    configuration: { topology: TOPOLOGY, messages: MESSAGES, load: loadOf(workload, ratePerSecond), settings },
+    seed,
+    limits: {
+      warmup: {
+        minimumNs: FOREVER_NS,
+        maximumNs: isOpen ? (workload.measureMs * 1e6) / 2 : FOREVER_NS,
+        maximumMessages: workload.warmupMessages,
+        binNs: 20e6,
+        windowBins: 4,
+      },
+      measure: {
+        durationNs: isOpen ? workload.measureMs * 1e6 : FOREVER_NS,
+        maximumMessages: workload.measuredMessages,
+      },
+    },
+    sampleIntervalMs: 1_000,
+    deviceStatPath: null,
+  };
+}
+
+function loadOf(workload: Workload | TimedWorkload, ratePerSecond: number): TrialOrder["configuration"]["load"] {
+  if (workload.kind !== "open") return { model: "closed", inFlight: workload.inFlight };
+  const { capacityFraction } = workload;
+  return { model: "open", ratePerSecond, capacityFraction, arrivals: "poisson", inFlight: 65_536 };
+}
