@@ -1,7 +1,8 @@
 /**
  * Loaded before a counted trial (`node --import`): tallies what the process copies, which kernel calls it makes and what
  * it allocates, and writes the totals to the file named by LOGDUEL_TALLY when it exits. Nothing here is timed: the clock
- * goes on by a microsecond each time it is read, so that nothing counted depends on how fast the machine is.
+ * goes on by a microsecond with each kernel call, so that nothing counted (a time index's entries, say) depends on how fast
+ * the machine is, or on who reads the clock how often while a sync is under way.
  *
  * A copy is a call of what JavaScript copies bytes with (`set`, `slice`, `copyWithin` and `fill` of typed arrays,
  * `Buffer.from`, `Buffer.concat`, `Buffer.copy`); a kernel call is one into a WebAssembly module over the engines' shared
@@ -14,6 +15,8 @@ import { PerformanceObserver } from "node:perf_hooks";
 import { isMainThread } from "node:worker_threads";
 
 const TICK_NS = 1_000n;
+/** Readings without a kernel call after which somebody must be waiting for time to pass: then each is a tick. */
+const PATIENCE = 1_000_000;
 const tally = { copyCalls: 0, copiedBytes: 0, kernelCalls: 0, foreignCalls: 0, allocatedBytes: 0, collections: 0 };
 
 if (isMainThread) {
@@ -26,11 +29,21 @@ if (isMainThread) {
 
 function fixClock(): void {
   let nowNs = 1_700_000_000_000_000_000n;
+  let seenCalls = 0;
+  let idleReadings = 0;
   const tick = () => {
-    nowNs += TICK_NS;
+    if (tally.kernelCalls > seenCalls) {
+      nowNs += BigInt(tally.kernelCalls - seenCalls) * TICK_NS;
+      seenCalls = tally.kernelCalls;
+      idleReadings = 0;
+    } else if (++idleReadings > PATIENCE) nowNs += TICK_NS;
     return nowNs;
   };
-  process.hrtime.bigint = tick;
+  const pair = ([seconds, nanoseconds]: [number, number] = [0, 0]): [number, number] => {
+    const elapsedNs = tick() - BigInt(seconds) * 1_000_000_000n - BigInt(nanoseconds);
+    return [Number(elapsedNs / 1_000_000_000n), Number(elapsedNs % 1_000_000_000n)];
+  };
+  process.hrtime = Object.assign(pair, { bigint: tick });
   Date.now = () => Number(tick() / 1_000_000n);
   performance.now = () => Number(tick() % 1_000_000_000_000_000n) / 1e6;
 }
