@@ -153,6 +153,26 @@ export class RecordBatchReader {
     this.#view = heap.view;
   }
 
+  /** Of the first record, or the delete horizon of a compacted batch; ms, -1 if there is none. */
+  get baseTimestamp(): number {
+    return this.#baseTimestamp;
+  }
+
+  /** The codec's name; undefined for a number that has none. */
+  get compression(): (typeof COMPRESSIONS)[number] | undefined {
+    return COMPRESSIONS[this.#attributes & COMPRESSION_MASK];
+  }
+
+  /** A control batch holds markers of transactions, no messages. */
+  get isControl(): boolean {
+    return (this.#attributes & CONTROL_FLAG) !== 0;
+  }
+
+  /** All records have the time at which the broker appended them, `maxTimestamp`. */
+  get isLogAppendTime(): boolean {
+    return (this.#attributes & LOG_APPEND_TIME_FLAG) !== 0;
+  }
+
   /**
    * Looks at the batch at `address`, of which `availableBytes` are there, and checks all but its records: length,
    * format, counts, checksum and offset. Fills this reader's fields.

@@ -24,7 +24,7 @@ export interface Checkpoint {
 const FILE_SIZE_BYTES = 4_096;
 
 /** The stored checkpoint, or undefined where there is none or it makes no sense. */
-export function readCheckpoint(storage: Storage, root: string): Checkpoint | undefined {
+export function readCheckpoint(storage: Pick<Storage, "exists" | "readAll">, root: string): Checkpoint | undefined {
   const path = `${root}/${CHECKPOINT_FILE}`;
   if (!storage.exists(path)) return undefined;
   const bytes = storage.readAll(path);

@@ -20,7 +20,10 @@ const schema = z.strictObject({
 
 export type CleanShutdown = z.infer<typeof schema>;
 
-export function readCleanShutdown(storage: Storage, root: string): CleanShutdown | undefined {
+export function readCleanShutdown(
+  storage: Pick<Storage, "exists" | "readAll">,
+  root: string,
+): CleanShutdown | undefined {
   const path = `${root}/${CLEAN_SHUTDOWN_FILE}`;
   if (!storage.exists(path)) return undefined;
   try {

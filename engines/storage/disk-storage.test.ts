@@ -134,6 +134,7 @@ describe("DiskStorage directories", () => {
     const lock = storage.lock(at(".lock"));
     expect(lock).not.toBeNull();
     expect(storage.lock(at(".lock"))).toBeNull();
+    expect(storage.isLocked(at(".lock"))).toBe(true);
     const script = `import { DiskStorage } from ${JSON.stringify(new URL("./disk-storage.js", import.meta.url).href)};
       process.exit(new DiskStorage().lock(${JSON.stringify(at(".lock"))}) === null ? 7 : 8);`;
     const tryInChild = async () => {
@@ -142,6 +143,7 @@ describe("DiskStorage directories", () => {
     };
     expect(await tryInChild()).toBe(7);
     lock!.release();
+    expect(storage.isLocked(at(".lock"))).toBe(false);
     expect(await tryInChild()).toBe(8);
     storage.lock(at(".lock"))!.release();
   });

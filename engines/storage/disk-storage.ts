@@ -7,6 +7,7 @@ import { zeroCounters } from "./counters.js";
 import {
   adviseFile,
   baseAddressOf,
+  isFileLocked,
   lockFile,
   mapAnonymous,
   mapFile,
@@ -153,6 +154,15 @@ export class DiskStorage implements Storage {
       if (!locked) fs.closeSync(fd);
     }
     return locked ? { release: () => fs.closeSync(fd) } : null;
+  }
+
+  isLocked(path: string): boolean {
+    const fd = fs.openSync(path, fs.constants.O_RDONLY);
+    try {
+      return onPath(path, () => isFileLocked(fd));
+    } finally {
+      fs.closeSync(fd);
+    }
   }
 
   freeBytes(path: string): number {

@@ -54,7 +54,9 @@ describe("FaultyStorage as a storage", () => {
     expect(() => reader.sizeBytes()).toThrow(InvariantError);
     const lock = storage.lock("/d/.lock");
     expect(storage.lock("/d/.lock")).toBeNull();
+    expect(storage.isLocked("/d/.lock")).toBe(true);
     lock!.release();
+    expect(storage.isLocked("/d/.lock")).toBe(false);
     expect(storage.lock("/d/.lock")).not.toBeNull();
   });
 

@@ -237,6 +237,12 @@ export class FaultyStorage implements Storage {
     return { release: () => this.#locked.delete(path) };
   }
 
+  isLocked(path: string): boolean {
+    this.check("lock", path);
+    this.#inode(path, "lock");
+    return this.#locked.has(path);
+  }
+
   freeBytes(_path: string): number {
     return PLENTY_BYTES;
   }

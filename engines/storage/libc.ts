@@ -30,10 +30,13 @@ const MADV_POPULATE_WRITE = 23;
 /** What posix_fadvise takes: the pages of a range are read here and there, one behind the other, or not needed any more. */
 const ADVICE: Readonly<Record<FileAdvice, number>> = { random: 1, sequential: 2, drop: 4 };
 /** Open-file-description locks (Linux 3.15): they exclude both a second opener in this process and a JVM's FileLock. */
+const F_OFD_GETLK = 36;
 const F_OFD_SETLK = 37;
 const F_WRLCK = 1;
+const F_UNLCK = 2;
 /** `struct flock` of 64-bit Linux: i16 type, i16 whence, i64 start, i64 length, i32 pid; start, length 0 = all of it. */
 const FLOCK_SIZE_BYTES = 32;
+const LOCK_SH_NB = 1 | 4;
 const LOCK_EX_NB = 2 | 4;
 
 interface NativeCalls {
@@ -241,4 +244,22 @@ export function lockFile(fd: number): boolean {
   const errno = koffi.errno();
   if (errno === koffi.os.errno.EAGAIN || errno === koffi.os.errno.EACCES) return false;
   throw systemError(errno, "lock");
+}
+
+/**
+ * Whether another opener holds a lock that excludes `lockFile`; reading the file is permission enough. macOS has no
+ * question for that: a shared lock is tried, and goes when the file is closed.
+ */
+export function isFileLocked(fd: number): boolean {
+  const { linux, flock, koffi } = native();
+  if (linux === null) {
+    if (flock(fd, LOCK_SH_NB) === 0) return false;
+    if (koffi.errno() === koffi.os.errno.EAGAIN) return true;
+    throw lastError("lock");
+  }
+  const lock = new Uint8Array(FLOCK_SIZE_BYTES);
+  const view = new DataView(lock.buffer);
+  view.setInt16(0, F_WRLCK, true);
+  if (linux.fcntlLock(fd, F_OFD_GETLK, "void*", lock) !== 0) throw lastError("lock");
+  return view.getInt16(0, true) !== F_UNLCK;
 }

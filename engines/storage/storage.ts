@@ -57,6 +57,8 @@ export interface Storage {
   replaceAll(path: string, content: Uint8Array): void;
   /** Takes an exclusive lock for the life of this process, or says that another holds it by returning null. */
   lock(path: string): StorageLock | null;
+  /** Whether anybody holds such a lock, without taking it or touching the file: reading it is enough. */
+  isLocked(path: string): boolean;
   /** Free bytes for an unprivileged user on the filesystem that holds `path`. */
   freeBytes(path: string): number;
   /** Files that this process may have open at once; Infinity where nobody says. */

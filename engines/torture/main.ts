@@ -3,6 +3,7 @@
 import { randomInt } from "node:crypto";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import type { EngineDefinition } from "../engine.js";
+import { printable } from "../printable.js";
 import { EngineLoadError, engineNames, loadEngine } from "../registry.js";
 import { DiskStorage } from "../storage/disk-storage.js";
 import { DataDirectory } from "./data-directory.js";
@@ -225,11 +226,6 @@ function wholeNumber(what: string, least: number, most: number): (text: string) 
     if (/^\d{1,10}$/.test(text) && number >= least && number <= most) return number;
     throw new InvalidArgumentError(`Give ${what} as a whole number from ${least} to ${most}.`);
   };
-}
-
-/** Names and bytes come from outside: whatever could move the cursor is replaced. */
-function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, "\u{fffd}");
 }
 
 process.exitCode = await main(process.argv.slice(2));
