@@ -96,7 +96,7 @@ export function inspectSegment(context: SegmentContext, place: SegmentPlace): Fi
 /** Walks one `.log` from front to back and goes on behind damage where it can. */
 class LogWalk {
   readonly #facts = noFacts(0);
-  readonly #scanner: SegmentScanner;
+  #scanner: SegmentScanner;
   readonly #isActive: boolean;
 
   constructor(
@@ -106,7 +106,7 @@ class LogWalk {
     private readonly file: StorageFile,
     private readonly checks: readonly IndexCheck[],
   ) {
-    this.#scanner = new SegmentScanner(context.heap);
+    this.#scanner = new SegmentScanner(context.heap, "checksum");
     this.#isActive = place.nextBaseOffset === null;
     this.#facts.startOffset = place.baseOffset;
     this.#facts.endOffset = place.baseOffset;
@@ -122,30 +122,22 @@ class LogWalk {
   }
 
   #walk(): void {
-    const scanner = this.#scanner;
-    const log = { file: this.file, sizeBytes: this.report.sizeBytes };
-    const start = (position: number, expectedOffset: number) =>
-      scanner.start(
-        log,
-        position,
-        expectedOffset,
-        Infinity,
-        this.context.isCompacted ? "allowed" : "refused",
-        Infinity,
-      );
-    start(0, this.place.baseOffset);
+    this.#start(0, this.place.baseOffset);
     for (;;) {
+      const scanner = this.#scanner;
       const { position, expectedOffset } = scanner;
       const fault = scanner.next(Number.POSITIVE_INFINITY);
       if (fault === "end") break;
       if (fault === null) {
         this.#sound(position);
+      } else if (fault === "a record batch written without a checksum") {
+        this.#goOnWithoutChecksums(position, expectedOffset);
       } else if (
         fault === "a record batch whose offsets do not follow" &&
         scanner.batch.baseOffset !== expectedOffset
       ) {
         this.#jump(position, expectedOffset, scanner.batch.baseOffset);
-        start(position, scanner.batch.baseOffset);
+        this.#start(position, scanner.batch.baseOffset);
       } else if (scanner.skipDamage()) {
         this.#wrong(position, fault === "a record batch with a wrong checksum" ? "checksum" : "format", fault);
         for (const check of this.checks) check.skip(position, scanner.position);
@@ -159,6 +151,22 @@ class LogWalk {
     const isSound = this.report.damage === null && this.report.notes.length === 0;
     const hasEnded = !this.#isActive || (this.context.closedCleanly === true && !this.context.inUse);
     for (const check of this.checks) check.finish(isSound && hasEnded && this.place.nextBaseOffset !== undefined);
+  }
+
+  #start(position: number, expectedOffset: number): void {
+    const log = { file: this.file, sizeBytes: this.report.sizeBytes };
+    const gaps = this.context.isCompacted ? "allowed" : "refused";
+    this.#scanner.start(log, position, expectedOffset, Number.POSITIVE_INFINITY, gaps, Number.POSITIVE_INFINITY);
+  }
+
+  /** An engine can be told to leave checksums out: then the form of the records has to do. */
+  #goOnWithoutChecksums(position: number, expectedOffset: number): void {
+    this.report.notes.push(
+      `From byte ${position} on written without checksums: of flipped bits only some can be seen.`,
+    );
+    this.#scanner.release();
+    this.#scanner = new SegmentScanner(this.context.heap, "form");
+    this.#start(position, expectedOffset);
   }
 
   #wrong(position: number, kind: "checksum" | "format" | "torn-tail", fault: string): void {
@@ -281,7 +289,7 @@ class LogWalk {
       blame(this.report, position, "torn-tail", `a record batch of which only ${tail}${of} are there.`);
     } else {
       const kind = fault === "a record batch with a wrong checksum" ? "checksum" : "format";
-      const what = `${fault}; no sound one follows where it ends, so that ${tail} from here on cannot be read.`;
+      const what = `${fault}; no sound one follows, so that ${tail} from here on cannot be read.`;
       blame(this.report, position, kind, what);
     }
   }

@@ -11,7 +11,7 @@ import { inspect } from "./inspect.js";
 import type { BatchLine, Damage, InspectionReport } from "./report.js";
 
 export const START_MS = 1_700_000_000_000;
-export const TOPICS = ["orders", "pay-ments"];
+const TOPICS = ["orders", "pay-ments"];
 export const MESSAGES_PER_PARTITION = 60;
 
 /** Directories of one test file; the caller removes them in the end. */
