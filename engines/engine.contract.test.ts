@@ -1,8 +1,13 @@
+import { decodeMessage, PHYSICAL_OFFSET_AT, readInt64 } from "./codec/commitlog-message.js";
+import { decompress } from "./codec/compression.js";
 import { BATCH_HEADER_SIZE_BYTES, type BatchCheck, RecordBatchReader } from "./codec/record-batch.js";
+import { codecOfBody } from "./commitlog/body-compression.js";
 import { type ConformanceTraits, type ConformanceVariant, describeConformance } from "./engine.contract.js";
 import type { MessageVisitor } from "./engine.js";
 import { heap } from "./heap.js";
 import { engineNames, loadEngine } from "./registry.js";
+
+const LARGEST_VALUE_BYTES = 1 << 20;
 
 const TRAITS: Readonly<Record<string, ConformanceTraits>> = {
   "partitioned-log": {
@@ -19,7 +24,7 @@ const TRAITS: Readonly<Record<string, ConformanceTraits>> = {
     refusesWhenFull: true,
     hasChecksums: true,
     hasTags: true,
-    readServed: null,
+    readServed: records(true),
   },
   raw: {
     smallFiles: { segmentSizeBytes: 8_192, preallocate: true },
@@ -52,6 +57,7 @@ const VARIANTS: Readonly<Record<string, readonly (ConformanceVariant & Partial<C
       name: "no checksum, zlib",
       settings: { checksum: false, compression: "zlib", compressionThresholdBytes: 0 },
       hasChecksums: false,
+      readServed: records(false),
     },
   ],
 };
@@ -81,6 +87,19 @@ function recordBatches(check: BatchCheck): (bytes: Uint8Array, visit: MessageVis
       }
     } finally {
       heap.release(address);
+    }
+  };
+}
+
+/** Reads whole records, one behind the other. */
+function records(checksBody: boolean): (bytes: Uint8Array, visit: MessageVisitor) => void {
+  return (bytes, visit) => {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    for (let at = 0; at < bytes.byteLength; at += view.getInt32(at)) {
+      const position = readInt64(view, at + PHYSICAL_OFFSET_AT);
+      const record = decodeMessage(bytes, at, bytes.byteLength, position, "what was sent", checksBody);
+      const value = decompress(codecOfBody(record.sysFlag)!, record.body, LARGEST_VALUE_BYTES);
+      visit({ offset: record.queueOffset, timestampMs: record.bornTimestampMs, key: null, value, headers: [] });
     }
   };
 }

@@ -1,5 +1,8 @@
+import type { Socket } from "node:net";
 import { Arrivals } from "../arrivals.js";
+import { Consumers } from "../consumers.js";
 import type {
+  Consumer,
   EngineCounters,
   EngineDurability,
   EngineListener,
@@ -44,6 +47,7 @@ import { Reader } from "./reader.js";
 import type { RecordParser } from "./record-parser.js";
 import type { Recovered } from "./recovery.js";
 import { Reput } from "./reput.js";
+import { SendPlanner } from "./send-plan.js";
 import type { CommitlogSettings } from "./settings.js";
 import { LogSharing } from "./sharing.js";
 import { TagFilter } from "./tag-filter.js";
@@ -103,6 +107,7 @@ export class CommitlogEngine implements StorageEngine {
   /** With the first writer of another thread. */
   #sharing: LogSharing | null = null;
   readonly #arrivals: Arrivals;
+  readonly #consumers: Consumers;
   /** What consumers could see of the log when those that wait were last told. */
   #toldOffset = -1;
 
@@ -137,6 +142,12 @@ export class CommitlogEngine implements StorageEngine {
     this.#encoder = new MessageEncoder(heap, kernel, settings);
     this.#reader = new Reader(heap, log, queues, parts.parser);
     this.#arrivals = new Arrivals(settings, (partition) => queues.queues[partition]!.visibleOffset);
+    const planner = new SendPlanner(log, this.#reader);
+    this.#consumers = new Consumers(parts.storage, settings.transfer, (partition, fromOffset, maxBytes, { tags }) => {
+      const queue = this.#queueOf(partition);
+      this.#checkInRange(queue, fromOffset);
+      return planner.plan(queue, fromOffset, maxBytes, tags === undefined ? null : new TagFilter(tags));
+    });
     this.#batches = batchSizeBytes === 0 ? null : new Batches(heap, batchSizeBytes, settings.bufferMemoryBytes);
     this.#groupCommit = new GroupCommit({
       policy: settings.flush,
@@ -280,6 +291,11 @@ export class CommitlogEngine implements StorageEngine {
     return offsetForTimestamp(this.#reader, this.#queueOf(partition), timestampMs);
   }
 
+  serve(socket: Socket): Consumer {
+    this.#checkOpen();
+    return this.#consumers.serve(socket);
+  }
+
   async awaitMessages(partition: PartitionHandle, offset: number, timeoutMs: number): Promise<boolean> {
     this.#checkOpen();
     this.#checkInRange(this.#queueOf(partition), offset);
@@ -322,6 +338,7 @@ export class CommitlogEngine implements StorageEngine {
     this.#isClosed = true;
     Reflect.deleteProperty(this, "append"); // the one of a shared log
     this.#arrivals.close();
+    const consumersClosed = this.#consumers.close();
     const { checkpoint, openFiles, lock } = this.#parts;
     let failure: unknown;
     try {
@@ -333,6 +350,7 @@ export class CommitlogEngine implements StorageEngine {
     } catch (error) {
       failure = error; // abort stays, so the next opening recovers
     }
+    await consumersClosed;
     await this.#sharing?.own.close();
     await this.#queueFlush.settled();
     await this.#log.close();

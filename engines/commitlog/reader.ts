@@ -16,7 +16,7 @@ const UNITS_A_READ = 1_024;
 const READ_AHEAD_BYTES = 256 << 10;
 
 /** So many messages a fetch by tags looks at: RocketMQ's maxFilterMessageSize, which is bytes of units. */
-const MAX_FILTERED_UNITS = 16_000 / UNIT_SIZE_BYTES;
+export const MAX_FILTERED_UNITS = 16_000 / UNIT_SIZE_BYTES;
 
 const NO_HEADERS: readonly Header[] = [];
 
@@ -49,7 +49,7 @@ export class Reader {
     let offset = fromOffset;
     let sizeBytes = 0;
     while (offset < end && (sizeBytes < maxBytes || offset === fromOffset)) {
-      const unitCount = this.#readUnits(queue, offset, Math.min(UNITS_A_READ, end - offset));
+      const unitCount = this.readUnits(queue, offset, end - offset);
       for (let i = 0; i < unitCount && (sizeBytes < maxBytes || offset === fromOffset); i++) {
         sizeBytes += this.#read(queue, offset, i, unitCount, null);
         visit(this.#message);
@@ -75,7 +75,7 @@ export class Reader {
     let messageCount = 0;
     let sizeBytes = 0;
     while (offset < end && (sizeBytes < maxBytes || offset === fromOffset)) {
-      const unitCount = this.#readUnits(queue, offset, end - offset);
+      const unitCount = this.readUnits(queue, offset, end - offset);
       for (let i = 0; i < unitCount && (sizeBytes < maxBytes || offset === fromOffset); i++, offset++) {
         if (!filter.mayMatch(readInt64(this.heap.view, this.#units + i * UNIT_SIZE_BYTES + TAGS_CODE_AT))) continue;
         sizeBytes += this.#read(queue, offset, i, unitCount, filter);
@@ -90,16 +90,26 @@ export class Reader {
   /** When the message was stored, or undefined if no record of that message is where its unit says. */
   storeTimestampMs(queue: Queue, offset: number): number | undefined {
     const unit = this.#unit;
-    this.#readUnits(queue, offset, 1);
+    this.readUnits(queue, offset, 1);
     decodeUnit(this.heap.view, this.#units, unit);
-    if (!this.#isInLog(unit)) return undefined;
+    if (!this.isInLog(unit)) return undefined;
     const header = readHeader(this.log.fileOf(unit.physicalOffset), unit.physicalOffset);
     return header?.queueOffset === offset ? header.storeTimestampMs : undefined;
   }
 
-  #isInLog(unit: ConsumequeueUnit): boolean {
+  /** Fills `into` with the unit at `index` of those last read. */
+  unitAt(index: number, into: ConsumequeueUnit): void {
+    decodeUnit(this.heap.view, this.#units + index * UNIT_SIZE_BYTES, into);
+  }
+
+  isInLog(unit: ConsumequeueUnit): boolean {
     const { physicalOffset, sizeBytes } = unit;
     return isData(unit) && physicalOffset >= this.log.startOffset && physicalOffset + sizeBytes <= this.log.endOffset;
+  }
+
+  outsideLog(queue: Queue, offset: number): CorruptDataError {
+    const what = `unit ${offset}, which points outside the commitlog,`;
+    return new CorruptDataError(what, queue.files.directory, offset * UNIT_SIZE_BYTES);
   }
 
   release(): void {
@@ -107,8 +117,13 @@ export class Reader {
     if (this.#buffer !== 0) this.heap.release(this.#buffer);
   }
 
-  /** Fills the units buffer from queue offset `offset` on, from the file or from what is gathered for it. */
-  #readUnits(queue: Queue, offset: number, unitCount: number): number {
+  /**
+   * Reads units from queue offset `offset` on, from the file or from what is gathered for it.
+   * @returns how many, at least one and at most `wanted`; they stay until anything else is read
+   * @throws CorruptDataError
+   */
+  readUnits(queue: Queue, offset: number, wanted: number): number {
+    const unitCount = Math.min(UNITS_A_READ, wanted);
     const { writtenUnits } = queue.files;
     if (offset >= writtenUnits) {
       const from = queue.unitsAddress + (offset - writtenUnits) * UNIT_SIZE_BYTES;
@@ -126,12 +141,8 @@ export class Reader {
     const unit = this.#unit;
     decodeUnit(this.heap.view, this.#units + index * UNIT_SIZE_BYTES, unit);
     const { physicalOffset, sizeBytes } = unit;
-    if (!this.#isInLog(unit)) {
-      throw new CorruptDataError(
-        `unit ${offset}, which points outside the commitlog,`,
-        queue.files.directory,
-        offset * UNIT_SIZE_BYTES,
-      );
+    if (!this.isInLog(unit)) {
+      throw this.outsideLog(queue, offset);
     }
     const file = this.log.fileOf(physicalOffset);
     let address = file.addressOf(physicalOffset, sizeBytes);

@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import { z } from "zod";
 import { pollingSettings } from "../arrivals.js";
+import { transferSetting } from "../consumers.js";
 import { flushPolicySchema } from "../flush-policy.js";
 import { LOCK_KINDS } from "../writers/lock.js";
 import { COMPRESSIONS, MAX_UNFOLDED_SIZE_BYTES, whyNoCompression } from "./body-compression.js";
@@ -73,6 +74,7 @@ export const settingsSchema = z.strictObject({
     .multipleOf(MAP_GRAIN_BYTES)
     .default(64 * MIB),
   ...pollingSettings,
+  transfer: transferSetting("copy"),
 });
 
 export type CommitlogSettings = z.infer<typeof settingsSchema>;
