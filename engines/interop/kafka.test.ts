@@ -93,8 +93,15 @@ const CASES: readonly Case[] = [
     messagesPerBatch: 5,
   },
   {
-    name: "segments written through mappings",
-    settings: { segmentSizeBytes: 150_000, indexIntervalBytes: 600, writePath: "mmap", mapWindowBytes: 65_536 },
+    name: "segments written through mappings, assembled and indexed late",
+    settings: {
+      segmentSizeBytes: 150_000,
+      indexIntervalBytes: 600,
+      writePath: "mmap",
+      mapWindowBytes: 65_536,
+      assembly: "broker",
+      indexBuilding: "deferred",
+    },
     partitions: { "a-0": series(700, 400), "a-1": series(3, 10), "nothing-0": [] },
     messagesPerBatch: 5,
   },
