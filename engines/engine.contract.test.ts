@@ -16,6 +16,7 @@ const TRAITS: Readonly<Record<string, ConformanceTraits>> = {
     refusesWhenFull: true,
     hasChecksums: true,
     hasTags: false,
+    smallRetention: { retentionMs: -1, retentionBytes: 20_000, retentionCheckMs: 1, fileDeleteDelayMs: 0 },
     readServed: recordBatches("checksum"),
   },
   commitlog: {
@@ -24,6 +25,7 @@ const TRAITS: Readonly<Record<string, ConformanceTraits>> = {
     refusesWhenFull: true,
     hasChecksums: true,
     hasTags: true,
+    smallRetention: null,
     readServed: records(true),
   },
   raw: {
@@ -32,6 +34,7 @@ const TRAITS: Readonly<Record<string, ConformanceTraits>> = {
     refusesWhenFull: false,
     hasChecksums: false,
     hasTags: false,
+    smallRetention: null,
     readServed: null,
   },
 };

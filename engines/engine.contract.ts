@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Driven, turn } from "./engine.contract-driver.js";
 import { diskMachine, type Machine, memoryMachine, open, SyncHoldingStorage } from "./engine.contract-machine.js";
+import { describeRetention } from "./engine.contract-retention.js";
 import { describeServing } from "./engine.contract-serving.js";
 import { describeWaiting } from "./engine.contract-waiting.js";
 import { type EngineDefinition, type Header, Message, type MessageVisitor, type PartitionHandle } from "./engine.js";
@@ -31,6 +32,8 @@ export interface ConformanceTraits {
   readonly hasChecksums: boolean;
   /** Its format has tags, which are the header `TAGS`. */
   readonly hasTags: boolean;
+  /** Settings under which it deletes old files of a log beyond 20 kB at once; null for an engine that keeps everything. */
+  readonly smallRetention: Readonly<Record<string, unknown>> | null;
   /** Visits the messages in bytes that a consumer was sent; null for an engine that serves nobody. */
   readonly readServed: ((bytes: Uint8Array, visit: MessageVisitor) => void) | null;
 }
@@ -86,6 +89,9 @@ export function describeConformance(
       describeFetching(definition, machine, traits);
       describeWaiting(definition, machine);
       if (traits.readServed !== null) describeServing(definition, machine, traits.smallFiles, traits.readServed);
+      if (traits.smallRetention !== null) {
+        describeRetention(definition, machine, { ...traits.smallFiles, ...traits.smallRetention });
+      }
       describeFlushing(definition, machine);
       describeClosing(definition, machine, traits);
       describeManyFiles(definition, machine, traits);
