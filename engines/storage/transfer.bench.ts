@@ -46,7 +46,11 @@ function receive(socketPath: string): void {
   const serve = (socket: net.Socket) => {
     const fd = takeOver(socket);
     while (read(fd, address, buffer.byteLength) > 0);
-    fs.writeSync(fd, "!");
+    try {
+      fs.writeSync(fd, "!");
+    } catch {
+      // a sender that does not wait for the answer
+    }
     fs.closeSync(fd);
   };
   const unix = net.createServer({ pauseOnConnect: true }, serve).listen(socketPath);
