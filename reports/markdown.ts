@@ -53,6 +53,7 @@ function scenarioParts(scenario: ScenarioModel): string[] {
     ),
     ...(scenario.course === null ? [] : [scenario.course]).flatMap(captionedTable),
     ...captionedTable(scenario.throughput),
+    ...[scenario.tail, scenario.cost].filter(({ rows }) => rows.length > 0).flatMap(captionedTable),
     ...(scenario.doubts.length === 0 ? [] : [scenario.doubts.map((doubt) => `- ${escapeMarkdown(doubt)}`).join("\n")]),
   ];
 }

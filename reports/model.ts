@@ -5,6 +5,7 @@ import { analyse, type RunAnalysis, type ScenarioAnalysis } from "./analysis.js"
 import { type Answer, answer, FACETS_IN_WORDS, summary } from "./answers.js";
 import { chartsOf, identities, type ScenarioCharts } from "./charts.js";
 import { cleanRecord } from "./clean.js";
+import { costTable, tailTable } from "./cost-tables.js";
 import { doubtSentences } from "./doubts.js";
 import { groupThousands } from "./format.js";
 import {
@@ -33,6 +34,9 @@ export interface ScenarioModel {
   throughput: Table;
   latency: Table;
   work: Table;
+  /** Without rows in runs of before they were measured. */
+  tail: Table;
+  cost: Table;
   /** Without rows if every figure is valid. */
   validity: Table;
   /** One sentence for each reason why figures are not valid. */
@@ -89,6 +93,8 @@ function scenarioModel(
     throughput: throughputTable(scenario, slug),
     latency: latencyTable(scenario, slug),
     work: workTable(scenario, slug),
+    tail: tailTable(scenario, slug),
+    cost: costTable(scenario, slug),
     validity: validityTable(scenario, slug),
     doubts: doubtSentences(scenario),
     warnings: scenario.warnings.map(({ text, engines }) => {

@@ -35,7 +35,7 @@ import {
   valueWords,
 } from "./words.js";
 
-interface Cell {
+export interface Cell {
   text: string;
   /** The figure in its stored unit, unrounded. */
   value?: number;
@@ -51,7 +51,7 @@ export interface Table {
   rows: { isMuted: boolean; cells: Cell[] }[];
 }
 
-const NOTHING: Cell = { text: "–" };
+export const NOTHING: Cell = { text: "–" };
 
 /** Closed loop: what each engine could take. */
 export function throughputTable(scenario: ScenarioAnalysis, slug: string): Table {
@@ -376,7 +376,7 @@ export function trialWords(scenario: ScenarioAnalysis, trial: Trial): string {
 }
 
 /** A scenario without baselines has no shares, a short run no high percentiles: columns of dashes tell nothing. */
-function withoutEmptyColumns(table: Table): Table {
+export function withoutEmptyColumns(table: Table): Table {
   const isKept = table.columns.map((_, i) =>
     table.rows.some(({ cells }) => ![NOTHING.text, ""].includes(cells[i]!.text)),
   );
@@ -387,15 +387,15 @@ function withoutEmptyColumns(table: Table): Table {
   };
 }
 
-function text(name: string, label: string) {
+export function text(name: string, label: string) {
   return { name, label, isNumber: false };
 }
 
-function number(name: string, label: string) {
+export function number(name: string, label: string) {
   return { name, label, isNumber: true };
 }
 
-function axisColumns(scenario: ScenarioAnalysis): Table["columns"] {
+export function axisColumns(scenario: ScenarioAnalysis): Table["columns"] {
   return scenario.axes.map((axis, i) => ({
     name: `axis${i}`,
     label: capitalised(axisName(axis)),
@@ -403,7 +403,7 @@ function axisColumns(scenario: ScenarioAnalysis): Table["columns"] {
   }));
 }
 
-function axisCells(scenario: ScenarioAnalysis, group: Group): Cell[] {
+export function axisCells(scenario: ScenarioAnalysis, group: Group): Cell[] {
   return scenario.axes.map((axis, i) => {
     const value = group.point.values[i]!;
     return { text: axisValueWords(axis, value), ...(typeof value === "number" ? { value } : {}) };
@@ -411,7 +411,7 @@ function axisCells(scenario: ScenarioAnalysis, group: Group): Cell[] {
 }
 
 /** The engine with its class, the loop with its load: no figure of the row stands without them. */
-function engineCells(group: Group): Cell[] {
+export function engineCells(group: Group): Cell[] {
   const { load } = group;
   return [
     { text: group.engine, note: classWords(group.durabilityClasses) },
@@ -433,7 +433,7 @@ function trialsCell(group: Group): Cell {
   };
 }
 
-function numberCell(value: number | null, format: (value: number) => string): Cell {
+export function numberCell(value: number | null, format: (value: number) => string): Cell {
   return value === null ? NOTHING : { text: format(value), value };
 }
 

@@ -6,6 +6,7 @@ import type { Grade } from "../results/validity.js";
 import { analyse, type Group, type ScenarioAnalysis } from "./analysis.js";
 import { answer } from "./answers.js";
 import { cleanRecord } from "./clean.js";
+import { tailLine } from "./cost-tables.js";
 import { doubtSentences, gradeMark, MARKS_MEAN } from "./doubts.js";
 import { formatRate, formatShare, formatTime } from "./format.js";
 import { unresolvedOf } from "./model.js";
@@ -64,6 +65,7 @@ function scenarioPart(scenario: ScenarioAnalysis): string {
     headline,
     ...basisLine(basis),
     table.toString(),
+    ...lineOf(tailLine(scenario)),
     ...failures,
     ...doubtLines(scenario),
   ].join("\n");
@@ -72,6 +74,10 @@ function scenarioPart(scenario: ScenarioAnalysis): string {
 function doubtLines(scenario: ScenarioAnalysis): string[] {
   const doubts = doubtSentences(scenario);
   return doubts.length === 0 ? [] : [`  ${MARKS_MEAN}:`, ...doubts.map((doubt) => `  - ${doubt}`)];
+}
+
+function lineOf(line: string | null): string[] {
+  return line === null ? [] : [`  ${line}`];
 }
 
 function basisLine(basis: string | null): string[] {

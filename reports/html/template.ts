@@ -88,6 +88,15 @@ export const TEMPLATE = `<!doctype html>
 <%~ it.table(scenario.validity) %>
 </details>
 <% } %>
+<% if (scenario.tail.rows.length > 0) { %>
+<h3>What the slowest messages waited for</h3>
+<%~ it.table(scenario.tail) %>
+<% } %>
+<% if (scenario.cost.rows.length > 0) { %>
+<details><summary>What a message cost: device, calls, CPU, memory</summary>
+<%~ it.table(scenario.cost) %>
+</details>
+<% } %>
 <details><summary>What the engines did: batches, syncs, bytes</summary>
 <%~ it.table(scenario.work) %>
 </details>

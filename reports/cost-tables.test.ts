@@ -1,0 +1,87 @@
+import { describe, expect, it } from "vitest";
+import type { Measured, Run } from "../results/schema.js";
+import { analyse } from "./analysis.js";
+import { costTable, tailLine, tailTable } from "./cost-tables.js";
+import { buildModel } from "./model.js";
+import { syntheticRun } from "./synthetic-run.js";
+
+const run = syntheticRun({ trialCount: 2 });
+const scenarioOf = (of: Run, id = "device-ceiling") => analyse(of).scenarios.find(({ record }) => record.id === id)!;
+function changed(change: (measured: Measured) => Partial<Measured>): Run {
+  const trials = run.trials.map((trial) =>
+    trial.measured === null ? trial : { ...trial, measured: { ...trial.measured, ...change(trial.measured) } },
+  );
+  return { ...run, trials };
+}
+const column = (table: ReturnType<typeof tailTable>, name: string) => {
+  const at = table.columns.findIndex((one) => one.name === name);
+  return table.rows.map(({ cells }) => cells[at]!);
+};
+
+describe("the table of tails", () => {
+  it("has counts of all trials added, and each cause's worst and presence below its share", () => {
+    const tail = (count: number, worstNs: number): Measured["tail"] => ({
+      percentile: 99.9,
+      thresholdNs: 1e6,
+      count: count + 1,
+      examinedCount: count + 1,
+      causes: [
+        { cause: "sync", count, worstNs, presence: 0.02 },
+        { cause: "unexplained", count: 1, worstNs: 2e6, presence: null },
+      ],
+    });
+    let trial = 0;
+    const table = tailTable(scenarioOf(changed(() => ({ tail: tail(++trial % 2 === 0 ? 29 : 69, 9e6) }))), "s");
+    expect(column(table, "sync").every(({ value }) => value! > 0.96 && value! < 0.99)).toBe(true);
+    expect(column(table, "sync").some(({ note }) => note === "worst 9.00\u00a0ms, 2.0\u00a0% of the time")).toBe(true);
+    expect(column(table, "unexplained")[0]!.note).toBe("worst 2.00\u00a0ms");
+    expect(table.columns.some(({ name }) => name === "steal")).toBe(false);
+    // Every row says of which loop and class it is.
+    for (const { text } of column(table, "load")) expect(text).toMatch(/^(open|closed) loop/);
+    for (const { note } of column(table, "engine")) expect(note).toMatch(/^D\d/);
+  });
+
+  it("says how many were examined where not all were kept", () => {
+    const cut = changed(({ tail }) => ({
+      tail: { ...tail!, examinedCount: 4, causes: [{ cause: "steal", count: 4, worstNs: 1, presence: 1 }] },
+    }));
+    expect(column(tailTable(scenarioOf(cut), "s"), "beyond")[0]!.note).toMatch(/, the longest [48] examined$/);
+  });
+
+  it("has a line for the terminal, of open loops where there are any, with class and point", () => {
+    expect(tailLine(scenarioOf(run))).toMatch(
+      /^Beyond p99\.9: partitioned-log, open loop, D1: writeback burst 60\s%, .*unexplained .*; commitlog, open loop, D1: /,
+    );
+    expect(tailLine(scenarioOf(run, "flush-policy"))).toMatch(/closed loop, D2, flush\s=\ssync/);
+  });
+
+  it("is left out of runs that hold none", () => {
+    const old = changed(() => ({ tail: null, cost: null, samplerCpuFraction: null }));
+    expect(tailLine(scenarioOf(old))).toBe(null);
+    const [scenario] = buildModel(old).scenarios;
+    expect([scenario!.tail.rows, scenario!.cost.rows]).toEqual([[], []]);
+  });
+});
+
+describe("the table of costs", () => {
+  it("takes what others wrote off the device's count, and splits the main thread by where it was seen", () => {
+    const costs = changed(({ cost }) => ({
+      cost: {
+        ...cost!,
+        ...{ messageCount: 1_000, payloadBytes: 1e6, deviceBytes: 3e6, idleDeviceBytesPerSecond: 5e5, durationNs: 2e9 },
+        ...{ writeCalls: 60, readCalls: 1, syncCalls: 4, filesOpened: 2, indexBytes: 8_000, allocatedBytes: 16_000 },
+        ...{ threads: { mainNs: 1e9, poolNs: 1e8, v8Ns: 0, samplerNs: 0, otherNs: 0 } },
+        ...{ mainThread: { observations: 100, engine: 0.7, generator: 0.2, eventLoop: 0.1 } },
+      },
+    }));
+    const table = costTable(scenarioOf(costs), "s");
+    const first = (name: string) => column(table, name)[0]!.value;
+    expect(first("device")).toBe(2);
+    expect(first("calls")).toBe(67);
+    expect(first("index")).toBe(8);
+    expect(first("engineCpu")).toBeCloseTo(7e5, 3);
+    expect(first("generatorCpu")).toBeCloseTo(2e5, 3);
+    expect(first("pool")).toBe(1e5);
+    expect(first("allocated")).toBe(16);
+  });
+});

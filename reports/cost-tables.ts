@@ -1,0 +1,226 @@
+/** What a message cost, and what the slowest were put down to: for each engine, point and load by itself. */
+
+import type { Cost, Tail, TailCause } from "../results/schema.js";
+import { median } from "../results/statistics.js";
+import type { Group, ScenarioAnalysis } from "./analysis.js";
+import { formatBytes, formatShare, formatTime, groupThousands, threeDigits } from "./format.js";
+import {
+  axisCells,
+  axisColumns,
+  type Cell,
+  engineCells,
+  NOTHING,
+  number,
+  numberCell,
+  type Table,
+  text,
+  withoutEmptyColumns,
+} from "./tables.js";
+import { classWords, loopWords, pointWords } from "./words.js";
+
+const CAUSE_NAMES: Record<TailCause, string> = {
+  sync: "Sync",
+  "file-preallocate": "File reserved",
+  "index-flush": "Index written",
+  "segment-roll": "Segment rolled",
+  "retention-delete": "Old segments deleted",
+  "garbage-collection": "Garbage collection",
+  "processor-wait": "No processor free",
+  steal: "Time stolen",
+  writeback: "Writeback burst",
+  "engine-call": "Long engine call",
+  "event-loop": "Long event-loop turn",
+  generator: "Generator behind",
+  unexplained: "Unexplained",
+};
+const CAUSES = Object.keys(CAUSE_NAMES) as TailCause[];
+
+interface GroupTail {
+  count: number;
+  examinedCount: number;
+  thresholdsNs: number[];
+  causes: ReadonlyMap<TailCause, { count: number; worstNs: number; presence: number | null }>;
+}
+
+/** One row for each group, one column for each cause that was met. */
+export function tailTable(scenario: ScenarioAnalysis, slug: string): Table {
+  const rows = tailsOf(scenario);
+  return withoutEmptyColumns({
+    id: `${slug}-tail-table`,
+    caption:
+      "Response times beyond p99.9 of each trial, by what was under way for half of each or longer; of several the rarest. Below each share the worst, and for how much of the measured time such events, long enough to matter, were under way: a cause met no more often than that explains nothing. Overlap is no proof.",
+    columns: [
+      ...axisColumns(scenario),
+      text("engine", "Engine, class"),
+      text("load", "Load"),
+      number("beyond", "Beyond p99.9"),
+      ...CAUSES.map((cause) => number(cause, CAUSE_NAMES[cause])),
+    ],
+    rows: rows.map(({ group, tail }) => ({
+      isMuted: group.isBaseline,
+      cells: [
+        ...axisCells(scenario, group),
+        ...engineCells(group),
+        {
+          text: groupThousands(tail.count),
+          value: tail.count,
+          note: `from ${formatTime(Math.min(...tail.thresholdsNs))}${tail.examinedCount < tail.count ? `, the longest ${groupThousands(tail.examinedCount)} examined` : ""}`,
+        },
+        ...CAUSES.map((cause) => causeCell(tail, cause)),
+      ],
+    })),
+  });
+}
+
+/** "commitlog, open loop, D1, partitions = 8: sync 62 %, unexplained 38 %"; open loops where there are any. */
+export function tailLine(scenario: ScenarioAnalysis): string | null {
+  const all = tailsOf(scenario).filter(({ group, tail }) => !group.isBaseline && tail.examinedCount > 0);
+  const open = all.filter(({ group }) => group.load.model === "open");
+  // The highest load of the last point, where tails are longest.
+  const shown = scenario.record.engines.flatMap((engine) => {
+    const last = (open.length > 0 ? open : all).findLast(({ group }) => group.engine === engine);
+    return last === undefined ? [] : [last];
+  });
+  if (shown.length === 0) return null;
+  const parts = shown.map(({ group, tail }) => {
+    const where = [group.engine, loopWords(group.load), classWords(group.durabilityClasses)];
+    const point = pointWords(scenario.axes, group.point);
+    if (point !== "") where.push(point);
+    const causes = [...tail.causes]
+      .sort(([, a], [, b]) => b.count - a.count)
+      .slice(0, 3)
+      .map(([cause, { count }]) => `${CAUSE_NAMES[cause].toLowerCase()} ${formatShare(count / tail.examinedCount)}`);
+    return `${where.join(", ")}: ${causes.join(", ")}`;
+  });
+  return `Beyond p99.9: ${parts.join("; ")}.`;
+}
+
+/** Medians over trials of what a message of the measured interval cost, the final flush included. */
+export function costTable(scenario: ScenarioAnalysis, slug: string): Table {
+  const rows = scenario.groups.flatMap((group) => {
+    const costs = group.trials.flatMap(({ measured }) => measured?.cost ?? []).filter((cost) => cost.messageCount > 0);
+    return costs.length === 0 ? [] : [{ group, costs }];
+  });
+  return withoutEmptyColumns({
+    id: `${slug}-cost-table`,
+    caption:
+      "What a message cost, final flush included: medians over trials. To the device: by its own count, less what others wrote to it while the trial read back. Engine and generator share the main thread: its CPU time is split by where the sampler saw it, an estimate.",
+    columns: [
+      ...axisColumns(scenario),
+      text("engine", "Engine, class"),
+      text("load", "Load"),
+      number("device", "To the device per payload byte"),
+      number("calls", "Writes, reads, syncs, opens per 1 000"),
+      number("index", "Index bytes"),
+      number("user", "CPU, user"),
+      number("system", "CPU, system"),
+      number("engineCpu", "Main thread in the engine"),
+      number("generatorCpu", "Main thread in the generator"),
+      number("pool", "Thread pool"),
+      number("faults", "Page faults per 1 000"),
+      number("allocated", "Heap allocated"),
+      number("sampler", "Sampler's CPU"),
+    ],
+    rows: rows.map(({ group, costs }) => {
+      const cell = (figure: (cost: Cost) => number | null, format: (value: number) => string): Cell => {
+        const values = costs.map(figure).filter((value) => value !== null);
+        return numberCell(values.length === 0 ? null : median(values), format);
+      };
+      const each = (amount: (cost: Cost) => number | null) => (cost: Cost) => {
+        const value = amount(cost);
+        return value === null ? null : value / cost.messageCount;
+      };
+      const mainShare = (place: "engine" | "generator") =>
+        each(({ threads, mainThread }) =>
+          threads === null || mainThread === null ? null : threads.mainNs * mainThread[place],
+        );
+      const sampler = group.trials.flatMap(({ measured }) => measured?.samplerCpuFraction ?? []);
+      return {
+        isMuted: group.isBaseline,
+        cells: [
+          ...axisCells(scenario, group),
+          ...engineCells(group),
+          cell(devicePerPayloadByte, threeDigits),
+          cell(
+            each((cost) => 1000 * (cost.writeCalls + cost.readCalls + cost.syncCalls + cost.filesOpened)),
+            threeDigits,
+          ),
+          cell(
+            each(({ indexBytes }) => indexBytes),
+            formatBytes,
+          ),
+          cell(
+            each(({ cpuUserNs }) => cpuUserNs),
+            formatTime,
+          ),
+          cell(
+            each(({ cpuSystemNs }) => cpuSystemNs),
+            formatTime,
+          ),
+          cell(mainShare("engine"), formatTime),
+          cell(mainShare("generator"), formatTime),
+          cell(
+            each(({ threads }) => threads?.poolNs ?? null),
+            formatTime,
+          ),
+          cell(
+            each(({ minorFaults, majorFaults }) => 1000 * (minorFaults + majorFaults)),
+            threeDigits,
+          ),
+          cell(
+            each(({ allocatedBytes }) => allocatedBytes),
+            formatBytes,
+          ),
+          numberCell(sampler.length === 0 ? null : median(sampler), formatShare),
+        ],
+      };
+    }),
+  });
+}
+
+function devicePerPayloadByte({
+  deviceBytes,
+  idleDeviceBytesPerSecond,
+  durationNs,
+  payloadBytes,
+}: Cost): number | null {
+  if (deviceBytes === null || payloadBytes === 0) return null;
+  const others = ((idleDeviceBytesPerSecond ?? 0) * durationNs) / 1e9;
+  return Math.max(0, deviceBytes - others) / payloadBytes;
+}
+
+function tailsOf(scenario: ScenarioAnalysis): { group: Group; tail: GroupTail }[] {
+  return scenario.groups.flatMap((group) => {
+    const tails = group.trials.flatMap(({ measured }) => measured?.tail ?? []).filter(({ count }) => count > 0);
+    return tails.length === 0 ? [] : [{ group, tail: addedUp(tails) }];
+  });
+}
+
+/** Counts of all trials added; presence is the trials' mean, each as long as the others. */
+function addedUp(tails: readonly Tail[]): GroupTail {
+  const causes = new Map<TailCause, { count: number; worstNs: number; presence: number | null }>();
+  for (const cause of CAUSES) {
+    const found = tails.flatMap((tail) => tail.causes.filter((entry) => entry.cause === cause));
+    if (found.length === 0) continue;
+    const presences = found.flatMap(({ presence }) => presence ?? []);
+    causes.set(cause, {
+      count: found.reduce((sum, { count }) => sum + count, 0),
+      worstNs: Math.max(...found.map(({ worstNs }) => worstNs)),
+      presence: presences.length === 0 ? null : presences.reduce((sum, share) => sum + share, 0) / presences.length,
+    });
+  }
+  return {
+    count: tails.reduce((sum, { count }) => sum + count, 0),
+    examinedCount: tails.reduce((sum, { examinedCount }) => sum + examinedCount, 0),
+    thresholdsNs: tails.map(({ thresholdNs }) => thresholdNs),
+    causes,
+  };
+}
+
+function causeCell({ causes, examinedCount }: GroupTail, cause: TailCause): Cell {
+  const entry = causes.get(cause);
+  if (entry === undefined) return NOTHING;
+  const share = entry.count / examinedCount;
+  const presence = entry.presence === null ? "" : `, ${formatShare(entry.presence)} of the time`;
+  return { text: formatShare(share), value: share, note: `worst ${formatTime(entry.worstNs)}${presence}` };
+}
