@@ -27,6 +27,8 @@ import java.util.concurrent.ConcurrentHashMap;
 import org.apache.rocketmq.common.BoundaryType;
 import org.apache.rocketmq.common.BrokerConfig;
 import org.apache.rocketmq.common.MixAll;
+import org.apache.rocketmq.common.compression.CompressionType;
+import org.apache.rocketmq.common.compression.CompressorFactory;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageAccessor;
 import org.apache.rocketmq.common.message.MessageConst;
@@ -34,6 +36,7 @@ import org.apache.rocketmq.common.message.MessageDecoder;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageExtBatch;
 import org.apache.rocketmq.common.message.MessageExtBrokerInner;
+import org.apache.rocketmq.common.sysflag.MessageSysFlag;
 import org.apache.rocketmq.remoting.protocol.filter.FilterAPI;
 import org.apache.rocketmq.store.AppendMessageResult;
 import org.apache.rocketmq.store.CommitLog;
@@ -52,10 +55,12 @@ import org.apache.rocketmq.store.stats.BrokerStatsManager;
  * standard output: {"ok": …} or {"error": "…"}. Bytes travel as lower-case hex, null as null.
  *
  *   open      directory, config {MessageStoreConfig property: value}  -> {wasClean, minPhysicalOffset, maxPhysicalOffset}
- *   put       directory, messages                              -> [{status, queueOffset, physicalOffset, sizeBytes}]
+ *   put       directory, messages, which may name the "compression" of their bodies
+ *                                                              -> [{status, queueOffset, physicalOffset, sizeBytes}]
  *   putBatch  directory, messages (of one topic and queue)     -> the same, one result for all
  *   replay    directory, from                                  -> {messageCount}: puts the messages of another commitlog
- *   read      directory, [tags]                                -> [{topic, queueId, minOffset, maxOffset, messages}]
+ *   read      directory, [tags]                                -> [{topic, queueId, minOffset, maxOffset, messages}],
+ *                                                                 compressed bodies unfolded
  *   query     directory, topic, key                            -> [queue offset]
  *   lookup    directory, topic, queueId, timestampsMs, bound   -> [queue offset]
  *   close     directories                                      -> {}: all at once, since each takes three seconds
@@ -64,6 +69,7 @@ public final class RocketmqPeer {
     private static final HexFormat HEX = HexFormat.of();
     private static final int MESSAGES_PER_GET = 32;
     private static final int MAX_QUERIED = 64;
+    private static final int COMPRESSION_LEVEL = 5;
 
     private final Map<String, DefaultMessageStore> opened = new HashMap<>();
 
@@ -134,12 +140,23 @@ public final class RocketmqPeer {
             JSONObject message = messages.getJSONObject(i);
             MessageExtBrokerInner inner = new MessageExtBrokerInner();
             fill(inner, message);
-            inner.setBody(bytes(message.getString("body")));
+            setBody(inner, bytes(message.getString("body")), message.getString("compression"));
             setProperties(inner, new String(bytes(message.getString("properties")), StandardCharsets.UTF_8));
             results.add(result(store.putMessage(inner)));
         }
         awaitDispatch(store);
         return results;
+    }
+
+    /** As RocketMQ's producer does. */
+    private static void setBody(MessageExtBrokerInner message, byte[] body, String compression) throws Exception {
+        if (compression == null) {
+            message.setBody(body);
+            return;
+        }
+        CompressionType type = CompressionType.of(compression);
+        message.setBody(CompressorFactory.getCompressor(type).compress(body, COMPRESSION_LEVEL));
+        message.setSysFlag(message.getSysFlag() | MessageSysFlag.COMPRESSED_FLAG | type.getCompressionFlag());
     }
 
     /** The text is what is stored; the map is what the store looks into on its way. */
@@ -211,7 +228,7 @@ public final class RocketmqPeer {
                 if (sizeBytes <= 8 || sizeBytes > bytes.remaining() || magic == CommitLog.BLANK_MAGIC_CODE) break;
                 ByteBuffer record = bytes.slice(bytes.position(), sizeBytes);
                 bytes.position(bytes.position() + sizeBytes);
-                MessageExt stored = decode(record.duplicate());
+                MessageExt stored = decode(record.duplicate(), false);
                 MessageExtBrokerInner inner = new MessageExtBrokerInner();
                 inner.setTopic(stored.getTopic());
                 inner.setQueueId(stored.getQueueId());
@@ -260,7 +277,7 @@ public final class RocketmqPeer {
                 if (got.getStatus() != GetMessageStatus.FOUND && got.getStatus() != GetMessageStatus.NO_MATCHED_MESSAGE) {
                     throw new IllegalStateException(got.getStatus() + " at " + topic + "-" + queueId + " offset " + next);
                 }
-                for (ByteBuffer record : got.getMessageBufferList()) messages.add(describe(decode(record)));
+                for (ByteBuffer record : got.getMessageBufferList()) messages.add(describe(decode(record, true)));
                 next = got.getNextBeginOffset();
                 got.release();
             }
@@ -282,8 +299,9 @@ public final class RocketmqPeer {
         return new ArrayList<>(byName.values());
     }
 
-    private static MessageExt decode(ByteBuffer record) {
-        MessageExt message = MessageDecoder.decode(record, true, false, false, false, true);
+    private static MessageExt decode(ByteBuffer record, boolean unfolds) {
+        boolean hasChecksum = record.getInt(record.position() + 8) != 0;
+        MessageExt message = MessageDecoder.decode(record, true, unfolds, false, false, hasChecksum);
         if (message == null) throw new IllegalStateException("MessageDecoder refused a record (see its checksum)");
         return message;
     }
@@ -309,7 +327,7 @@ public final class RocketmqPeer {
         QueryMessageResult queried = store.queryMessage(topic, key, MAX_QUERIED, 0, Long.MAX_VALUE);
         JSONArray offsets = new JSONArray();
         for (ByteBuffer record : queried.getMessageBufferList()) {
-            MessageExt message = decode(record);
+            MessageExt message = decode(record, false);
             offsets.add(new JSONObject()
                 .fluentPut("queueId", message.getQueueId())
                 .fluentPut("queueOffset", message.getQueueOffset()));
