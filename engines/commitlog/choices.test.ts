@@ -330,6 +330,55 @@ describe("compression", () => {
   });
 });
 
+describe("page-cache advice", () => {
+  it("none gives none", async () => {
+    const advised = spyOnAdvice();
+    await open({ segmentSizeBytes: 1 << 20 });
+    const [handle] = await engine.createTopic("t", 1);
+    for (let i = 0; i < 30; i++) append(handle!, 100_000);
+    await engine.flush();
+    expect(advised).toEqual([]);
+  });
+
+  it.each(["mmap", "write"])(
+    "random-reads is given for each file, new or old, and each window (%s)",
+    async (writePath) => {
+      const settings = { segmentSizeBytes: 1 << 20, writePath, pageCacheAdvice: "random-reads" };
+      const advised = spyOnAdvice();
+      await open(settings);
+      const [handle] = await engine.createTopic("t", 1);
+      for (let i = 0; i < 15; i++) append(handle!, 100_000);
+      await engine.close();
+      const paths = [0, 1 << 20].map(logPath);
+      expect([...new Set(advised.map(({ path }) => path))]).toEqual(paths);
+      advised.length = 0;
+      await open(settings);
+      expect(await valuesFrom(handle!)).toHaveLength(15);
+      expect([...new Set(advised.map(({ path }) => path))]).toEqual(paths);
+    },
+  );
+
+  it("drop-behind lets go of what is on the device and dispatched, and of nothing else", async () => {
+    const advised = spyOnAdvice();
+    await open({ segmentSizeBytes: 64 << 20, writePath: "write", pageCacheAdvice: "drop-behind" });
+    const [handle] = await engine.createTopic("t", 1);
+    const tick = () => {
+      nowMs++;
+      for (let i = 0; i < 20; i++) engine.poll();
+    };
+    for (let i = 0; i < 10; i++) append(handle!, 1 << 20);
+    tick();
+    tick();
+    expect(advised).toEqual([]); // nothing is on the device
+    await engine.flush();
+    tick();
+    expect(advised).toEqual([{ path: logPath(0), sizeBytes: 8 << 20 }]);
+    tick();
+    expect(advised).toHaveLength(1);
+    expect(await valuesFrom(handle!)).toHaveLength(10);
+  });
+});
+
 async function open(settings: Record<string, unknown>): Promise<void> {
   acknowledged = [];
   failures = [];
@@ -415,6 +464,16 @@ function spyOnWrites(): { acknowledgedMessages: number }[] {
   const calls: { acknowledgedMessages: number }[] = [];
   storage.fault = ({ operation }) => {
     if (operation === "write") calls.push({ acknowledgedMessages: acknowledged.length });
+    return null;
+  };
+  return calls;
+}
+
+/** The calls that advise, from now on. */
+function spyOnAdvice(): { path: string; sizeBytes: number }[] {
+  const calls: { path: string; sizeBytes: number }[] = [];
+  storage.fault = ({ operation, path, sizeBytes }) => {
+    if (operation === "advise") calls.push({ path, sizeBytes });
     return null;
   };
   return calls;

@@ -13,8 +13,12 @@ export interface CommitLogOptions {
   readonly fileSizeBytes: number;
   readonly geometry: WindowGeometry;
   readonly preallocate: boolean;
+  readonly pageCacheAdvice: "none" | "random-reads" | "drop-behind";
   readonly listener: EngineListener;
 }
+
+/** So much is dropped from the page cache at once. */
+const DROP_STEP_BYTES = 8 << 20;
 
 /** Told of what a write has handed to the kernel: it still lies in the heap at `address` while this runs. */
 type WrittenListener = (address: number, sizeBytes: number, position: number) => void;
@@ -48,6 +52,8 @@ export abstract class CommitLog {
   protected createAt = Number.POSITIVE_INFINITY;
   protected readonly options: CommitLogOptions;
   #syncing: Promise<void> = Promise.resolve();
+  /** What lies below, of what was appended since opening, has left the page cache, if it could. */
+  #droppedOffset: number;
 
   /** @param files what recovery left, the last one with room for records from `endOffset` on, or none */
   constructor(options: CommitLogOptions, files: MappedFile[], endOffset: number) {
@@ -56,6 +62,8 @@ export abstract class CommitLog {
     this.endOffset = endOffset;
     this.flushedOffset = endOffset;
     this.dispatchedOffset = endOffset;
+    this.#droppedOffset = endOffset;
+    if (options.pageCacheAdvice === "random-reads") for (const file of files) file.adviseRandomReads();
     const last = files.at(-1);
     if (last !== undefined) this.createAt = this.#createAtOf(last);
   }
@@ -116,12 +124,13 @@ export abstract class CommitLog {
   }
 
   #createFile(baseOffset: number): MappedFile {
-    const { storage, heap, geometry, directory, fileSizeBytes, preallocate, listener } = this.options;
+    const { storage, heap, geometry, directory, fileSizeBytes, preallocate, pageCacheAdvice, listener } = this.options;
     const startedNs = listener.event === undefined ? 0n : process.hrtime.bigint();
     const path = `${directory}/${offsetFileName(baseOffset)}`;
     const file = MappedFile.create(storage, heap, geometry, path, baseOffset, fileSizeBytes, preallocate);
     file.syncNow(); // its size, too: a file of another size would be refused after a crash
     storage.syncDirectory(directory);
+    if (pageCacheAdvice === "random-reads") file.adviseRandomReads();
     listener.event?.({
       kind: "file-preallocate",
       startedNs,
@@ -146,6 +155,26 @@ export abstract class CommitLog {
     } catch {
       // tried again when it is needed, and reported then
     }
+  }
+
+  /** What lies below is mapped no more, so it can leave the page cache. */
+  protected abstract get unmappedTo(): number;
+
+  /**
+   * One bounded step of the advice "drop-behind": the oldest bytes that are on the device and dispatched are not to stay
+   * in memory. It only helps, so a failure is none.
+   */
+  dropBehind(): void {
+    const to = this.#droppedOffset + DROP_STEP_BYTES;
+    if (to > Math.min(this.flushedOffset, this.dispatchedOffset, this.unmappedTo)) return;
+    for (const file of this.files) {
+      try {
+        file.dropCached(this.#droppedOffset, to);
+      } catch {
+        // stays in memory
+      }
+    }
+    this.#droppedOffset = to;
   }
 
   /** Makes the first file, if there is none. */

@@ -513,6 +513,7 @@ export class CommitlogEngine implements StorageEngine {
     const { flush, flushIntervalMs } = this.#settings;
     if (flush === "async" && nowMs - this.#lastFlushMs >= flushIntervalMs) this.#flushInBackground();
     this.#queueFlush.tick(nowMs);
+    if (this.#settings.pageCacheAdvice === "drop-behind") this.#log.dropBehind();
     if (nowMs - this.#lastCheckpointMs >= CHECKPOINT_INTERVAL_MS) {
       this.#lastCheckpointMs = nowMs;
       this.#writeCheckpoint();

@@ -34,6 +34,7 @@ export class MappedFile {
   readonly #windows = new Map<number, MappedRegion>();
   /** Stays mapped for now. */
   #syncing: MappedRegion | null = null;
+  #readsAtRandom = false;
 
   private constructor(
     private readonly storage: Storage,
@@ -95,6 +96,7 @@ export class MappedFile {
       const address = this.heap.reserveWindow(sizeBytes);
       try {
         window = this.file.map(address, sizeBytes, at);
+        if (this.#readsAtRandom) window.adviseRandomReads();
       } catch (error) {
         this.heap.release(address);
         throw error;
@@ -155,6 +157,20 @@ export class MappedFile {
 
   read(target: Uint8Array, at: number, sizeBytes: number, position: number): number {
     return this.file.read(target, at, sizeBytes, position - this.baseOffset);
+  }
+
+  /** From now on nothing is read ahead, from the file or through its windows. */
+  adviseRandomReads(): void {
+    this.#readsAtRandom = true;
+    this.file.advise("random", 0, 0);
+    for (const window of this.#windows.values()) window.adviseRandomReads();
+  }
+
+  /** Lets go what lies between these positions of the log, as far as it is this file's and not mapped. */
+  dropCached(from: number, to: number): void {
+    const start = Math.max(from, this.baseOffset);
+    const end = Math.min(to, this.endOffset);
+    if (start < end) this.file.advise("drop", start - this.baseOffset, end - start);
   }
 
   /** Writes `sizeBytes` bytes at `position` of the log, which lie in no window. */

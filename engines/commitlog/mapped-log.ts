@@ -23,9 +23,12 @@ export class MappedLog extends CommitLog {
   #shift = 0;
   /** A record that ends at or below this position needs neither a new window nor a new file. */
   #limit = -1;
-  readonly #warmUp = new WarmUp();
+  /** Windows that end at or below this position have been given back. */
+  #unmappedTo = 0;
+  readonly #warmUp: WarmUp;
 
   /**
+   * @param warmUp what is faulted in before it is written
    * @param syncsAhead A sync takes along the zeros that were faulted in ahead. Later ones then find their blocks written,
    * and take about two thirds of the time; but the pages have to be faulted in again, so it pays only for many small syncs.
    */
@@ -33,9 +36,11 @@ export class MappedLog extends CommitLog {
     options: CommitLogOptions,
     files: MappedFile[],
     endOffset: number,
+    warmUp: "ahead" | "file" | "none",
     private readonly syncsAhead: boolean,
   ) {
     super(options, files, endOffset);
+    this.#warmUp = new WarmUp(warmUp);
   }
 
   override get appendOffset(): number {
@@ -101,6 +106,11 @@ export class MappedLog extends CommitLog {
     const keptBytes = WINDOWS_KEPT * this.options.geometry.windowBytes;
     const from = Math.min(this.endOffset - keptBytes, this.dispatchedOffset);
     for (const file of this.files) file.unmapBelow(from);
+    this.#unmappedTo = from - this.options.geometry.windowBytes;
+  }
+
+  protected override get unmappedTo(): number {
+    return this.#unmappedTo;
   }
 
   override get prepareAt(): number {

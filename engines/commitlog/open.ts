@@ -1,6 +1,6 @@
 import { BLANK_SIZE_BYTES } from "../codec/commitlog-message.js";
 import type { OpenOptions, StorageEngine } from "../engine.js";
-import { OpenError } from "../errors.js";
+import { OpenError, UnsupportedError } from "../errors.js";
 import { kernelOf } from "../kernel/kernel.js";
 import type { Storage, StorageLock } from "../storage/storage.js";
 import { CheckpointFile } from "./checkpoint.js";
@@ -25,6 +25,11 @@ const MAX_OPEN_CONSUMEQUEUE_FILES = 1_024;
 export async function openCommitlog(options: OpenOptions): Promise<StorageEngine> {
   const { storage, heap, directory: root, listener } = options;
   const settings = settingsSchema.parse(options.settings);
+  if (settings.pageCacheAdvice !== "none" && !storage.takesAdvice) {
+    throw new UnsupportedError(
+      `This system takes no advice on its page cache (pageCacheAdvice "${settings.pageCacheAdvice}"). Leave it at "none".`,
+    );
+  }
   const countersAtOpen = { ...storage.counters };
   const kernel = kernelOf(heap);
   const largestAppendBytes = settings.segmentSizeBytes - BLANK_SIZE_BYTES;
@@ -60,11 +65,12 @@ export async function openCommitlog(options: OpenOptions): Promise<StorageEngine
     });
     indexCounter.indexBytes = 0;
     const directory = `${root}/${COMMITLOG_DIRECTORY}`;
-    const logOptions = { storage, heap, directory, ...files, listener };
+    const { pageCacheAdvice } = settings;
+    const logOptions = { storage, heap, directory, ...files, pageCacheAdvice, listener };
     const log =
       settings.writePath === "write"
         ? new WrittenLog(logOptions, recovered.files, recovered.endOffset)
-        : new MappedLog(logOptions, recovered.files, recovered.endOffset, settings.flush === "sync");
+        : new MappedLog(logOptions, recovered.files, recovered.endOffset, settings.warmUp, settings.flush === "sync");
     undo.push(() => log.release());
     await log.warm(Date.now());
     const checkpoint = new CheckpointFile(storage, root);

@@ -11,6 +11,7 @@ it("has RocketMQ's defaults", () => {
     compression: "none",
     compressionThresholdBytes: 4_096,
     compressionLevel: 5,
+    pageCacheAdvice: "none",
     batchSizeBytes: 0,
     segmentSizeBytes: 1_073_741_824,
     consumequeueFileSizeBytes: 6_000_000,

@@ -46,6 +46,8 @@ export const settingsSchema = z.strictObject({
     .max(MAX_FILE_SIZE_BYTES)
     .default(1_024 * MIB),
   preallocate: z.boolean().default(true),
+  pageCacheAdvice: z.enum(["none", "random-reads", "drop-behind"]).default("none"),
+  warmUp: z.enum(["ahead", "file", "none"]).default("ahead"),
   consumequeueFileSizeBytes: z
     .int()
     .min(UNIT_SIZE_BYTES)

@@ -22,7 +22,7 @@ beforeEach(() => {
   };
   file = MappedFile.create(storage, heap, GEOMETRY, "/a", 0, FILE_BYTES, true);
   next = MappedFile.create(storage, heap, GEOMETRY, "/b", FILE_BYTES, FILE_BYTES, true);
-  warmUp = new WarmUp();
+  warmUp = new WarmUp("ahead");
 });
 
 afterEach(async () => {
@@ -52,7 +52,7 @@ it("is not due while a step is under way", async () => {
 
 it("goes farther ahead of fast appends than of slow ones", async () => {
   const aheadAfter = async (msPerStep: number) => {
-    warmUp = new WarmUp();
+    warmUp = new WarmUp("ahead");
     await step(0, 0);
     await step(MIB, msPerStep);
     await step(2 * MIB, 2 * msPerStep);
@@ -76,6 +76,17 @@ it("goes on in the next file, and rests when there is none", async () => {
   expect(warmUp.warmedTo).toBe(FILE_BYTES);
   await step(FILE_BYTES - 1, 200);
   expect(warmUp.warmedTo).toBeGreaterThan(FILE_BYTES);
+});
+
+it("warms whole files, without an end of the log to be near, when asked to", async () => {
+  warmUp = new WarmUp("file");
+  for (let now = 0; now < 20; now++) if (warmUp.dueAt <= 1) await step(1, now);
+  expect(warmUp.warmedTo).toBe(2 * FILE_BYTES);
+  expect(sum()).toBe(2 * FILE_BYTES - 1);
+});
+
+it("is never due when nothing is to be warmed", () => {
+  expect(new WarmUp("none").dueAt).toBe(Number.POSITIVE_INFINITY);
 });
 
 it("goes on when the pages could not be faulted in", async () => {

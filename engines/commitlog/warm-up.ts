@@ -15,16 +15,22 @@ const AHEAD_LASTS_MS = 50;
  */
 export class WarmUp {
   /** The next step is due when the log ends here; never while one is under way. */
-  dueAt = 0;
+  dueAt: number;
   /** Faulted in, or about to be, up to here. */
   warmedTo = 0;
-  #aheadBytes = STEP_BYTES;
+  #aheadBytes: number;
   #lastMs = Number.NaN;
   #running: Promise<void> | null = null;
 
+  /** @param extent `ahead` = as far as appends need it, `file` = all there is of the files, `none` = nothing */
+  constructor(private readonly extent: "ahead" | "file" | "none") {
+    this.dueAt = extent === "none" ? Number.POSITIVE_INFINITY : 0;
+    this.#aheadBytes = extent === "file" ? Number.POSITIVE_INFINITY : STEP_BYTES;
+  }
+
   step(endOffset: number, nowMs: number, file: MappedFile, next: MappedFile | null): void {
     if (this.#running !== null) return;
-    this.#adapt(endOffset, nowMs);
+    if (this.extent === "ahead") this.#adapt(endOffset, nowMs);
     // What is being written now is left to who writes it: two threads on one page wait for each other.
     const from = Math.max(this.warmedTo, this.warmedTo === 0 ? endOffset : alignedUp(endOffset, file));
     const target = from < file.endOffset ? file : next;

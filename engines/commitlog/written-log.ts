@@ -35,6 +35,10 @@ export class WrittenLog extends CommitLog {
     return this.endOffset + this.#gatheredBytes;
   }
 
+  protected override get unmappedTo(): number {
+    return this.endOffset;
+  }
+
   override begin(sizeBytes: number): number {
     const file = this.files.at(-1);
     if (file === undefined || this.appendOffset === file.endOffset) {

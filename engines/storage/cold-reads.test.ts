@@ -4,6 +4,7 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { UnsupportedError } from "../errors.js";
 import { deviceReads, makeCold, residentBytes } from "./cold-reads.js";
+import { DiskStorage } from "./disk-storage.js";
 import { transferSource } from "./transfer.js";
 
 const FILE_SIZE_BYTES = (8 << 20) + 123;
@@ -50,6 +51,21 @@ describe.runIf(canBeCold)("a file on a device", () => {
     expect(makeCold(file, false).residentBytes).toBe(0);
     fs.closeSync(nowhere);
     fs.closeSync(fd);
+  });
+
+  it("lets go of the clean part that its writer drops, and is read without reading ahead when told to be", () => {
+    const dropped = path.join(directory, "dropped");
+    fs.writeFileSync(dropped, Buffer.alloc(FILE_SIZE_BYTES, "drop"));
+    const opened = new DiskStorage().open(dropped, "write");
+    opened.syncNow();
+    opened.advise("drop", 0, 4 << 20);
+    expect(residentBytes(dropped)).toBeLessThan(FILE_SIZE_BYTES - (3 << 20));
+    expect(residentBytes(dropped)).toBeGreaterThan(0);
+    makeCold(dropped, false);
+    opened.advise("random", 0, 0);
+    opened.read(new Uint8Array(1), 0, 1, 1 << 20);
+    expect(residentBytes(dropped)).toBeLessThanOrEqual(64 << 10);
+    opened.close();
   });
 
   it("is cold when it is empty", () => {

@@ -6,6 +6,7 @@ import { invariant } from "../invariant.js";
 import { zeroCounters } from "./counters.js";
 import {
   adviseFile,
+  adviseRandomMapping,
   baseAddressOf,
   isFileLocked,
   lockFile,
@@ -364,6 +365,10 @@ class DiskRegion implements MappedRegion {
     } finally {
       this.#syncsUnderWay--;
     }
+  }
+
+  adviseRandomReads(): void {
+    onPath(this.file.path, () => adviseRandomMapping(baseAddressOf(this.heap) + this.address, this.sizeBytes));
   }
 
   unmap(): void {

@@ -23,9 +23,10 @@ export interface StorageCall {
     | "truncate"
     | "allocate"
     | "map"
-    | "populate";
+    | "populate"
+    | "advise";
   readonly path: string;
-  /** Bytes to write or read, or the size to truncate or allocate to; 0 for other calls. */
+  /** Bytes to write, read or drop, or the size to truncate or allocate to; 0 for other calls. */
   readonly sizeBytes: number;
 }
 
@@ -357,8 +358,9 @@ class FaultyFile implements StorageFile {
     return true;
   }
 
-  advise(_advice: FileAdvice, _positionBytes: number, _sizeBytes: number): void {
+  advise(_advice: FileAdvice, _positionBytes: number, sizeBytes: number): void {
     this.#checkOpen();
+    this.storage.check("advise", this.path, sizeBytes);
   }
 
   map(address: number, sizeBytes: number, positionBytes: number): MappedRegion {
@@ -411,6 +413,10 @@ class FaultyRegion implements MappedRegion {
     } finally {
       this.#syncsUnderWay--;
     }
+  }
+
+  adviseRandomReads(): void {
+    this.storage.check("advise", this.path);
   }
 
   unmap(): void {

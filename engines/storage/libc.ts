@@ -27,6 +27,7 @@ const MAP_NORESERVE = isDarwin ? 0x40 : 0x4000;
 const MS_SYNC = isDarwin ? 0x10 : 0x04;
 /** Linux 5.14. */
 const MADV_POPULATE_WRITE = 23;
+const MADV_RANDOM = 1;
 /** What posix_fadvise takes: the pages of a range are read here and there, one behind the other, or not needed any more. */
 const ADVICE: Readonly<Record<FileAdvice, number>> = { random: 1, sequential: 2, drop: 4 };
 /** Open-file-description locks (Linux 3.15): they exclude both a second opener in this process and a JVM's FileLock. */
@@ -227,6 +228,11 @@ export function adviseFile(fd: number, advice: FileAdvice, positionBytes: number
   }
   const errno = linux.posixFadvise(fd, positionBytes, sizeBytes, ADVICE[advice]);
   if (errno !== 0) throw systemError(errno, "posix_fadvise");
+}
+
+/** Advises the kernel that the mapping is read at random places. @throws as `fs` does, UnsupportedError */
+export function adviseRandomMapping(address: number, sizeBytes: number): void {
+  if (native().madvise(address, sizeBytes, MADV_RANDOM) !== 0) throw lastError("madvise");
 }
 
 /** Takes an exclusive lock on the open file for as long as it is open. @returns false when another opener holds one */

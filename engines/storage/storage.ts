@@ -121,6 +121,8 @@ export interface MappedRegion {
    * until it has resolved.
    */
   sync(at: number, sizeBytes: number): Promise<void>;
+  /** As the advice "random" to `StorageFile.advise`, for what is read through this mapping. */
+  adviseRandomReads(): void;
   /** Gives the window back to the heap's anonymous memory; the file keeps what was stored. */
   unmap(): void;
 }
