@@ -22,6 +22,9 @@ export function renderMarkdown(model: ReportModel): string {
           `## ${escapeMarkdown(model.unresolved.heading)}`,
           model.unresolved.sentences.map((sentence) => `- ${escapeMarkdown(sentence)}`).join("\n"),
         ]),
+    ...(model.searches.rows.length === 0
+      ? []
+      : ["## The highest rate that meets the objective", ...captionedTable(model.searches)]),
     "## What the device can do",
     markdownTable(model.probe),
     "## Environment",

@@ -13,6 +13,7 @@ import {
   latencyTable,
   probeTable,
   rawTrialTable,
+  searchTable,
   type Table,
   throughputTable,
   trialWords,
@@ -54,6 +55,8 @@ export interface ReportModel {
   /** What the run's time did not suffice to resolve; null if it had no such bound, or was cut short before saying. */
   unresolved: { heading: string; sentences: readonly string[] } | null;
   scenarios: ScenarioModel[];
+  /** Without rows if the run made no search. */
+  searches: Table;
   probe: Table;
   rawTrials: Table;
 }
@@ -72,6 +75,7 @@ export function buildModel(stored: Run): ReportModel {
     scenarios: analysis.scenarios.map((scenario) =>
       scenarioModel(scenario, slugOf(scenario.record.id, taken), known, analysis.device),
     ),
+    searches: searchTable(run),
     probe: probeTable(run),
     rawTrials: rawTrialTable(run, analysis),
   };

@@ -59,6 +59,7 @@ export function syntheticRun(options: SyntheticOptions = {}): Run {
     scenarios: SCENARIOS.map((scenario) => scenario.record),
     plannedTrialCount: planned.length,
     trials: kept,
+    searches: [],
   } satisfies Run);
 }
 

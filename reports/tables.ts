@@ -19,6 +19,7 @@ import {
   threeDigits,
 } from "./format.js";
 import { type LatencySummary, PERCENTILES, type PercentileFigure, summariseLatency } from "./histograms.js";
+import { searchRows } from "./searches.js";
 import {
   axisName,
   axisValueWords,
@@ -240,6 +241,40 @@ export function courseTable(scenario: ScenarioAnalysis, slug: string): Table | n
         ],
       };
     }),
+  };
+}
+
+/** The highest rates that meet an objective. */
+export function searchTable(run: Run): Table {
+  return {
+    id: "searches-table",
+    caption:
+      "The highest rate, open loop with Poisson arrivals, at which the objective was met in two trials; a rate 5 % above it missed. A noisy machine may miss what it meets otherwise.",
+    columns: [
+      text("scenario", "Scenario"),
+      text("point", "Point"),
+      text("engine", "Engine"),
+      text("class", "Class"),
+      text("objective", "Objective"),
+      number("rate", "Highest rate"),
+      number("ofCapacity", "Of its closed loop"),
+      number("latency", "There"),
+      text("notes", "Notes"),
+    ],
+    rows: searchRows(run).map((row) => ({
+      isMuted: row.ratePerSecond === null,
+      cells: [
+        { text: row.scenarioId },
+        { text: row.point === "" ? "–" : row.point },
+        { text: row.engine },
+        { text: row.classes },
+        { text: row.objective },
+        row.ratePerSecond === null ? NOTHING : numberCell(row.ratePerSecond, formatRate),
+        row.shareOfCapacity === null ? NOTHING : numberCell(row.shareOfCapacity, formatShare),
+        row.latencyNs === null ? NOTHING : numberCell(row.latencyNs, formatTime),
+        { text: row.words },
+      ],
+    })),
   };
 }
 

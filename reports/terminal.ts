@@ -10,6 +10,7 @@ import { tailLine } from "./cost-tables.js";
 import { doubtSentences, gradeMark, MARKS_MEAN } from "./doubts.js";
 import { formatRate, formatShare, formatTime } from "./format.js";
 import { unresolvedOf } from "./model.js";
+import { searchRows, searchSentence } from "./searches.js";
 import { trialWords } from "./tables.js";
 import { axisName, axisValueWords, cautionWords, classWords, countWords, hasInterval } from "./words.js";
 
@@ -25,6 +26,7 @@ export function terminalTable(stored: Run): string {
   if (unresolved !== null) {
     parts.push([`${unresolved.heading}:`, ...unresolved.sentences.map((sentence) => `  - ${sentence}`)].join("\n"));
   }
+  parts.push(...(run.searches.length === 0 ? [] : [searchRows(run).map(searchSentence).join("\n")]));
   if (analysis.failedCount > 0) parts.push(`${countWords(analysis.failedCount, "trial")} failed.`);
   return parts.join("\n\n").replaceAll("\u00a0", " ");
 }

@@ -327,6 +327,32 @@ export const trialSchema = z
   })
   .refine((trial) => (trial.status === "ok") === (trial.measured !== null), "a trial has figures exactly if it is ok");
 
+/** "p99 ≤ 5 ms": of the response times of an open loop. */
+const objectiveSchema = z.strictObject({ percentile: z.number().gt(0).lt(100), latencyNs: z.number().positive() });
+
+/** The search for the highest rate at which an engine meets an objective at one point of a scenario. */
+export const searchSchema = z.strictObject({
+  scenarioId: z.string(),
+  engine: z.string(),
+  point: z.record(z.string(), scalar),
+  objective: objectiveSchema,
+  /** Of the closed loop at the same point: where the search began. */
+  capacityPerSecond: amount,
+  /** In the order of trying; each is a fresh process and directory, read back as every trial. */
+  steps: z.array(
+    z.strictObject({
+      isMet: z.boolean(),
+      /** The objective's percentile; null where the rate was not met, or too few samples lie beyond it. */
+      latencyNs: amount.nullable(),
+      trial: trialSchema,
+    }),
+  ),
+  /** The highest rate that met the objective twice; null if none did. */
+  ratePerSecond: amount.nullable(),
+  /** `ceiling`: met at the highest rate tried; `never`: missed at the lowest; `unsettled`: the steps did not suffice. */
+  end: z.enum(["found", "ceiling", "never", "unsettled"]),
+});
+
 const axisSchema = z.strictObject({ path: z.string(), label: z.string(), values: z.array(scalar) });
 
 const scenarioRecordSchema = z.strictObject({
@@ -435,6 +461,7 @@ export const runSchema = z.strictObject({
   /** How many trials were planned; fewer in `trials` means that the run is partial. */
   plannedTrialCount: count,
   trials: z.array(trialSchema),
+  searches: z.array(searchSchema).default([]),
 });
 
 export type DurabilityClass = z.infer<typeof durabilityClassSchema>;
@@ -453,6 +480,8 @@ export type Load = z.infer<typeof loadSchema>;
 export type Configuration = z.infer<typeof configurationSchema>;
 export type Measured = z.infer<typeof measuredSchema>;
 export type Trial = z.infer<typeof trialSchema>;
+export type Objective = z.infer<typeof objectiveSchema>;
+export type Search = z.infer<typeof searchSchema>;
 export type ScenarioRecord = z.infer<typeof scenarioRecordSchema>;
 export type ProbeResult = z.infer<typeof probeResultSchema>;
 export type Environment = z.infer<typeof environmentSchema>;

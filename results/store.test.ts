@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { FORMAT_VERSION, messagesSchema, type Run, type Trial } from "./schema.js";
 import { loadRun, RunStore, UnreadableRunError } from "./store.js";
 
-const begun: Omit<Run, "status" | "finishedAt" | "trials"> = {
+const begun: Omit<Run, "status" | "finishedAt" | "trials" | "searches"> = {
   formatVersion: FORMAT_VERSION,
   runId: "test",
   startedAt: "2025-01-01T00:00:00Z",

@@ -2,7 +2,7 @@
 import { appendFileSync, existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { makeDirectory } from "./make-directory.js";
-import { type Run, runSchema, type Trial, trialSchema } from "./schema.js";
+import { type Run, runSchema, type Search, type Trial, trialSchema } from "./schema.js";
 
 const RUN_FILE = "run.json";
 const TRIALS_FILE = "trials.jsonl";
@@ -22,10 +22,10 @@ export class RunStore {
   /** Makes `directory`, which must not hold a run yet. */
   constructor(
     readonly directory: string,
-    begun: Omit<Run, "status" | "finishedAt" | "trials">,
+    begun: Omit<Run, "status" | "finishedAt" | "trials" | "searches">,
   ) {
     makeDirectory(directory);
-    this.#run = { ...begun, status: "partial", finishedAt: null, trials: [] };
+    this.#run = { ...begun, status: "partial", finishedAt: null, trials: [], searches: [] };
     writeFileSync(join(directory, TRIALS_FILE), "", { flag: "wx" });
     this.#write();
   }
@@ -54,6 +54,12 @@ export class RunStore {
   /** What the run's time did not suffice to resolve. */
   setUnresolved(unresolved: readonly string[]): void {
     this.#run = { ...this.#run, unresolved: [...unresolved] };
+  }
+
+  /** Adds a search that has ended; one that is cut short is lost as a whole. */
+  addSearch(search: Search): void {
+    this.#run = { ...this.#run, searches: [...this.#run.searches, search] };
+    this.#write();
   }
 
   appendTrial(trial: Trial): void {

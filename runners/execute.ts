@@ -150,12 +150,20 @@ class Rounds {
   }
 }
 
-async function executeTrial(planned: PlannedTrial, execution: Execution): Promise<{ trial: Trial; isFault: boolean }> {
+/**
+ * Runs one trial in a fresh process and directory.
+ * @param given the load instead of the planned one
+ */
+export async function executeTrial(
+  planned: PlannedTrial,
+  execution: Execution,
+  given: Load | null = null,
+): Promise<{ trial: Trial; isFault: boolean }> {
   const { dataDirectory, profile, signal } = execution;
   const remainingBytes = await settle(profile.settleMs, signal);
   const startedAt = new Date().toISOString();
   const startedNs = process.hrtime.bigint();
-  const load = resolveLoad(planned, execution.store.run.trials);
+  const load = given ?? resolveLoad(planned, execution.store.run.trials);
   const directory = dataDirectory.makeTrialDirectory();
   const configuration = { ...planned.configuration, load: load ?? impossibleLoad(planned) };
   const outcome = load === null ? noCapacity() : await runTrial({ planned, directory, configuration, execution });

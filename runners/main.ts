@@ -6,12 +6,13 @@ import { relative, resolve } from "node:path";
 import { Command, CommanderError } from "commander";
 import { EngineLoadError, engineNames, loadEngine } from "../engines/registry.js";
 import { makeDirectory } from "../results/make-directory.js";
-import { FORMAT_VERSION } from "../results/schema.js";
+import { FORMAT_VERSION, type Objective } from "../results/schema.js";
 import { RunStore } from "../results/store.js";
 import { chooseScenarios, loadContestants, loadProfiles, loadScenarios, UsageError } from "./catalogue.js";
 import { DataDirectory, otherDataDirectories, requireFitTarget, UnfitTargetError } from "./data-directory.js";
 import { describeCode, describeEnvironment, installedPackages } from "./environment.js";
 import { executeTrials, probeDevice } from "./execute.js";
+import { parseObjective, searchRates } from "./objective.js";
 import { describePayloadFile, PayloadFileError } from "./payload-pool.js";
 import { type Plan, PlanError, planRun } from "./plan.js";
 import { createProgress, duration } from "./progress.js";
@@ -41,6 +42,7 @@ interface Options {
   dir?: string;
   out?: string;
   payload?: string;
+  objective?: Objective;
   seed: number;
   /** Milliseconds. */
   budget?: number;
@@ -178,6 +180,10 @@ async function run(context: {
             maximumRepetitions: options.budget === undefined ? profile.repetitions : BUDGET_REPETITIONS,
           };
     ({ engineFailed } = await executeTrials(plan.trials, execution, budget));
+    if (options.objective !== undefined) {
+      const searched = await searchRates(plan.trials, options.objective, execution);
+      engineFailed ||= searched.engineFailed;
+    }
     progress.note("Probing the device again …");
     store.setProbeAfter((await probeDevice(execution, options.seed)).results);
   } catch (error) {
@@ -215,6 +221,11 @@ function parseArguments(args: string[]): Options {
     .option("--dir <directory>", "measure the disk that this existing directory lies on (default: here)", requirePath)
     .option("--out <directory>", "where the results go (default: results/runs/<time>-<id>)", requirePath)
     .option("--payload <file>", "send the lines of this file instead of made-up values", requirePath)
+    .option(
+      "--objective <p99<=5ms>",
+      "then search for the highest rate that each engine meets this at",
+      requireObjective,
+    )
     .option("--seed <n>", "of payloads, arrivals and order (default: drawn by chance)", parseSeed)
     .option("--budget <time>", "of the whole run, as 10m or 1h30m: spent where intervals are widest", parseBudget)
     .option("--list", "show scenarios, engines and profiles, and end")
@@ -260,6 +271,14 @@ function requirePath(text: string): string {
       "An empty path was given; name a directory (--dir, --out) or a file (--payload), or leave the option out.",
     );
   return text;
+}
+
+function requireObjective(text: string): Objective {
+  const objective = parseObjective(text);
+  if (objective !== null) return objective;
+  throw new UsageError(
+    `The objective ${JSON.stringify(text)} is not a percentile and a response time; write it as p99<=5ms (ns, us, ms or s).`,
+  );
 }
 
 function parseSeed(text: string): number {

@@ -103,6 +103,13 @@ export const TEMPLATE = `<!doctype html>
 </section>
 <% } %>
 
+<% if (it.model.searches.rows.length > 0) { %>
+<section id="searches">
+<h2>The highest rate that meets the objective</h2>
+<%~ it.table(it.model.searches) %>
+</section>
+<% } %>
+
 <section id="method">
 <h2>How the figures were made</h2>
 <ul>

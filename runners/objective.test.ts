@@ -1,0 +1,147 @@
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { FORMAT_VERSION } from "../results/schema.js";
+import { loadRun, RunStore } from "../results/store.js";
+import { loadContestants } from "./catalogue.js";
+import { DataDirectory } from "./data-directory.js";
+import { describeEnvironment } from "./environment.js";
+import { type Execution, executeTrials } from "./execute.js";
+import { findMount } from "./mount.js";
+import { parseObjective, searchRates } from "./objective.js";
+import { planRun } from "./plan.js";
+import { defineScenario, type Profile } from "./scenario.js";
+
+const MIB = 1024 * 1024;
+const profile: Profile = {
+  description: "tiny",
+  repetitions: 1,
+  warmup: { minimumMs: 5, maximumMs: 10, binMs: 2, windowBins: 3, maximumBytes: MIB },
+  measureMs: 20,
+  maximumBytes: 32 * MIB,
+  sampleIntervalMs: 10,
+  settleMs: 1,
+  trialLimitMs: 10_000,
+  budgetMs: null,
+  probe: { durationMs: 10, fileSizeBytes: 2 * MIB },
+  settings: {},
+};
+const scenario = defineScenario({
+  id: "tiny",
+  title: "Tiny",
+  question: "Does it work?",
+  expectation: "Yes.",
+  refutedIf: "It does not.",
+  figure: "acknowledged",
+  engines: ["null"],
+  baselines: [],
+  topology: { topicCount: 1, partitionsPerTopic: 2 },
+  messages: { sizeBytes: 100, compressibleFraction: 0.5 },
+  settings: {},
+  load: { inFlight: 64, producers: 2 },
+  vary: [],
+});
+
+describe("parseObjective", () => {
+  it.each([
+    ["p99<=5ms", { percentile: 99, latencyNs: 5e6 }],
+    [" p99.9 ≤ 250us ", { percentile: 99.9, latencyNs: 250e3 }],
+    ["p50<1s", { percentile: 50, latencyNs: 1e9 }],
+    ["p100<=1ms", null],
+    ["p0<=1ms", null],
+    ["p99<=0ms", null],
+    ["p99<=5", null],
+    ["max<=5ms", null],
+    ["p99>=5ms", null],
+    ["", null],
+  ])("reads %j", (text, objective) => expect(parseObjective(text)).toEqual(objective));
+});
+
+describe("searchRates", () => {
+  let parent: string;
+  let execution: Execution;
+  const plan = async () =>
+    planRun({
+      scenarios: [scenario],
+      contestants: await loadContestants(["null"]),
+      profileName: "smoke",
+      profile,
+      seed: 1,
+    });
+
+  beforeEach(async () => {
+    parent = mkdtempSync(join(tmpdir(), "logduel-test-"));
+    const mount = await findMount(parent);
+    const environment = await describeEnvironment(mount, profile.maximumBytes);
+    const { trials, scenarios } = await plan();
+    execution = {
+      store: new RunStore(join(parent, "out"), {
+        formatVersion: FORMAT_VERSION,
+        runId: "test",
+        startedAt: new Date().toISOString(),
+        command: [],
+        profile: "smoke",
+        seed: 1,
+        code: { version: "0", commit: null, dirty: null },
+        packages: {},
+        environment,
+        probe: [],
+        probeAfter: [],
+        agreement: null,
+        budgetMs: null,
+        unresolved: [],
+        scenarios: [...scenarios],
+        plannedTrialCount: trials.length,
+      }),
+      dataDirectory: new DataDirectory(parent),
+      profile,
+      progress: { begin: () => {}, note: () => {}, end: () => {} },
+      deviceStatPath: mount.statPath,
+      environment,
+      signal: new AbortController().signal,
+    };
+  });
+  afterEach(() => rmSync(parent, { recursive: true, force: true }));
+
+  it("runs trials at rates until one met the objective twice, stores them all, and searches nothing twice", async () => {
+    const { trials } = await plan();
+    await executeTrials(trials, execution);
+    const objective = { percentile: 50, latencyNs: 10e9 };
+    expect(await searchRates(trials, objective, execution)).toEqual({ engineFailed: false });
+    const [search] = loadRun(join(parent, "out")).searches;
+    const capacity = execution.store.run.trials[0]!.measured!.acknowledged.messagesPerSecond;
+    expect(search).toMatchObject({ scenarioId: "tiny", engine: "null", objective, capacityPerSecond: capacity });
+    const rates = search!.steps.map(({ trial: { configuration } }) =>
+      configuration.load.model === "open" ? configuration.load.ratePerSecond : null,
+    );
+    expect(rates[0]).toBe(capacity / 2);
+    const met = rates.filter((_, at) => search!.steps[at]!.isMet);
+    if (search!.ratePerSecond !== null) {
+      expect(met.filter((rate) => rate === search!.ratePerSecond).length).toBeGreaterThanOrEqual(2);
+    }
+    for (const { isMet, latencyNs, trial } of search!.steps) {
+      expect(isMet).toBe(latencyNs !== null && latencyNs <= objective.latencyNs);
+      expect(trial.configuration.load).toMatchObject({ model: "open", arrivals: "poisson", producers: 2 });
+    }
+    expect(readdirSync(execution.dataDirectory.path)).toEqual([".made-by-logduel"]);
+
+    await searchRates(trials, objective, execution);
+    expect(execution.store.run.searches).toHaveLength(1);
+  }, 60_000);
+
+  it("says that no rate meets what cannot be met", async () => {
+    const { trials } = await plan();
+    await executeTrials(trials, execution);
+    await searchRates(trials, { percentile: 50, latencyNs: 0.001 }, execution);
+    const [search] = execution.store.run.searches;
+    expect(search).toMatchObject({ ratePerSecond: null, end: "never" });
+    expect(search!.steps.every(({ isMet }) => !isMet)).toBe(true);
+  }, 60_000);
+
+  it("searches nothing for an engine without a capacity", async () => {
+    const { trials } = await plan();
+    await searchRates(trials, { percentile: 99, latencyNs: 5e6 }, execution);
+    expect(execution.store.run.searches).toEqual([]);
+  });
+});
