@@ -331,7 +331,7 @@ export const trialSchema = z
 const objectiveSchema = z.strictObject({ percentile: z.number().gt(0).lt(100), latencyNs: z.number().positive() });
 
 /** The search for the highest rate at which an engine meets an objective at one point of a scenario. */
-export const searchSchema = z.strictObject({
+const searchSchema = z.strictObject({
   scenarioId: z.string(),
   engine: z.string(),
   point: z.record(z.string(), scalar),
