@@ -77,7 +77,7 @@ export class LogSharing {
     this.#tail = tail;
     this.settledTimestampMs = parts.storeTimestampMs;
     this.#lock = lockOf(heap, tail, 0, settings.lock, this.#board);
-    this.#desk = new WriterDesk(heap, this.#board, (writer) => this.#abandoned(writer));
+    this.#desk = new WriterDesk(heap, this.#board, (writer, isAbandoned) => this.#ended(writer, isAbandoned));
     this.own = new CommitlogWriter({
       ...{ heap, kernel: parts.kernel, settings, board: this.#board, tail, writer: 0, queues: this.#queues },
       ...{ maxRecordBytes: parts.maxRecordBytes, listener: parts.listener, makeRoom: () => this.#makeRoomNow() },
@@ -232,8 +232,8 @@ export class LogSharing {
   }
 
   /** What was begun in a record or in the lock stays so: nothing behind it can be acknowledged any more. */
-  #abandoned(writer: number): void {
-    if (this.#lock.holder !== writer + 1 && !this.#tail.isWriting(writer)) return;
+  #ended(writer: number, isAbandoned: boolean): void {
+    if (!isAbandoned || (this.#lock.holder !== writer + 1 && !this.#tail.isWriting(writer))) return;
     this.#board.fail(`the thread of writer ${writer} ended in the middle of an append`);
   }
 }

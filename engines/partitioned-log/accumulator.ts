@@ -17,7 +17,6 @@ import type { Heap } from "../heap.js";
 import { invariant } from "../invariant.js";
 import { type Kernel, kernelOf } from "../kernel/kernel.js";
 import { BatchBuffers } from "./batch-buffers.js";
-import type { PartitionLog } from "./partition-log.js";
 import type { PartitionedLogSettings } from "./settings.js";
 
 /** See kernel/assembly/record-batch.ts and framed-batch.ts. */
@@ -40,17 +39,33 @@ const MOST_FRAMING_BYTES = BATCH_HEADER_SIZE_BYTES + 5 + 3 + 2 * (5 + 1) + 1;
  */
 const FRAME_EXPANSION = 20 / 7;
 
+/** Memory of an accumulator besides buffers and scratch: control blocks, and what is lost to alignment. */
+export const MEMORY_BESIDE_BUFFERS_BYTES = MAX_PARTITIONS * CONTROL_BLOCK_SIZE_BYTES + (1 << 20);
+
+/** Where a partition's batches are written. */
+export interface BatchLog {
+  readonly handle: PartitionHandle;
+  /** For error texts. */
+  readonly name: string;
+  readonly endOffset: number;
+  readonly leaderEpoch: number;
+  /** Why nothing can be written any more. */
+  readonly failure: Error | null;
+  /** Writes a sealed batch and passes it on to the flush policy. @throws, having set `failure` */
+  write(address: number, batchSizeBytes: number, messageCount: number, maxTimestamp: number): void;
+}
+
 /** What a partition collects before it is written. */
-interface OpenBatch {
-  readonly log: PartitionLog;
+interface OpenBatch<Log extends BatchLog> {
+  readonly log: Log;
   readonly control: number;
   /** 0 while no batch is open. */
   address: number;
   capacityBytes: number;
   openedAtMs: number;
   /** Neighbours among the open batches, in the order in which they were opened. */
-  older: OpenBatch | null;
-  newer: OpenBatch | null;
+  older: OpenBatch<Log> | null;
+  newer: OpenBatch<Log> | null;
 }
 
 /**
@@ -67,9 +82,9 @@ interface OpenBatch {
  * not fit any more, and is written at once, while its bytes are still in the processor's caches. Kafka finds that out
  * from the next record, for which a full batch may wait as long as it lingers.
  */
-export class Accumulator {
+export class Accumulator<Log extends BatchLog> {
   appendedMessages = 0;
-  readonly #batches: OpenBatch[] = [];
+  readonly #batches: OpenBatch<Log>[] = [];
   readonly #buffers: BatchBuffers;
   readonly #controls: number;
   readonly #kernel: Kernel;
@@ -79,8 +94,8 @@ export class Accumulator {
   readonly #assemblesLate: boolean;
   readonly #batchLimitBytes: number;
   #partitionCount = 0;
-  #oldest: OpenBatch | null = null;
-  #newest: OpenBatch | null = null;
+  #oldest: OpenBatch<Log> | null = null;
+  #newest: OpenBatch<Log> | null = null;
   #isExhausted = false;
   #scratch = 0;
   #scratchSizeBytes = 0;
@@ -93,7 +108,7 @@ export class Accumulator {
     private readonly heap: Heap,
     private readonly settings: PartitionedLogSettings,
     private readonly listener: EngineListener,
-    private readonly written: (log: PartitionLog) => void,
+    private readonly written: (log: Log) => void,
   ) {
     const { batchSizeBytes, bufferMemoryBytes, maxMessageBytes, segmentSizeBytes } = settings;
     this.#kernel = kernelOf(heap);
@@ -111,7 +126,7 @@ export class Accumulator {
   }
 
   /** Partitions are added in the order of their handles. @throws UnrepresentableError when there are too many */
-  addPartition(log: PartitionLog): void {
+  addPartition(log: Log): void {
     if (this.#partitionCount === MAX_PARTITIONS) {
       throw new UnrepresentableError(`An engine holds ${MAX_PARTITIONS} partitions at most. Spread the topics.`);
     }
@@ -172,7 +187,7 @@ export class Accumulator {
     if (this.#assembled !== 0) this.heap.release(this.#assembled);
   }
 
-  #appendSlowly(batch: OpenBatch, message: Message, timestampMs: number): boolean {
+  #appendSlowly(batch: OpenBatch<Log>, message: Message, timestampMs: number): boolean {
     if (batch.log.failure !== null) {
       throw new LogFailedError(
         `A write or sync of ${batch.log.name} failed (${batch.log.failure.message}). Reopen the directory to go on.`,
@@ -212,7 +227,7 @@ export class Accumulator {
     return Math.max(sizeBytes, this.#batchLimitBytes);
   }
 
-  #appended(batch: OpenBatch, appended: number): true {
+  #appended(batch: OpenBatch<Log>, appended: number): true {
     this.appendedMessages++;
     if (appended === 2) this.#write(batch);
     return true;
@@ -245,7 +260,7 @@ export class Accumulator {
   }
 
   /** Encodes a message whose parts `#place` has put into the heap. @returns as `appendRecord` of the kernel */
-  #encode(batch: OpenBatch, message: Message, timestampMs: number, headers: Uint8Array): number {
+  #encode(batch: OpenBatch<Log>, message: Message, timestampMs: number, headers: Uint8Array): number {
     let scratch = this.#scratch;
     let { keyAddress, valueAddress } = message;
     const { keySizeBytes, valueSizeBytes } = message;
@@ -274,7 +289,7 @@ export class Accumulator {
     );
   }
 
-  #open(batch: OpenBatch, address: number, capacityBytes: number): void {
+  #open(batch: OpenBatch<Log>, address: number, capacityBytes: number): void {
     const open = this.#assemblesLate ? this.#kernel.openFramedBatch : this.#kernel.openRecordBatch;
     open(batch.control, address, address + capacityBytes);
     batch.address = address;
@@ -288,7 +303,7 @@ export class Accumulator {
   }
 
   /** Seals and writes an open batch. If that fails, its messages are reported failed. */
-  #write(batch: OpenBatch): void {
+  #write(batch: OpenBatch<Log>): void {
     const { log, control, capacityBytes } = batch;
     const address = this.#assemblesLate ? this.#assemble(control, capacityBytes) : batch.address;
     const { view } = this.heap;
@@ -342,7 +357,7 @@ export class Accumulator {
     return compressedSizeBytes;
   }
 
-  #unlink(batch: OpenBatch): void {
+  #unlink(batch: OpenBatch<Log>): void {
     if (batch.older === null) this.#oldest = batch.newer;
     else batch.older.newer = batch.newer;
     if (batch.newer === null) this.#newest = batch.older;

@@ -1,6 +1,7 @@
 import type { EngineDefinition, OpenOptions, StorageEngine } from "../engine.js";
 import { PartitionedLogEngine } from "./partitioned-log-engine.js";
 import { settingsSchema } from "./settings.js";
+import { attachPartitionedLogWriter } from "./writer.js";
 
 /** One log per partition, byte-compatible with Apache Kafka. */
 export const partitionedLog: EngineDefinition = {
@@ -11,4 +12,5 @@ export const partitionedLog: EngineDefinition = {
   async open(options: OpenOptions): Promise<StorageEngine> {
     return new PartitionedLogEngine(options, settingsSchema.parse(options.settings));
   },
+  attachWriter: attachPartitionedLogWriter,
 };

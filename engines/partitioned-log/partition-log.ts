@@ -4,6 +4,7 @@ import { GroupCommit } from "../group-commit.js";
 import type { Heap } from "../heap.js";
 import { invariant } from "../invariant.js";
 import type { Storage } from "../storage/storage.js";
+import type { LockedPartition } from "./batch-writer.js";
 import { type EpochEntry, encodeEpochs, replaceAside } from "./checkpoints.js";
 import type { MappedWindows } from "./mapped-windows.js";
 import { LEADER_EPOCH_CHECKPOINT } from "./names.js";
@@ -72,6 +73,7 @@ export class PartitionLog {
   /** Where the last fetch ended, so that the next one of a sequential reader needs no look-up. */
   readonly fetchCursor = { offset: -1, segment: null as Segment | null, position: 0 };
   #active: Segment;
+  #shared: LockedPartition | null = null;
   readonly #epochs: EpochEntry[];
   #latestEpoch: number;
   /** Segments before the active one that have not been synced since they were last written. */
@@ -124,7 +126,11 @@ export class PartitionLog {
    * @throws whatever the storage throws; the log then takes nothing more
    */
   write(address: number, batchSizeBytes: number, messageCount: number, maxTimestamp: number): void {
-    const { counters, heap, settings, windows } = this.context;
+    if (this.#shared !== null) {
+      this.#writeShared(this.#shared, address, batchSizeBytes, messageCount, maxTimestamp);
+      return;
+    }
+    const { heap, settings, windows } = this.context;
     const baseOffset = this.endOffset;
     const lastOffset = baseOffset + messageCount - 1;
     try {
@@ -132,17 +138,61 @@ export class PartitionLog {
       const segment = this.#active;
       if (windows === null) segment.file!.write(heap.bytes, address, batchSizeBytes, segment.sizeBytes);
       else windows.store(segment.file!, settings.segmentSizeBytes, address, batchSizeBytes, segment.sizeBytes);
-      if (settings.indexBuilding === "deferred") this.#deferIndexing(segment, lastOffset, maxTimestamp, batchSizeBytes);
-      else counters.indexEntries += segment.noteBatch(lastOffset, maxTimestamp, batchSizeBytes);
     } catch (error) {
       this.fail(error as Error);
       throw error;
     }
+    this.#note(batchSizeBytes, messageCount, maxTimestamp);
+    this.groupCommit.written(this.handle, baseOffset, messageCount);
+  }
+
+  /** From now on several threads write, each under the partition's lock, this one through `shared`. */
+  share(shared: LockedPartition): void {
+    this.#shared = shared;
+  }
+
+  /** Takes note of a batch that a writer of a shared partition has put behind the others, and acknowledges itself. */
+  noteWritten(batchSizeBytes: number, messageCount: number, maxTimestamp: number): void {
+    this.#note(batchSizeBytes, messageCount, maxTimestamp);
+    this.groupCommit.writtenElsewhere(messageCount);
+  }
+
+  /** Begins the next segment if such a batch has to go there. @throws whatever the storage throws, having failed the log */
+  rollFor(batchSizeBytes: number, messageCount: number, maxTimestamp: number): void {
+    try {
+      if (this.#active.mustRollFor(batchSizeBytes, this.endOffset + messageCount - 1, maxTimestamp)) this.#roll();
+    } catch (error) {
+      this.fail(error as Error);
+      throw error;
+    }
+  }
+
+  #writeShared(
+    shared: LockedPartition,
+    address: number,
+    batchSizeBytes: number,
+    messageCount: number,
+    maxTimestamp: number,
+  ): void {
+    try {
+      shared.write(address, batchSizeBytes, messageCount, maxTimestamp);
+    } catch (error) {
+      this.fail(error as Error);
+      throw error;
+    }
+  }
+
+  #note(batchSizeBytes: number, messageCount: number, maxTimestamp: number): void {
+    const { counters, settings } = this.context;
+    const segment = this.#active;
+    const baseOffset = this.endOffset;
+    const lastOffset = baseOffset + messageCount - 1;
+    if (settings.indexBuilding === "deferred") this.#deferIndexing(segment, lastOffset, maxTimestamp, batchSizeBytes);
+    else counters.indexEntries += segment.noteBatch(lastOffset, maxTimestamp, batchSizeBytes);
+    this.endOffset = lastOffset + 1;
     counters.batches++;
     counters.logBytes += batchSizeBytes;
-    this.endOffset = lastOffset + 1;
     if (this.#latestEpoch < this.leaderEpoch) this.#beginEpoch(baseOffset);
-    this.groupCommit.written(this.handle, baseOffset, messageCount);
   }
 
   #deferIndexing(segment: Segment, lastOffset: number, maxTimestamp: number, batchSizeBytes: number): void {
@@ -240,6 +290,7 @@ export class PartitionLog {
 
   fail(error: Error): void {
     this.failure ??= error;
+    this.#shared?.fail(this.failure);
     this.groupCommit.fail(this.failure);
   }
 

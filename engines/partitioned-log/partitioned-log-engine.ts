@@ -15,8 +15,17 @@ import type {
   PartitionInfo,
   RecoveryReport,
   StorageEngine,
+  WriterThread,
+  WriterTicket,
 } from "../engine.js";
-import { ClosedError, OffsetOutOfRangeError, OpenError, UnrepresentableError, UnsupportedError } from "../errors.js";
+import {
+  ClosedError,
+  OffsetOutOfRangeError,
+  OpenError,
+  UnrepresentableError,
+  UnsupportedError,
+  WritersAttachedError,
+} from "../errors.js";
 import { durabilityOf } from "../flush-policy.js";
 import type { Heap } from "../heap.js";
 import { invariant } from "../invariant.js";
@@ -42,6 +51,7 @@ import { Retention } from "./retention.js";
 import { SegmentScanner } from "./segment-scanner.js";
 import { SendPlanner } from "./send-plan.js";
 import type { PartitionedLogSettings } from "./settings.js";
+import { PartitionSharing } from "./sharing.js";
 import { Slots } from "./slots.js";
 
 /** Kafka: log.flush.offset.checkpoint.interval.ms. */
@@ -79,7 +89,7 @@ export class PartitionedLogEngine implements StorageEngine {
   readonly #lock: StorageLock;
   readonly #countersAtOpen: StorageCounters;
   readonly #context: LogContext;
-  readonly #accumulator: Accumulator;
+  readonly #accumulator: Accumulator<PartitionLog>;
   readonly #reader: LogReader;
   readonly #arrivals: Arrivals;
   readonly #consumers: Consumers;
@@ -100,6 +110,8 @@ export class PartitionedLogEngine implements StorageEngine {
   #checkpointedMs = performance.now();
   #checkpointWork: Promise<void> = Promise.resolve();
   #recoveryPointsMoved = false;
+  /** With the first writer of another thread. */
+  #sharing: PartitionSharing | null = null;
   #closing: Promise<void> | null = null;
 
   constructor(options: OpenOptions, settings: PartitionedLogSettings) {
@@ -114,7 +126,7 @@ export class PartitionedLogEngine implements StorageEngine {
     const startedMs = performance.now();
     this.#storage.makeDirectory(this.#directory);
     this.#lock = this.#takeLock();
-    let accumulator: Accumulator | undefined;
+    let accumulator: Accumulator<PartitionLog> | undefined;
     let windows: MappedWindows | null = null;
     try {
       this.#checkAdvice();
@@ -173,6 +185,11 @@ export class PartitionedLogEngine implements StorageEngine {
     const existing = new Set(this.#topics.get(topic)?.map((log) => log.index));
     const missing = Array.from({ length: partitionCount }, (_, index) => index).filter((index) => !existing.has(index));
     this.#checkOpenFiles(this.#logs.length + missing.length, this.#consumers.count);
+    if (this.#sharing !== null && missing.length > 0) {
+      throw new UnsupportedError(
+        `The topic ${topic} cannot be made larger or new: writers know the partitions that were there when the first of them was opened. Create topics before.`,
+      );
+    }
     const report = new RepairLog();
     const scanner = this.#recoveryScanner(this.#context.heap);
     for (const index of missing) {
@@ -205,6 +222,7 @@ export class PartitionedLogEngine implements StorageEngine {
   poll(): void {
     if (this.#closing !== null) return;
     this.#accumulator.drain();
+    if (this.#sharing !== null) this.#sharing.poll();
     if (this.#toCommit.length > 0) this.#beginCommits();
     if (this.#toIndex.length > 0) this.#buildIndexes();
     if (this.#recoveryPointsMoved) this.#checkpointWhenDue();
@@ -217,7 +235,12 @@ export class PartitionedLogEngine implements StorageEngine {
   async flush(): Promise<void> {
     this.#checkOpen();
     this.#accumulator.drainAll();
-    await inParallel(this.#logs, (log) => log.flush());
+    this.#sharing?.poll();
+    try {
+      await inParallel(this.#logs, (log) => log.flush());
+    } finally {
+      this.#sharing?.poll();
+    }
   }
 
   async fetch(
@@ -251,18 +274,30 @@ export class PartitionedLogEngine implements StorageEngine {
     return this.#arrivals.wait(partition, offset, timeoutMs);
   }
 
+  openWriter(thread: WriterThread): WriterTicket {
+    this.#checkOpen();
+    this.#sharing ??= this.#share();
+    return this.#sharing.openWriter(thread);
+  }
+
   counters(): EngineCounters {
-    let acknowledgedMessages = 0;
+    const shared = this.#sharing?.counts();
+    let acknowledgedMessages = shared?.acknowledgedMessages ?? 0;
     for (const log of this.#logs) acknowledgedMessages += log.groupCommit.acknowledgedMessages;
+    const stored = countersSince(this.#storage.counters, this.#countersAtOpen);
     return {
-      ...countersSince(this.#storage.counters, this.#countersAtOpen),
+      ...stored,
+      writeCalls: stored.writeCalls + (shared?.writeCalls ?? 0),
+      writtenBytes: stored.writtenBytes + (shared?.logBytes ?? 0),
       ...this.#logCounters,
-      appendedMessages: this.#accumulator.appendedMessages,
+      appendedMessages: this.#accumulator.appendedMessages + (shared?.appendedMessages ?? 0),
       acknowledgedMessages,
     };
   }
 
   close(): Promise<void> {
+    const writerCount = this.#sharing?.attachedCount ?? 0;
+    if (this.#closing === null && writerCount > 0) return Promise.reject(new WritersAttachedError(writerCount));
     this.#closing ??= this.#close();
     return this.#closing;
   }
@@ -272,6 +307,7 @@ export class PartitionedLogEngine implements StorageEngine {
     const consumersClosed = this.#consumers.close();
     const retentionClosed = this.#retention.close();
     this.#accumulator.drainAll();
+    this.#sharing?.poll();
     try {
       await inParallel(this.#logs, async (log) => {
         try {
@@ -287,6 +323,7 @@ export class PartitionedLogEngine implements StorageEngine {
       if (this.#logs.every((log) => log.failure === null)) this.#writeCleanShutdownMarker();
     } finally {
       await consumersClosed;
+      this.#sharing?.release();
       this.#accumulator.release();
       this.#context.windows?.release();
       this.#reader.release();
@@ -329,7 +366,7 @@ export class PartitionedLogEngine implements StorageEngine {
     }
   }
 
-  #createAccumulator({ heap, listener }: OpenOptions): Accumulator {
+  #createAccumulator({ heap, listener }: OpenOptions): Accumulator<PartitionLog> {
     try {
       return new Accumulator(heap, this.#settings, listener, (log) => this.#written(log));
     } catch (error) {
@@ -410,6 +447,25 @@ export class PartitionedLogEngine implements StorageEngine {
     logsOfTopic.push(log);
     logsOfTopic.sort((a, b) => a.index - b.index);
     this.#topics.set(topic, logsOfTopic);
+  }
+
+  /** From now on every batch, this thread's too, is written under its partition's lock. */
+  #share(): PartitionSharing {
+    const { heap, settings, listener, windows } = this.#context;
+    if (windows !== null || settings.assembly !== "producer" || settings.indexBuilding !== "inline") {
+      throw new UnsupportedError(
+        'Several writers write ready batches by write calls. Open the engine with writePath "write", assembly "producer" and indexBuilding "inline".',
+      );
+    }
+    if (this.#logs.some(({ active }) => active.file!.descriptor === null)) {
+      throw new UnsupportedError("Several writers need files of the operating system. Open the engine on a disk.");
+    }
+    this.#accumulator.drainAll();
+    return new PartitionSharing(
+      ...([heap, settings, this.#logs, listener] as const),
+      (log) => this.#written(log),
+      () => inParallel(this.#logs, (log) => log.flush()),
+    );
   }
 
   #recoveryScanner(heap: Heap): SegmentScanner {

@@ -13,6 +13,15 @@ import {
 import type { PartitionedLogSettings } from "./settings.js";
 import { OFFSET_ENTRY_SIZE_BYTES, OffsetIndex, TIME_ENTRY_SIZE_BYTES, TimeIndex } from "./sparse-index.js";
 
+/** What a segment takes. */
+export interface SegmentLimits {
+  readonly lastOffset: number;
+  /** Largest timestamp; of an empty segment the first batch decides. */
+  readonly latestMs: number;
+  /** Batches, each of which may get an entry in both indexes. */
+  readonly batchCount: number;
+}
+
 /**
  * One piece of a partition's log: `<base offset>.log` with record batches and nothing else, and its two sparse indexes.
  * Only the last segment of a partition, the active one, is written to.
@@ -199,6 +208,20 @@ export class Segment {
       this.#completeIndexes();
     }
     return this.#offsetIndex!.isFull || this.#timeIndex!.isFull;
+  }
+
+  /** What `mustRollFor` lets in, besides by size, however the next batches may be. */
+  limits(): SegmentLimits {
+    const { sizeBytes, baseOffset } = this;
+    if (sizeBytes > 0 && Number.isNaN(this.firstBatchMaxTimestamp)) {
+      this.firstBatchMaxTimestamp = this.#readFirstMaxTimestamp();
+    }
+    const hasTime = sizeBytes > 0 && this.firstBatchMaxTimestamp >= 0;
+    return {
+      lastOffset: baseOffset + MAX_RELATIVE_OFFSET,
+      latestMs: hasTime ? this.firstBatchMaxTimestamp + this.settings.segmentMs : Number.POSITIVE_INFINITY,
+      batchCount: Math.min(this.#offsetIndex!.freeEntries, this.#timeIndex!.freeEntries),
+    };
   }
 
   /** By record time: from the first batch's largest timestamp to the incoming one's; by the clock if there is none. */

@@ -3,6 +3,7 @@ import { pollingSettings } from "../arrivals.js";
 import { COMPRESSIONS } from "../codec/record-batch.js";
 import { transferSetting } from "../consumers.js";
 import { flushPolicySchema } from "../flush-policy.js";
+import { LOCK_KINDS } from "../writers/lock.js";
 
 const MAX_INT32 = 0x7fff_ffff;
 const MIB = 1_048_576;
@@ -54,6 +55,7 @@ export const settingsSchema = z
     retentionCheckMs: z.int().positive().default(300_000),
     fileDeleteDelayMs: z.int().nonnegative().default(60_000),
     pageCacheAdvice: z.enum(["none", "drop-behind", "random-reads", "sequential-reads"]).default("none"),
+    lock: z.enum(LOCK_KINDS).default("blocking"),
     ...pollingSettings,
     transfer: transferSetting("sendfile"),
   })

@@ -30,7 +30,11 @@ export class OffsetIndex {
   }
 
   hasRoomFor(entries: number): boolean {
-    return this.entryCount + entries <= this.maxEntries;
+    return entries <= this.freeEntries;
+  }
+
+  get freeEntries(): number {
+    return this.maxEntries - this.entryCount;
   }
 
   append(relativeOffset: number, position: number): void {
@@ -116,7 +120,11 @@ export class TimeIndex {
   }
 
   hasRoomFor(entries: number): boolean {
-    return this.entryCount + entries <= this.maxEntries - 1;
+    return entries <= this.freeEntries;
+  }
+
+  get freeEntries(): number {
+    return this.maxEntries - 1 - this.entryCount;
   }
 
   /** Adds an entry unless its timestamp is no news. */

@@ -30,8 +30,8 @@ export class WriterDesk {
   constructor(
     private readonly heap: Heap,
     private readonly board: Board,
-    /** The thread of a writer that was not closed has ended. */
-    private readonly abandoned: (writer: number) => void,
+    /** A writer's thread has ended; it is abandoned if it was not closed before. */
+    private readonly ended: (writer: number, isAbandoned: boolean) => void,
   ) {
     this.slots.push(new SlotCounts(heap, board.slotOf(0)));
   }
@@ -55,7 +55,7 @@ export class WriterDesk {
     thread.once("exit", () => {
       this.heap.release(address);
       if (this.#isReleased) return;
-      if (slot.state === SlotState.OPEN) this.abandoned(writer);
+      this.ended(writer, slot.state === SlotState.OPEN);
       if (this.board.hasFailed) {
         slot.state = SlotState.CLOSED; // what it was in the middle of stays visible
         return;

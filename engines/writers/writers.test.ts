@@ -19,7 +19,7 @@ const SMALL: Record<string, Record<string, unknown>> = {
   commitlog: { segmentSizeBytes: 262_144, mapWindowBytes: 65_536, maxMessageSizeBytes: 8_192 },
   "partitioned-log": { segmentSizeBytes: 65_536, batchSizeBytes: 1_024, bufferMemoryBytes: 1 << 20 },
 };
-const ENGINES = ["commitlog"];
+const ENGINES = Object.keys(SMALL);
 
 function temporaryDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), "logduel-writers-"));
