@@ -260,7 +260,8 @@ export class PartitionLog {
 
   #mayGo(segment: Segment, remainingBytes: number, nowMs: number): boolean {
     const { retentionBytes, retentionMs } = this.context.settings;
-    if (segment === this.#active && segment.sizeBytes === 0) return false;
+    // Of an active segment that several threads write to, this one does not know all.
+    if (segment === this.#active && (segment.sizeBytes === 0 || this.#shared !== null)) return false;
     if (retentionBytes >= 0 && remainingBytes - segment.sizeBytes >= retentionBytes) return true;
     if (retentionMs < 0) return false;
     const largest = segment.largestTimestamp();

@@ -109,7 +109,7 @@ describe.each(ENGINES)("%s with several writers", (name) => {
         const directory = temporaryDirectory();
         const opened = await open(name, directory, { flush, lock });
         const { engine, partitions } = opened;
-        const messageCount = Math.ceil(6_000 / (count + 1));
+        const messageCount = Math.ceil(3_600 / (count + 1));
         const writers = Array.from({ length: count }, (_, i) =>
           startWriter(opened, { name: `w${i}`, seed: i, messageCount }),
         );
