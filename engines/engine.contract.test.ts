@@ -20,7 +20,7 @@ const TRAITS: Readonly<Record<string, ConformanceTraits>> = {
     readServed: recordBatches("checksum"),
   },
   commitlog: {
-    smallFiles: { segmentSizeBytes: 8_192, consumequeueFileSizeBytes: 400 },
+    smallFiles: { segmentSizeBytes: 8_192, consumequeueFileSizeBytes: 400, keyIndexSlots: 50, keyIndexItems: 60 },
     rollsFiles: true,
     refusesWhenFull: true,
     hasChecksums: true,

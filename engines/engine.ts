@@ -68,7 +68,7 @@ export interface FetchOutcome {
 }
 
 /** Which messages of a key are wanted. */
-interface KeyQuery {
+export interface KeyQuery {
   /** Store time of the oldest message wanted, and of the newest, in ms since the epoch; both inclusive. */
   readonly fromMs: number;
   readonly toMs: number;
@@ -76,7 +76,7 @@ interface KeyQuery {
 }
 
 /** As MessageVisitor; `partition` is where the message lies. */
-type KeyedMessageVisitor = (message: StoredMessage, partition: PartitionHandle) => void;
+export type KeyedMessageVisitor = (message: StoredMessage, partition: PartitionHandle) => void;
 
 /**
  * A consumer at the other end of a socket. It is sent the log's own bytes, whole record batches or whole records, nothing

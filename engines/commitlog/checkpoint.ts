@@ -8,7 +8,7 @@ import { CHECKPOINT_FILE } from "./names.js";
  *   at  i64 BE  field
  *    0          physicMsgTimestamp   store time up to which the commitlog is synced
  *    8          logicsMsgTimestamp   store time up to which the consumequeues are synced
- *   16          indexMsgTimestamp    of the key index: 0
+ *   16          indexMsgTimestamp    store time up to which full files of the key index are synced
  *   24          masterFlushedOffset  of replicas: 0
  *   32          confirmPhyOffset     of replicas: 0
  *   40..4095    zeros
@@ -19,6 +19,7 @@ import { CHECKPOINT_FILE } from "./names.js";
 export interface Checkpoint {
   physicMsgTimestampMs: number;
   logicsMsgTimestampMs: number;
+  indexMsgTimestampMs: number;
 }
 
 const FILE_SIZE_BYTES = 4_096;
@@ -28,13 +29,12 @@ export function readCheckpoint(storage: Pick<Storage, "exists" | "readAll">, roo
   const path = `${root}/${CHECKPOINT_FILE}`;
   if (!storage.exists(path)) return undefined;
   const bytes = storage.readAll(path);
-  if (bytes.length < 16) return undefined;
+  if (bytes.length < 24) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const [physicMsgTimestampMs, logicsMsgTimestampMs] = [readInt64(view, 0), readInt64(view, 8)];
-  const isUsable = [physicMsgTimestampMs, logicsMsgTimestampMs].every(
-    (time) => Number.isSafeInteger(time) && time >= 0,
-  );
-  return isUsable ? { physicMsgTimestampMs, logicsMsgTimestampMs } : undefined;
+  const times = [0, 8, 16].map((at) => readInt64(view, at));
+  if (!times.every((time) => Number.isSafeInteger(time) && time >= 0)) return undefined;
+  const [physicMsgTimestampMs, logicsMsgTimestampMs, indexMsgTimestampMs] = times as [number, number, number];
+  return { physicMsgTimestampMs, logicsMsgTimestampMs, indexMsgTimestampMs };
 }
 
 /** Keeps the file; its 40 bytes lie in one sector, so a crash leaves the old or the new. */
@@ -51,6 +51,7 @@ export class CheckpointFile {
   write(checkpoint: Checkpoint): void {
     writeInt64(this.#view, 0, checkpoint.physicMsgTimestampMs);
     writeInt64(this.#view, 8, checkpoint.logicsMsgTimestampMs);
+    writeInt64(this.#view, 16, checkpoint.indexMsgTimestampMs);
     this.#file.write(this.#bytes, 0, FILE_SIZE_BYTES, 0);
   }
 

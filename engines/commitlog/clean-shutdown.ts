@@ -16,6 +16,8 @@ const schema = z.strictObject({
   storeTimestampMs: offsetSchema,
   /** Topic, queueId, queue offset of the oldest message, of the next. */
   queues: z.array(z.tuple([z.string(), offsetSchema, offsetSchema, offsetSchema])),
+  /** Of each file of the key index its name and the number of its next item; absent without an index. */
+  keyIndex: z.array(z.tuple([z.string(), offsetSchema])).optional(),
 });
 
 export type CleanShutdown = z.infer<typeof schema>;

@@ -70,7 +70,7 @@ describe("the log on disk", () => {
     expect(names("commitlog")).toEqual([name(0), name(FILE_BYTES)]);
     await engine.close();
     expect(names("commitlog")).toEqual([name(0)]);
-    expect(names("")).toEqual(["checkpoint", "clean-shutdown.json", "commitlog", "consumequeue", "lock"]);
+    expect(names("")).toEqual(["checkpoint", "clean-shutdown.json", "commitlog", "consumequeue", "index", "lock"]);
     expect(Buffer.from(storage.readAll(`${ROOT}/lock`)).toString()).toBe("lock");
     const checkpoint = viewOf(storage.readAll(`${ROOT}/checkpoint`));
     expect(checkpoint.byteLength).toBe(4_096);

@@ -8,6 +8,8 @@ import type {
   EngineListener,
   FetchOptions,
   FetchOutcome,
+  KeyedMessageVisitor,
+  KeyQuery,
   Message,
   MessageVisitor,
   PartitionHandle,
@@ -37,6 +39,8 @@ import { writeCleanShutdown } from "./clean-shutdown.js";
 import type { CommitLog } from "./commit-log.js";
 import { ConsumequeueFlush } from "./consumequeue-flush.js";
 import type { Dispatcher } from "./dispatcher.js";
+import type { KeyIndex } from "./key-index.js";
+import { visitByKey } from "./key-lookup.js";
 import { LogAppender } from "./log-appender.js";
 import { MappedLog } from "./mapped-log.js";
 import { MessageEncoder } from "./message-encoder.js";
@@ -77,6 +81,7 @@ export interface EngineParts {
   readonly queues: QueueTable;
   readonly parser: RecordParser;
   readonly dispatcher: Dispatcher;
+  readonly keyIndex: KeyIndex | null;
   readonly checkpoint: CheckpointFile;
   /** Largest record that fits a file. */
   readonly maxRecordBytes: number;
@@ -172,6 +177,7 @@ export class CommitlogEngine implements StorageEngine {
       this.#nowMs,
       recovered.storeTimestampMs,
       listener,
+      parts.keyIndex,
     );
     this.#writeCheckpoint();
   }
@@ -309,6 +315,15 @@ export class CommitlogEngine implements StorageEngine {
     return this.#sharing.openWriter(thread);
   }
 
+  async messagesByKey(topic: string, key: string, query: KeyQuery, visit: KeyedMessageVisitor): Promise<number> {
+    this.#checkOpen();
+    const { keyIndex } = this.#parts;
+    if (keyIndex === null) {
+      throw new UnsupportedError("The store was opened with keyIndex false: open it with true to look for keys.");
+    }
+    return visitByKey(this.#reader, keyIndex, topic, key, query, visit);
+  }
+
   counters(): EngineCounters {
     const shared = this.#sharing?.counts();
     return {
@@ -317,7 +332,7 @@ export class CommitlogEngine implements StorageEngine {
       acknowledgedMessages: this.#groupCommit.acknowledgedMessages + (shared?.acknowledgedMessages ?? 0),
       batches: this.#batchCount + this.#appender.batchCount + (shared?.batches ?? 0),
       logBytes: this.#logBytes + this.#appender.logBytes + (shared?.logBytes ?? 0),
-      indexEntries: this.#parts.dispatcher.unitCount,
+      indexEntries: this.#parts.dispatcher.unitCount + (this.#parts.keyIndex?.itemCount ?? 0),
       indexBytes: this.#parts.indexCounter.indexBytes,
       filesRolled: this.#log.filesRolled,
     };
@@ -554,11 +569,12 @@ export class CommitlogEngine implements StorageEngine {
     this.#parts.checkpoint.write({
       physicMsgTimestampMs: this.#syncedTimestampMs,
       logicsMsgTimestampMs: this.#queueFlush.syncedTimestampMs,
+      indexMsgTimestampMs: this.#parts.keyIndex?.fullUntilMs ?? 0,
     });
   }
 
   #markClean(): void {
-    const { storage, root } = this.#parts;
+    const { storage, root, keyIndex } = this.#parts;
     writeCleanShutdown(storage, root, {
       formatVersion: 1,
       logEndOffset: this.#log.endOffset,
@@ -569,6 +585,7 @@ export class CommitlogEngine implements StorageEngine {
         startOffset,
         nextOffset,
       ]),
+      ...(keyIndex === null ? {} : { keyIndex: keyIndex.state() }),
     });
     storage.remove(`${root}/${ABORT_FILE}`);
     storage.syncDirectory(root);

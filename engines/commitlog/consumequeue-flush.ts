@@ -1,5 +1,6 @@
 import type { EngineListener } from "../engine.js";
 import type { Dispatcher } from "./dispatcher.js";
+import type { KeyIndex } from "./key-index.js";
 import { type Queue, type QueueTable, syncQueues } from "./queue-table.js";
 import type { CommitlogSettings } from "./settings.js";
 
@@ -8,7 +9,7 @@ const QUEUES_WRITTEN_PER_STEP = 16;
 
 /**
  * RocketMQ's FlushConsumeQueueService: syncs the queues in which enough pages are dirty, now and then all of them. Before
- * that the units gathered in memory are written to the files, a few queues a step.
+ * that the units gathered in memory are written to the files, a few queues a step. The key index goes with them.
  */
 export class ConsumequeueFlush {
   /** Up to this store time all units are on the device. */
@@ -27,6 +28,7 @@ export class ConsumequeueFlush {
     nowMs: number,
     syncedTimestampMs: number,
     private readonly listener: EngineListener,
+    private readonly keyIndex: KeyIndex | null,
   ) {
     this.syncedTimestampMs = syncedTimestampMs;
     this.#lastMs = nowMs;
@@ -43,18 +45,20 @@ export class ConsumequeueFlush {
       this.#lastThoroughMs = nowMs;
       this.#writeAll();
       const { storeTimestampMs } = this.dispatcher;
-      this.#run(1, () => {
+      this.#run(1, this.keyIndex, () => {
         this.syncedTimestampMs = Math.max(this.syncedTimestampMs, storeTimestampMs);
       });
     } else {
+      this.keyIndex?.drain();
       this.#due.push(...this.dispatcher.takeListed());
-      this.#run(consumequeueFlushLeastPages * PAGE_BYTES, () => undefined);
+      this.#run(consumequeueFlushLeastPages * PAGE_BYTES, null, () => undefined);
     }
   }
 
   /** Writes a few of the queues that are due. */
   step(): void {
     for (let i = 0; i < QUEUES_WRITTEN_PER_STEP && this.#due.length > 0; i++) this.#due.pop()!.drain();
+    this.keyIndex?.step();
   }
 
   /** Writes and syncs all units that are dispatched. */
@@ -62,6 +66,7 @@ export class ConsumequeueFlush {
     await this.#running;
     this.#writeAll();
     await syncQueues(this.queues.queues);
+    await this.keyIndex?.flushAll();
   }
 
   /** Resolves when nothing is under way. */
@@ -71,12 +76,14 @@ export class ConsumequeueFlush {
 
   #writeAll(): void {
     for (const queue of this.queues.queues) queue.drain();
+    this.keyIndex?.drain();
     this.dispatcher.takeListed();
     this.#due.length = 0;
   }
 
-  #run(leastBytes: number, onSynced: () => void): void {
+  #run(leastBytes: number, keyIndex: KeyIndex | null, onSynced: () => void): void {
     this.#running = this.#syncQueues(leastBytes)
+      .then(() => keyIndex?.sync())
       .then(onSynced, this.fail)
       .finally(() => {
         this.#running = null;

@@ -34,7 +34,7 @@ beforeEach(() => {
   queues = new QueueTable(heap, kernel, (topic, queueId) => {
     return new Consumequeue(storage, files, `/${topic}/${queueId}`, 50 * UNIT_SIZE_BYTES, { indexBytes: 0 });
   });
-  dispatcher = new Dispatcher(heap, kernel, queues);
+  dispatcher = new Dispatcher(heap, kernel, queues, null);
 });
 
 afterEach(() => {

@@ -1,6 +1,7 @@
 import { type CommitlogMessage, decodeMessage, parseProperties, tagsCodeOf } from "../codec/commitlog-message.js";
 import type { Heap } from "../heap.js";
 import type { Kernel } from "../kernel/kernel.js";
+import type { KeyIndex } from "./key-index.js";
 import type { Queue, QueueTable } from "./queue-table.js";
 import { highHalf, lowHalf } from "./record-parser.js";
 
@@ -12,7 +13,11 @@ const LISTED_AT = 8;
 const UNITS_AT = 12;
 const STORE_TIMESTAMP_AT = 16;
 const HAS_TAGS_CODE_AT = 24;
+const KEYED_AT = 28;
 const TAGS_CODE_AT = 32;
+const KEYED_COUNT_AT = 40;
+const KEYED_CAPACITY_AT = 44;
+const KEYED_CAPACITY = 1_024;
 
 export const DispatchOutcome = {
   AT_END: 0,
@@ -22,6 +27,7 @@ export const DispatchOutcome = {
   UNKNOWN_QUEUE: 4,
   OUT_OF_ORDER: 5,
   NO_RECORD: 6,
+  KEYED_FULL: 7,
 } as const;
 
 const SCHEDULE_TOPIC = "SCHEDULE_TOPIC_XXXX";
@@ -46,14 +52,20 @@ export class Dispatcher {
   #listCapacity = 0;
   #listAddress = 0;
   readonly #progress: number;
+  readonly #keyedAddress: number;
 
   constructor(
     private readonly heap: Heap,
     private readonly kernel: Kernel,
     private readonly queues: QueueTable,
+    /** Gets the records that have keys, in the order of the log; null = no index. */
+    private readonly keyIndex: KeyIndex | null,
   ) {
     this.#progress = heap.allocate(PROGRESS_SIZE_BYTES, 64);
     heap.bytes.fill(0, this.#progress, this.#progress + PROGRESS_SIZE_BYTES);
+    this.#keyedAddress = heap.allocate(KEYED_CAPACITY * 4, 64);
+    heap.view.setUint32(this.#progress + KEYED_AT, this.#keyedAddress, true);
+    heap.view.setUint32(this.#progress + KEYED_CAPACITY_AT, keyIndex === null ? 0 : KEYED_CAPACITY, true);
   }
 
   /** Units made since the start. */
@@ -88,6 +100,8 @@ export class Dispatcher {
       this.consumedBytes += heap.view.getUint32(this.#progress + CONSUMED_AT, true);
       this.#unitCount += heap.view.getUint32(this.#progress + UNITS_AT, true);
       heap.view.setUint32(this.#progress + UNITS_AT, 0, true);
+      if (this.keyIndex !== null) this.#indexKeys(this.keyIndex);
+      if (outcome === DispatchOutcome.KEYED_FULL) continue;
       if (outcome === DispatchOutcome.UNITS_FULL) {
         queues.makeUnitRoom(queues.atBlock(heap.view.getUint32(this.#progress + QUEUE_AT, true)));
       } else if (outcome === DispatchOutcome.UNUSUAL) {
@@ -96,6 +110,13 @@ export class Dispatcher {
         return outcome;
       }
     }
+  }
+
+  #indexKeys(keyIndex: KeyIndex): void {
+    const { view } = this.heap;
+    const keyedCount = view.getUint32(this.#progress + KEYED_COUNT_AT, true);
+    for (let i = 0; i < keyedCount; i++) keyIndex.addRecord(view.getUint32(this.#keyedAddress + i * 4, true));
+    view.setUint32(this.#progress + KEYED_COUNT_AT, 0, true);
   }
 
   /** The queues that have got units since they were last taken so. */
@@ -114,6 +135,7 @@ export class Dispatcher {
 
   release(): void {
     this.heap.release(this.#progress);
+    this.heap.release(this.#keyedAddress);
     if (this.#listAddress !== 0) this.heap.release(this.#listAddress);
   }
 

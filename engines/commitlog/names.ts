@@ -2,11 +2,12 @@ import { UnrepresentableError } from "../errors.js";
 
 /**
  * Names of RocketMQ's files and directories under a store's root. Source: RocketMQ, store/config/StorePathConfigHelper.java,
- * common/UtilAll.java (offset2FileName).
+ * common/UtilAll.java (offset2FileName, timeMillisToHumanString).
  */
 
 export const COMMITLOG_DIRECTORY = "commitlog";
 export const CONSUMEQUEUE_DIRECTORY = "consumequeue";
+export const INDEX_DIRECTORY = "index";
 /** Of topics of another queue type, which this engine does not know. */
 export const BATCH_CONSUMEQUEUE_DIRECTORY = "batchconsumequeue";
 /** Queues whose units point at other topics' records, so that they cannot be rebuilt from the log alone. */
@@ -19,6 +20,7 @@ export const CLEAN_SHUTDOWN_FILE = "clean-shutdown.json";
 
 const OFFSET_DIGITS = 20;
 const OFFSET_FILE_PATTERN = /^\d{20}$/;
+const INDEX_FILE_PATTERN = /^\d{17}$/;
 const QUEUE_ID_PATTERN = /^(0|[1-9]\d{0,9})$/;
 const MAX_QUEUE_ID = 0x7fff_ffff;
 
@@ -56,4 +58,20 @@ export function checkTopicName(topic: string): void {
   throw new UnrepresentableError(
     `The topic name ${JSON.stringify(topic)} cannot be used. Take 1 to 127 of a-z, A-Z, 0-9, ".", "_", "-", "%" and "|" (255 behind %RETRY%), not "." or "..".`,
   );
+}
+
+export function isIndexFileName(name: string): boolean {
+  return INDEX_FILE_PATTERN.test(name);
+}
+
+/** `20231114221320123`: the local time of its creation; but always behind the file before it, whatever the clock does. */
+export function indexFileName(nowMs: number, before: string | undefined): string {
+  const now = new Date(nowMs);
+  const parts = [now.getMonth() + 1, now.getDate(), now.getHours(), now.getMinutes(), now.getSeconds()];
+  const text = [
+    String(now.getFullYear()).padStart(4, "0"),
+    ...parts.map((part) => String(part).padStart(2, "0")),
+    String(now.getMilliseconds()).padStart(3, "0"),
+  ].join("");
+  return before === undefined || text > before ? text : String(BigInt(before) + 1n).padStart(17, "0");
 }

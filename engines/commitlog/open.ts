@@ -7,6 +7,7 @@ import { CheckpointFile } from "./checkpoint.js";
 import { CommitlogEngine } from "./commitlog-engine.js";
 import { Consumequeue } from "./consumequeue.js";
 import { Dispatcher } from "./dispatcher.js";
+import { KeyIndex } from "./key-index.js";
 import { MappedLog } from "./mapped-log.js";
 import { COMMITLOG_DIRECTORY, CONSUMEQUEUE_DIRECTORY, LOCK_FILE } from "./names.js";
 import { OpenFiles } from "./open-files.js";
@@ -35,11 +36,11 @@ export async function openCommitlog(options: OpenOptions): Promise<StorageEngine
   const largestAppendBytes = settings.segmentSizeBytes - BLANK_SIZE_BYTES;
   const maxRecordBytes = Math.min(settings.maxMessageSizeBytes + MAX_FRAMING_BYTES, largestAppendBytes);
   const batchSizeBytes = Math.min(settings.batchSizeBytes, largestAppendBytes);
-  const geometry = {
+  const windows = {
     windowBytes: settings.mapWindowBytes,
     overlapBytes: Math.ceil(Math.max(maxRecordBytes, batchSizeBytes) / MAP_GRAIN_BYTES) * MAP_GRAIN_BYTES,
   };
-  const files = { fileSizeBytes: settings.segmentSizeBytes, geometry, preallocate: settings.preallocate };
+  const files = { fileSizeBytes: settings.segmentSizeBytes, geometry: windows, preallocate: settings.preallocate };
 
   /** What to undo when opening fails half-way, the last first. */
   const undo: (() => void)[] = [];
@@ -57,9 +58,13 @@ export async function openCommitlog(options: OpenOptions): Promise<StorageEngine
     undo.push(() => queues.release());
     const parser = new RecordParser(heap, kernel, settings.forceVerifyPropertyCrc, settings.checksum);
     undo.push(() => parser.release());
-    const dispatcher = new Dispatcher(heap, kernel, queues);
+    const geometry = { slotCount: settings.keyIndexSlots, itemCount: settings.keyIndexItems };
+    const keyIndex = settings.keyIndex
+      ? new KeyIndex({ storage, heap, files: openFiles, root, geometry, counters: indexCounter })
+      : null;
+    const dispatcher = new Dispatcher(heap, kernel, queues, keyIndex);
     undo.push(() => dispatcher.release());
-    const recovered = await recover({ storage, heap, root, ...files, queues, parser, dispatcher });
+    const recovered = await recover({ storage, heap, root, ...files, queues, parser, dispatcher, keyIndex });
     undo.push(() => {
       for (const file of recovered.files) file.close();
     });
@@ -77,7 +82,7 @@ export async function openCommitlog(options: OpenOptions): Promise<StorageEngine
     undo.push(() => checkpoint.close());
     return new CommitlogEngine({
       ...{ storage, countersAtOpen, heap, kernel, root, settings, listener, lock, recovered, log, openFiles },
-      ...{ indexCounter, queues, parser, dispatcher, checkpoint, maxRecordBytes, batchSizeBytes },
+      ...{ indexCounter, queues, parser, dispatcher, keyIndex, checkpoint, maxRecordBytes, batchSizeBytes },
     });
   } catch (error) {
     for (const step of undo.reverse()) step();

@@ -11,6 +11,7 @@ import type { Queue, QueueTable } from "./queue-table.js";
 import { OUTCOME_TEXTS, ParseOutcome, type RecordParser } from "./record-parser.js";
 import type { TagFilter } from "./tag-filter.js";
 
+const SIZE_FIELD_BYTES = 4;
 const UNITS_A_READ = 1_024;
 /** Records of a queue that lie so close together are read at once. */
 const READ_AHEAD_BYTES = 256 << 10;
@@ -102,6 +103,43 @@ export class Reader {
     decodeUnit(this.heap.view, this.#units + index * UNIT_SIZE_BYTES, into);
   }
 
+  isKept(position: number): boolean {
+    return position >= this.log.startOffset && position < this.log.endOffset;
+  }
+
+  /** Checks the record at a position that is kept. Its fields are the parser's, until the next call. @throws CorruptDataError */
+  readAt(position: number): { readonly parser: RecordParser; readonly queue: Queue | undefined } {
+    const { heap, parser } = this;
+    const file = this.log.fileOf(position);
+    const fail = (what: string): never => {
+      throw new CorruptDataError(what, file.path, position - file.baseOffset);
+    };
+    let sizeAt = file.addressOf(position, SIZE_FIELD_BYTES);
+    if (sizeAt < 0) sizeAt = this.#readRecord(position, SIZE_FIELD_BYTES, 0, 0, null);
+    const sizeBytes = heap.view.getInt32(sizeAt);
+    if (sizeBytes <= 0 || position + sizeBytes > Math.min(file.endOffset, this.log.endOffset)) {
+      fail("a message of impossible size");
+    }
+    let address = file.addressOf(position, sizeBytes);
+    if (address < 0) address = this.#readRecord(position, sizeBytes, 0, 0, null);
+    const outcome = parser.parse(address, sizeBytes, position, this.queues);
+    if (outcome !== ParseOutcome.OK) fail(OUTCOME_TEXTS[outcome]!);
+    return { parser, queue: parser.queueBlock === 0 ? undefined : this.queues.atBlock(parser.queueBlock) };
+  }
+
+  /** The message that was parsed last, which stands at `position`. @throws CorruptDataError */
+  parsedMessage(position: number): StoredMessage {
+    const { heap, parser } = this;
+    const message = this.#message;
+    message.offset = parser.queueOffset;
+    message.timestampMs = parser.bornTimestampMs;
+    message.value = parser.isCompressed ? this.#unfolded(position) : parser.body;
+    const { keysAddress, keysSizeBytes } = parser;
+    message.key = keysSizeBytes === 0 ? null : heap.bytes.subarray(keysAddress, keysAddress + keysSizeBytes);
+    message.headers = parser.otherPropertyCount === 0 ? NO_HEADERS : headersOf(parser.properties());
+    return message;
+  }
+
   isInLog(unit: ConsumequeueUnit): boolean {
     const { physicalOffset, sizeBytes } = unit;
     return isData(unit) && physicalOffset >= this.log.startOffset && physicalOffset + sizeBytes <= this.log.endOffset;
@@ -159,18 +197,13 @@ export class Reader {
         physicalOffset - file.baseOffset,
       );
     }
-    const message = this.#message;
-    const { bytes } = this.heap;
-    message.offset = offset;
-    message.timestampMs = parser.bornTimestampMs;
-    message.value = parser.isCompressed ? this.#unfolded(file.path, physicalOffset - file.baseOffset) : parser.body;
-    const keysSizeBytes = parser.keysSizeBytes;
-    message.key = keysSizeBytes === 0 ? null : bytes.subarray(parser.keysAddress, parser.keysAddress + keysSizeBytes);
-    message.headers = parser.otherPropertyCount === 0 ? NO_HEADERS : headersOf(parser.properties());
+    this.parsedMessage(physicalOffset);
     return sizeBytes;
   }
 
-  #unfolded(path: string, positionBytes: number): Uint8Array {
+  #unfolded(position: number): Uint8Array {
+    const { path, baseOffset } = this.log.fileOf(position);
+    const positionBytes = position - baseOffset;
     const codec = codecOfBody(this.parser.sysFlag);
     if (codec === undefined) throw new CorruptDataError("a body compressed by nothing known", path, positionBytes);
     try {

@@ -15,6 +15,8 @@ const SETTINGS = {
   consumequeueFileSizeBytes: 400,
   appendPropertyCrc: true,
   forceVerifyPropertyCrc: true,
+  keyIndexSlots: 50,
+  keyIndexItems: 60,
 };
 const SILENT: EngineListener = { acknowledged() {}, failed() {} };
 

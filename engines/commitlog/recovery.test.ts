@@ -20,8 +20,12 @@ describe("the cases", () => {
     [true, false].flatMap((hasConsumequeue) =>
       [true, false].flatMap((hasAbort) =>
         (["matches", "differs", "absent"] as const).flatMap((cleanShutdown) =>
-          (["usable", "absent"] as const).map(
-            (checkpoint): DirectoryFacts => ({ hasLog, hasConsumequeue, hasAbort, cleanShutdown, checkpoint }),
+          (["usable", "absent"] as const).flatMap((checkpoint) =>
+            [true, false].map(
+              (hasKeyIndex): DirectoryFacts => ({
+                ...{ hasLog, hasConsumequeue, hasAbort, cleanShutdown, checkpoint, hasKeyIndex },
+              }),
+            ),
           ),
         ),
       ),
@@ -36,7 +40,8 @@ describe("the cases", () => {
   function expectedAction(fact: DirectoryFacts): RecoveryAction {
     if (!fact.hasLog) return "drop-queues";
     if (fact.hasAbort) {
-      return fact.checkpoint === "usable" && fact.hasConsumequeue ? "scan-from-checkpoint" : "scan-whole";
+      const isWhole = fact.checkpoint === "usable" && fact.hasConsumequeue && fact.hasKeyIndex;
+      return isWhole ? "scan-from-checkpoint" : "scan-whole";
     }
     return fact.cleanShutdown === "matches" ? "trust" : "scan-whole";
   }

@@ -6,6 +6,7 @@ import { type Checkpoint, readCheckpoint } from "./checkpoint.js";
 import { type CleanShutdown, readCleanShutdown, removeCleanShutdown } from "./clean-shutdown.js";
 import { type ConsumequeueUnit, isData } from "./consumequeue-unit.js";
 import type { Dispatcher } from "./dispatcher.js";
+import type { KeyIndex } from "./key-index.js";
 import { BEFORE_FIRST, type DamagedRange, LogScan, PrefixError, type ScanResult } from "./log-scan.js";
 import { MappedFile, readHeader, type WindowGeometry } from "./mapped-file.js";
 import {
@@ -13,6 +14,7 @@ import {
   BATCH_CONSUMEQUEUE_DIRECTORY,
   COMMITLOG_DIRECTORY,
   CONSUMEQUEUE_DIRECTORY,
+  INDEX_DIRECTORY,
   LIGHT_QUEUE_PREFIX,
   parseOffsetFileName,
   parseQueueDirectoryName,
@@ -30,6 +32,8 @@ export interface DirectoryFacts {
   /** Says where a clean shutdown left log and queues, and they are there. */
   readonly cleanShutdown: "matches" | "differs" | "absent";
   readonly checkpoint: "usable" | "absent";
+  /** The key index is there, or not wanted. */
+  readonly hasKeyIndex: boolean;
 }
 
 /** How much of the log has to be read before the directory can be used. */
@@ -61,6 +65,7 @@ const RECOVERY_CASES: readonly RecoveryCase[] = [
   { name: "closed cleanly by another, or changed since", applies: (facts) => !facts.hasAbort, action: "scan-whole" },
   { name: "crashed, the queues gone", applies: (facts) => !facts.hasConsumequeue, action: "scan-whole" },
   { name: "crashed, no checkpoint", applies: (facts) => facts.checkpoint === "absent", action: "scan-whole" },
+  { name: "crashed, the key index gone", applies: (facts) => !facts.hasKeyIndex, action: "scan-whole" },
   { name: "crashed", applies: () => true, action: "scan-from-checkpoint" },
 ];
 
@@ -78,6 +83,7 @@ export interface RecoveryOptions {
   readonly queues: QueueTable;
   readonly parser: RecordParser;
   readonly dispatcher: Dispatcher;
+  readonly keyIndex: KeyIndex | null;
 }
 
 export interface Recovered {
@@ -123,6 +129,7 @@ class Recovery {
   async #recover(files: MappedFile[], hasAbort: boolean): Promise<Recovered> {
     const { storage, root } = this.options;
     this.#loadQueues();
+    const indexIsWhole = this.#loadKeyIndex();
     const cleanShutdown = readCleanShutdown(storage, root);
     const checkpoint = readCheckpoint(storage, root);
     const { action } = chooseRecovery({
@@ -130,10 +137,18 @@ class Recovery {
       hasConsumequeue: this.#hasUnits(),
       hasAbort,
       cleanShutdown:
-        cleanShutdown === undefined ? "absent" : this.#matches(cleanShutdown, files) ? "matches" : "differs",
+        cleanShutdown === undefined
+          ? "absent"
+          : this.#matches(cleanShutdown, files) && this.#indexMatches(cleanShutdown)
+            ? "matches"
+            : "differs",
       checkpoint: checkpoint === undefined ? "absent" : "usable",
+      hasKeyIndex: indexIsWhole,
     });
 
+    if (cleanShutdown !== undefined && this.#matches(cleanShutdown, files) && !this.#indexMatches(cleanShutdown)) {
+      this.#repairs.push("index: not as the clean shutdown left it; made anew from the log.");
+    }
     writeAbort(storage, root);
     let scan: ScanResult;
     switch (action) {
@@ -257,6 +272,24 @@ class Recovery {
     );
   }
 
+  /** @returns false if an index is wanted and has to be made of the whole log */
+  #loadKeyIndex(): boolean {
+    const { storage, root, keyIndex } = this.options;
+    if (keyIndex !== null) return keyIndex.load();
+    // What is appended now will not be in it, and nobody could tell later.
+    const directory = `${root}/${INDEX_DIRECTORY}`;
+    if (storage.exists(directory)) {
+      for (const { name, kind } of storage.list(directory)) if (kind === "file") storage.remove(`${directory}/${name}`);
+      storage.removeDirectory(directory);
+    }
+    return true;
+  }
+
+  #indexMatches(shutdown: CleanShutdown): boolean {
+    const { keyIndex } = this.options;
+    return keyIndex === null || JSON.stringify(shutdown.keyIndex) === JSON.stringify(keyIndex.state());
+  }
+
   #hasUnits(): boolean {
     return this.options.queues.queues.some((queue) => queue.files.hasFiles);
   }
@@ -277,6 +310,7 @@ class Recovery {
   }
 
   #trust(shutdown: CleanShutdown): ScanResult {
+    this.options.keyIndex?.resume();
     for (const [topic, queueId, startOffset, nextOffset] of shutdown.queues) {
       const queue = this.options.queues.find(topic, queueId)!;
       queue.files.writtenUnits = nextOffset;
@@ -287,6 +321,7 @@ class Recovery {
   }
 
   #dropQueues(): ScanResult {
+    this.options.keyIndex?.clear();
     for (const queue of this.options.queues.queues) {
       const dropped = queue.files.dropAll();
       if (dropped > 0) {
@@ -300,10 +335,19 @@ class Recovery {
 
   #scanFromCheckpoint(files: readonly MappedFile[], checkpoint: Checkpoint): ScanResult {
     const until = Math.min(checkpoint.physicMsgTimestampMs, checkpoint.logicsMsgTimestampMs) - CHECKPOINT_MARGIN_MS;
+    const { keyIndex } = this.options;
     const start = files.findLast(
       (file) => (readHeader(file, file.baseOffset)?.storeTimestampMs ?? Number.POSITIVE_INFINITY) <= until,
     );
     if (start === undefined || start === files[0]) return this.#scanWhole(files, checkpoint, true);
+    const storeTimestampAt = (at: number) => {
+      const file = files.find(({ baseOffset, endOffset }) => at >= baseOffset && at < endOffset);
+      return file === undefined ? undefined : readHeader(file, at)?.storeTimestampMs;
+    };
+    if (keyIndex?.cutAt(start.baseOffset, checkpoint.indexMsgTimestampMs, storeTimestampAt) === false) {
+      this.#repairs.push("index: items are missing; made anew from the whole log.");
+      return this.#scanWhole(files, checkpoint, true);
+    }
     for (const queue of this.options.queues.queues) {
       const unitCount = queue.files.findFirst((unit) => unit.physicalOffset >= start.baseOffset);
       queue.files.writtenUnits = unitCount;
@@ -319,6 +363,7 @@ class Recovery {
   }
 
   #scanWhole(files: readonly MappedFile[], checkpoint: Checkpoint | undefined, isCrash: boolean): ScanResult {
+    this.options.keyIndex?.clear();
     for (const queue of this.options.queues.queues) {
       queue.clearUnits();
       queue.dispatchedOffset = BEFORE_FIRST;
@@ -373,6 +418,8 @@ class Recovery {
     for (const queue of queues.queues) this.#cutQueue(queue, files[0]?.baseOffset ?? 0, scan.damaged);
     dispatcher.takeListed();
     await syncQueues(queues.queues);
+    this.options.keyIndex?.drain();
+    await this.options.keyIndex?.sync();
   }
 
   /** Durable before the next is removed, so that a crash leaves no gap in the row. */

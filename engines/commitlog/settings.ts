@@ -54,6 +54,10 @@ export const settingsSchema = z.strictObject({
     .max(MAX_FILE_SIZE_BYTES)
     .multipleOf(UNIT_SIZE_BYTES)
     .default(6_000_000),
+  keyIndex: z.boolean().default(true),
+  keyIndexSlots: z.int().min(1).max(100_000_000).default(5_000_000),
+  /** One of them is never used. */
+  keyIndexItems: z.int().min(2).max(100_000_000).default(20_000_000),
   maxMessageSizeBytes: z
     .int()
     .positive()

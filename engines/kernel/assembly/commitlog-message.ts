@@ -36,6 +36,7 @@ const BORN_HOST_V6: i32 = 0x10;
 const STORE_HOST_V6: i32 = 0x20;
 const INNER_BATCH: i32 = 0x80;
 const TRANSACTION_MASK: i32 = 0xc;
+const TRANSACTION_PREPARED: i32 = 0x4;
 const TRANSACTION_COMMIT: i32 = 0x8;
 
 const DISPATCHED_OFFSET: usize = 0;
@@ -62,6 +63,8 @@ const PAIR_END: u32 = 0x02;
 /** `KEYS` and `TAGS` as little-endian words. */
 const KEYS: u32 = 0x5359454b;
 const TAGS: u32 = 0x53474154;
+/** `UNIQ_KEY` as a little-endian word. */
+const UNIQ_KEY: u64 = 0x5945_4b5f_5149_4e55;
 /** `__CRC32#` as a little-endian word. */
 const CRC_PROPERTY_NAME: u64 = 0x2332_3343_5243_5f5f;
 const CRC_PROPERTY_SIZE_BYTES: usize = 20;
@@ -472,15 +475,19 @@ function hashQueue(topic: usize, topicSize: i32, queueId: i32): u32 {
   return <u32>(hash >>> 32);
 }
 
-// What dispatchCommitlog reads and writes in its 48-byte progress block (little-endian). The last two are an answer to
-// UNUSUAL: the tagsCode for the record that the next call begins with.
+// What dispatchCommitlog reads and writes in its 48-byte progress block (little-endian). HAS_TAGS_CODE and TAGS_CODE are
+// an answer to UNUSUAL: the tagsCode for the record that the next call begins with. KEYED is the address of a list of
+// records (u32 addresses) that have keys to be indexed, or may have; KEYED_CAPACITY is 0 when nobody wants it.
 const PROGRESS_CONSUMED: usize = 0;
 const PROGRESS_QUEUE: usize = 4;
 const PROGRESS_LISTED: usize = 8;
 const PROGRESS_UNITS: usize = 12;
 const PROGRESS_STORE_TIMESTAMP: usize = 16;
 const PROGRESS_HAS_TAGS_CODE: usize = 24;
+const PROGRESS_KEYED: usize = 28;
 const PROGRESS_TAGS_CODE: usize = 32;
+const PROGRESS_KEYED_COUNT: usize = 40;
+const PROGRESS_KEYED_CAPACITY: usize = 44;
 
 // Why dispatchCommitlog returned.
 const AT_END = 0;
@@ -490,6 +497,10 @@ const UNUSUAL = 3;
 const UNKNOWN_QUEUE = 4;
 const OUT_OF_ORDER = 5;
 const NO_RECORD = 6;
+const KEYED_FULL = 7;
+
+/** The properties that readTagsCode was last given hold KEYS or UNIQ_KEY. */
+let sawKeys: bool = false;
 
 /**
  * The reput step: reads records from `address` on, which is at that position of the log, and puts a unit for each
@@ -499,7 +510,7 @@ const NO_RECORD = 6;
  * unit, which it appends to `list`. The record that stopped it is not consumed.
  *
  * @returns 0 all done; 1 a blank; 2 the queue named in `progress` has no room; 3 a record whose tagsCode JavaScript has to
- * find; 4 an unknown queue; 5 a queue offset other than the queue's next; 6 no record
+ * find; 4 an unknown queue; 5 a queue offset other than the queue's next; 6 no record; 7 the list of records with keys is full
  */
 export function dispatchCommitlog(
   address: usize,
@@ -516,7 +527,15 @@ export function dispatchCommitlog(
   let outcome = AT_END;
   let position = positionOf(positionHigh, positionLow);
   let units = load<u32>(progress, PROGRESS_UNITS);
+  const keyed = <usize>load<u32>(progress, PROGRESS_KEYED);
+  const keyedCapacity = load<u32>(progress, PROGRESS_KEYED_CAPACITY);
+  const listsKeyed = keyedCapacity != 0;
+  let keyedCount = load<u32>(progress, PROGRESS_KEYED_COUNT);
   while (address < limit) {
+    if (listsKeyed && keyedCount == keyedCapacity) {
+      outcome = KEYED_FULL;
+      break;
+    }
     const totalSize = <usize>bswap<u32>(load<u32>(address));
     const magic = bswap<u32>(load<u32>(address, 4));
     if (magic != MAGIC_V1 && magic != MAGIC_V2) {
@@ -558,14 +577,17 @@ export function dispatchCommitlog(
       }
       let tagsCode: i64 = 0;
       const properties = topic + topicSize + 2;
+      let mayHaveKeys = false;
       if (load<u32>(progress, PROGRESS_HAS_TAGS_CODE) != 0) {
         tagsCode = <i64>load<f64>(progress, PROGRESS_TAGS_CODE);
+        mayHaveKeys = true;
       } else if (properties < address + totalSize) {
         tagsCode = readTagsCode(properties, address + totalSize);
         if (tagsCode == UNUSUAL_TAGS) {
           outcome = UNUSUAL;
           break;
         }
+        mayHaveKeys = sawKeys;
       }
       const unitCount = load<u32>(queue, UNIT_COUNT);
       if (unitCount >= load<u32>(queue, UNIT_CAPACITY)) {
@@ -587,6 +609,10 @@ export function dispatchCommitlog(
         store<u32>(list + (<usize>listed << 2), <u32>queue);
         store<u32>(progress, listed + 1, PROGRESS_LISTED);
       }
+      if (mayHaveKeys && listsKeyed) store<u32>(keyed + (<usize>(keyedCount++) << 2), <u32>address);
+    } else if (transaction == TRANSACTION_PREPARED && listsKeyed) {
+      // In no queue, but indexed; whoever takes the list looks for its keys.
+      store<u32>(keyed + (<usize>(keyedCount++) << 2), <u32>address);
     }
     store<f64>(progress, <f64>bswap<i64>(load<i64>(address + 48 + bornHostSize)), PROGRESS_STORE_TIMESTAMP);
     address += totalSize;
@@ -594,17 +620,19 @@ export function dispatchCommitlog(
   }
   store<u32>(progress, <u32>(address - start), PROGRESS_CONSUMED);
   store<u32>(progress, units, PROGRESS_UNITS);
+  store<u32>(progress, keyedCount, PROGRESS_KEYED_COUNT);
   return outcome;
 }
 
 const UNUSUAL_TAGS: i64 = i64.MIN_VALUE;
 
 /**
- * Java's hashCode of the last TAGS value, 0 without one; UNUSUAL_TAGS when JavaScript must look: tags beyond ASCII, or a
+ * Notes whether there are keys, and gives Java's hashCode of the last TAGS value, 0 without one; UNUSUAL_TAGS when JavaScript must look: tags beyond ASCII, or a
  * delayed message, whose unit holds its due time instead.
  */
 function readTagsCode(at: usize, end: usize): i64 {
   let tagsCode: i64 = 0;
+  sawKeys = false;
   while (at < end) {
     const pair = at;
     while (at < end && <u32>load<u8>(at) > PAIR_END) at++;
@@ -623,6 +651,8 @@ function readTagsCode(at: usize, end: usize): i64 {
       }
       if (at > value) tagsCode = hash;
     } else {
+      if (nameSize == 4 && load<u32>(pair) == KEYS) sawKeys = true;
+      else if (nameSize == 8 && load<u64>(pair) == UNIQ_KEY) sawKeys = true;
       while (at < end && load<u8>(at) != <u8>PAIR_END) at++;
     }
     at++;
