@@ -201,7 +201,8 @@ export abstract class CommitLog {
   async #sync(): Promise<void> {
     const from = this.flushedOffset;
     const to = this.endOffset;
-    for (const file of this.files) {
+    for (const file of [...this.files]) {
+      // A copy: retention may take the oldest meanwhile.
       if (file.endOffset <= from || file.baseOffset >= to) continue;
       await file.sync(from, this.syncEnd(file, to));
     }
@@ -211,6 +212,14 @@ export abstract class CommitLog {
   /** How far a sync of `file` reaches that is to cover what lies below `to`. */
   protected syncEnd(_file: MappedFile, to: number): number {
     return to;
+  }
+
+  /** Deletes the oldest file, which is not the last. @returns its path */
+  dropOldest(): string {
+    invariant(this.files.length > 1, "the last file stays");
+    const file = this.files.shift()!;
+    file.remove();
+    return file.path;
   }
 
   /** Deletes the files that hold no record and closes the others. What was written must have been synced. */

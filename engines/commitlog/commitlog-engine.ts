@@ -51,6 +51,7 @@ import { Reader } from "./reader.js";
 import type { RecordParser } from "./record-parser.js";
 import type { Recovered } from "./recovery.js";
 import { Reput } from "./reput.js";
+import { Retention } from "./retention.js";
 import { SendPlanner } from "./send-plan.js";
 import type { CommitlogSettings } from "./settings.js";
 import { LogSharing } from "./sharing.js";
@@ -109,6 +110,7 @@ export class CommitlogEngine implements StorageEngine {
   /** Units are there before their records are on the device, and consumers are not to see those. */
   readonly #hidesIndexed: boolean;
   readonly #queueFlush: ConsumequeueFlush;
+  readonly #retention: Retention;
   /** With the first writer of another thread. */
   #sharing: LogSharing | null = null;
   readonly #arrivals: Arrivals;
@@ -179,6 +181,7 @@ export class CommitlogEngine implements StorageEngine {
       listener,
       parts.keyIndex,
     );
+    this.#retention = new Retention({ ...parts, queues: queues.queues }, this.#nowMs);
     this.#writeCheckpoint();
   }
 
@@ -368,6 +371,7 @@ export class CommitlogEngine implements StorageEngine {
     await consumersClosed;
     await this.#sharing?.own.close();
     await this.#queueFlush.settled();
+    await this.#retention.settled();
     await this.#log.close();
     checkpoint.close();
     openFiles.close();
@@ -529,6 +533,7 @@ export class CommitlogEngine implements StorageEngine {
     if (flush === "async" && nowMs - this.#lastFlushMs >= flushIntervalMs) this.#flushInBackground();
     this.#queueFlush.tick(nowMs);
     if (this.#settings.pageCacheAdvice === "drop-behind") this.#log.dropBehind();
+    this.#retention.step(nowMs);
     if (nowMs - this.#lastCheckpointMs >= CHECKPOINT_INTERVAL_MS) {
       this.#lastCheckpointMs = nowMs;
       this.#writeCheckpoint();

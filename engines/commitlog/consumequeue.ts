@@ -162,12 +162,11 @@ export class Consumequeue {
 
   /** Makes `unit` the next to be written, where the log's first message of this queue belongs. */
   startAt(unit: number): void {
-    if (this.hasFiles && unit < this.firstUnit) this.cutAt(0);
-    if (this.hasFiles && unit <= this.roomEnd) {
+    if (unit < this.firstUnit || unit > this.roomEnd || this.#hasHoleBelow(unit)) this.cutAt(0);
+    if (this.hasFiles) {
       this.writtenUnits = unit;
       return;
     }
-    if (this.hasFiles) this.cutAt(0);
     this.writtenUnits = this.#fileOffsetOf(unit * UNIT_SIZE_BYTES) / UNIT_SIZE_BYTES;
     const blanks = new Uint8Array(PRE_BLANK_CHUNK_UNITS * UNIT_SIZE_BYTES);
     const view = new DataView(blanks.buffer);
@@ -175,6 +174,12 @@ export class Consumequeue {
       encodeUnit({ physicalOffset: 0, sizeBytes: PRE_BLANK_SIZE, tagsCode: 0 }, view, at);
     }
     while (this.writtenUnits < unit) this.append(blanks, 0, Math.min(PRE_BLANK_CHUNK_UNITS, unit - this.writtenUnits));
+  }
+
+  /** Whether a unit is missing before `unit`, as a power cut leaves it: a search for the queue's start would end there. */
+  #hasHoleBelow(unit: number): boolean {
+    for (let at = this.firstUnit; at < unit; at++) if (!((this.unitAt(at)?.sizeBytes ?? 0) > 0)) return true;
+    return false;
   }
 
   /**
@@ -205,6 +210,16 @@ export class Consumequeue {
     return { hadUnits, droppedFiles };
   }
 
+  /** Deletes the first file if all its units are below `unit`, but never the last file. @returns its path */
+  dropOldestBelow(unit: number): string | undefined {
+    const [oldest, next] = this.#fileOffsets;
+    if (oldest === undefined || next === undefined || next > unit * UNIT_SIZE_BYTES) return undefined;
+    this.#fileOffsets.shift();
+    this.#unsyncedFiles.delete(oldest);
+    this.files.remove(this.#path(oldest));
+    return this.#path(oldest);
+  }
+
   /** Whether something stands at byte `from`. */
   #hasUnit(fileOffset: number, from: number): boolean {
     const unit = new Uint8Array(UNIT_SIZE_BYTES);
@@ -217,7 +232,10 @@ export class Consumequeue {
     this.unsyncedBytes = 0;
     const fileOffsets = [...this.#unsyncedFiles];
     this.#unsyncedFiles.clear();
-    for (const fileOffset of fileOffsets) await this.files.get(this.#path(fileOffset)).sync();
+    for (const fileOffset of fileOffsets) {
+      // One that retention has deleted meanwhile needs no sync.
+      if (this.#fileOffsets.includes(fileOffset)) await this.files.get(this.#path(fileOffset)).sync();
+    }
     if (this.#directoryIsUnsynced) {
       this.#directoryIsUnsynced = false;
       this.storage.syncDirectory(this.directory);

@@ -54,6 +54,11 @@ export const settingsSchema = z.strictObject({
     .max(MAX_FILE_SIZE_BYTES)
     .multipleOf(UNIT_SIZE_BYTES)
     .default(6_000_000),
+  /** -1 = for ever. */
+  retentionMs: z.int().min(-1).default(259_200_000),
+  /** -1 = any. */
+  retentionBytes: z.int().min(-1).default(-1),
+  retentionCheckMs: z.int().positive().default(10_000),
   keyIndex: z.boolean().default(true),
   keyIndexSlots: z.int().min(1).max(100_000_000).default(5_000_000),
   /** One of them is never used. */
