@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { Message, type PartitionHandle, type StorageEngine } from "../engine.js";
-import { WritersAttachedError } from "../errors.js";
+import { Message, type PartitionHandle, type StorageEngine, type WriterTicket } from "../engine.js";
+import { LogFailedError, WritersAttachedError } from "../errors.js";
 import { heap } from "../heap.js";
 import { loadEngine } from "../registry.js";
 import { DiskStorage } from "../storage/disk-storage.js";
@@ -168,4 +168,41 @@ describe.each(ENGINES)("%s with several writers", (name) => {
     expect(opened.told.acknowledged[partitions[0]!]).toEqual([[0, 1]]);
     await engine.close();
   });
+
+  it("fails the log, and hangs nobody, when a thread ends with a lock held", async () => {
+    const directory = temporaryDirectory();
+    const opened = await open(name, directory);
+    const { engine, partitions } = opened;
+    engine.append(partitions[0]!, new Message(heap, valueAt("own", 0)), 0);
+    await engine.flush();
+    const worker = new Worker(DIES_WITH_LOCK, { eval: true });
+    const ticket = engine.openWriter!(worker) as WriterTicket & { writer: number; tail?: number; blocks?: number };
+    // A lock's word comes first in what the writers of a log or a partition share.
+    const word = (ticket.tail ?? ticket.blocks!) / 4;
+    worker.postMessage({ heapModule: new URL("../heap.js", import.meta.url).href, word, holder: ticket.writer + 1 });
+    await once(worker, "exit");
+    const appendOne = () => {
+      engine.append(partitions[0]!, new Message(heap, valueAt("own", 1)), 1);
+      engine.poll();
+    };
+    expect(() => {
+      appendOne();
+      if (opened.told.failedCount > 0) throw new LogFailedError(opened.told.error);
+    }).toThrow(/ended in the middle of/);
+    expect(appendOne).toThrow(LogFailedError);
+    await engine.close();
+
+    const reopened = await open(name, directory);
+    expect(reopened.engine.recovery.wasCleanShutdown).toBe(false);
+    expect(await readAll(reopened.engine, partitions[0]!)).toEqual([valueAt("own", 0).toString()]);
+    await reopened.engine.close();
+  });
 });
+
+/** Takes a lock as its writer would, and ends. */
+const DIES_WITH_LOCK = `
+  require("node:worker_threads").parentPort.once("message", async ({ heapModule, word, holder }) => {
+    const { heap } = await import(heapModule);
+    Atomics.store(heap.words, word, holder * 2);
+    process.exit(0);
+  });`;
