@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Measured, Run, Trial } from "../results/schema.js";
-import { ratioOfSamples } from "../results/statistics.js";
-import { analyse, attainableConfidence, findGroup, type ScenarioAnalysis } from "./analysis.js";
+import { attainableConfidence, ratioOfSamples } from "../results/statistics.js";
+import { analyse, findGroup, type ScenarioAnalysis } from "./analysis.js";
 import { syntheticRun } from "./synthetic-run.js";
 
 const run = syntheticRun({ trialCount: 3 });

@@ -6,6 +6,7 @@
 
 import type { DurabilityClass, Load, ProbeResult, Run, ScenarioRecord, Trial } from "../results/schema.js";
 import {
+  attainableConfidence,
   attainableRankSumConfidence,
   bootstrapInterval,
   type Estimate,
@@ -638,14 +639,6 @@ function compare(
 function pairedRatio(numerators: readonly number[], denominators: readonly number[]): Estimate {
   const ratio = ratioOfPairs(numerators, denominators, attainableConfidence(numerators.length));
   return numerators.length > 1 ? ratio : { ...ratio, lower: 0, upper: Number.POSITIVE_INFINITY };
-}
-
-/**
- * Of an interval from that many trials: 95 %, or of fewer than 6 what their whole range holds the median with. Five
- * trials reach 93.75 %, three 75 %, one nothing.
- */
-export function attainableConfidence(count: number): number {
-  return Math.min(0.95, 1 - 2 ** (1 - count));
 }
 
 function inverse(ratio: Estimate): Estimate {

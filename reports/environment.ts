@@ -1,6 +1,8 @@
 /** The environment, the method and the command of a run in words, for page and Markdown. */
 
+import { agreementWords } from "../results/agreement.js";
 import type { Run } from "../results/schema.js";
+import { syncCost } from "../results/sync-cost.js";
 import { formatBytes, formatTime, groupThousands } from "./format.js";
 import { CLASS_MEANINGS, listWords } from "./words.js";
 
@@ -46,6 +48,20 @@ export const METHOD: readonly string[] = [
   "After each trial everything acknowledged was read back through the engine and checked for count, order and content. A trial that fails this, misses its rate, throws or hangs has no figures; it is listed with its cause and never ranked.",
 ];
 
+/** Whether a sync costs anything here, and what. */
+function syncWords({ probe }: Run): string {
+  const { overwriteNs, appendNs, isFree } = syncCost(probe);
+  if (isFree === null) return "what it costs was not measured";
+  const costs = [
+    ...(overwriteNs === null ? [] : [`a page overwritten and synced takes ${formatTime(overwriteNs)}`]),
+    ...(appendNs === null ? [] : [`a page appended and synced ${formatTime(appendNs)}`]),
+  ];
+  const verdict = isFree
+    ? "it costs nothing, so it reaches no disk, and no durable figure is valid"
+    : "it costs something";
+  return `${verdict}: ${listWords(costs)}`;
+}
+
 /** Label and value of everything that may have shaped the figures. */
 export function environmentRows(run: Run): [string, string][] {
   const { environment } = run;
@@ -80,6 +96,11 @@ export function environmentRows(run: Run): [string, string][] {
     ["Packages", named(run.packages)],
     ["Seed", String(run.seed)],
     ["Fingerprint", environment.fingerprint],
+    [
+      "Cross-check",
+      run.agreement === null ? "fio was not there to compare with" : agreementWords(run.agreement).sentence,
+    ],
+    ["A sync", syncWords(run)],
     ...environment.notPossible.map((rule): [string, string] => ["Not possible on this machine", rule]),
     ...environment.notes.map((note): [string, string] => ["Note", note]),
   ];

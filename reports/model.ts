@@ -1,5 +1,6 @@
 /** Everything that a report of any form shows, computed once: page, Markdown and pictures only lay it out. */
 
+import { agreementWords } from "../results/agreement.js";
 import type { Run } from "../results/schema.js";
 import { analyse, type RunAnalysis, type ScenarioAnalysis } from "./analysis.js";
 import { type Answer, answer, FACETS_IN_WORDS, summary } from "./answers.js";
@@ -145,6 +146,8 @@ function bannersOf(run: Run, analysis: RunAnalysis): string[] {
   } else if (missing > 0) {
     banners.push(`${countWords(missing, "planned trial")} did not run.`);
   }
+  if (run.agreement !== null && !agreementWords(run.agreement).agrees)
+    banners.push(agreementWords(run.agreement).sentence);
   if (analysis.strayTrials.length > 0) {
     const ids = [...new Set(analysis.strayTrials.map((trial) => trial.scenarioId))];
     banners.push(

@@ -48,7 +48,7 @@ export function syntheticRun(options: SyntheticOptions = {}): Run {
     command: ["--profile", "quick", "--seed", String(seed), "--dir", "/data/it's here"],
     profile: "quick",
     seed,
-    code: { version: "0.1.0", commit: "2368563f0a1b2c3d4e5f60718293a4b5c6d7e8f9", dirty: true },
+    code: { version: "0.1.0", commit: "2368563f0a1b2c3d4e5f60718293a4b5c6d7e8f9", dirty: true, hash: null },
     packages: { koffi: "3.3.4", "hdr-histogram-js": "3.0.1" },
     environment: ENVIRONMENT,
     probe: makeProbe(random),

@@ -445,7 +445,13 @@ export const runSchema = z.strictObject({
   command: z.array(z.string()),
   profile: z.string(),
   seed: count,
-  code: z.strictObject({ version: z.string(), commit: z.string().nullable(), dirty: z.boolean().nullable() }),
+  code: z.strictObject({
+    version: z.string(),
+    commit: z.string().nullable(),
+    dirty: z.boolean().nullable(),
+    /** Of the compiled code that measures; null: unknown. */
+    hash: z.string().nullable().default(null),
+  }),
   packages: z.record(z.string(), z.string()),
   environment: environmentSchema,
   probe: z.array(probeResultSchema),

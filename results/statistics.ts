@@ -73,6 +73,14 @@ export function attainableRankSumConfidence(valueCount: number, referenceCount: 
   return Math.max(0, 1 - 2 / orders);
 }
 
+/**
+ * Of an interval from that many trials: 95 %, or of fewer than 6 what their whole range holds the median with. Five
+ * trials reach 93.75 %, three 75 %, one nothing.
+ */
+export function attainableConfidence(count: number): number {
+  return Math.min(0.95, 1 - 2 ** (1 - count));
+}
+
 /** ln(numerator / denominator) of each pair. @throws RangeError unless as many of both, all positive */
 export function logRatios(numerators: readonly number[], denominators: readonly number[]): number[] {
   if (numerators.length !== denominators.length) throw new RangeError("paired values come in equal numbers");

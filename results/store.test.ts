@@ -1,4 +1,4 @@
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -12,7 +12,7 @@ const begun: Omit<Run, "status" | "finishedAt" | "trials" | "searches"> = {
   command: ["--profile", "smoke"],
   profile: "smoke",
   seed: 1,
-  code: { version: "0", commit: null, dirty: null },
+  code: { version: "0", commit: null, dirty: null, hash: null },
   packages: {},
   environment: {
     fingerprint: "f",
@@ -92,6 +92,30 @@ describe("RunStore", () => {
     store.appendTrial(trial(1));
     expect(loadRun(directory).trials).toEqual([trial(0), trial(1)]);
     expect(loadRun(directory).environment.notes).toEqual(["A note."]);
+  });
+
+  it("goes on with what was killed in the middle of a line, and with what was ended early", () => {
+    const killed = new RunStore(directory, begun);
+    killed.appendTrial(trial(0));
+    appendFileSync(join(directory, "trials.jsonl"), '{"trialId": "t1", "scen');
+    const resumed = RunStore.resume(directory);
+    resumed.appendTrial(trial(1));
+    expect(loadRun(directory).trials).toEqual([trial(0), trial(1)]);
+    expect(resumed.finish({ interrupted: true })).toMatchObject({ status: "partial", trials: [trial(0), trial(1)] });
+    const again = RunStore.resume(directory);
+    expect(loadRun(directory)).toMatchObject({ status: "partial", finishedAt: null, trials: [trial(0), trial(1)] });
+    expect(again.finish({ interrupted: false })).toMatchObject({ status: "complete", trials: [trial(0), trial(1)] });
+    expect(readdirSync(directory)).toEqual(["run.json"]);
+  });
+
+  it("loses nothing when it is killed between the files that resuming writes", () => {
+    const store = new RunStore(directory, begun);
+    store.appendTrial(trial(0));
+    store.finish({ interrupted: true });
+    // The first of them is there, the second is not.
+    writeFileSync(join(directory, "trials.jsonl"), `${JSON.stringify(trial(0))}\n`);
+    expect(loadRun(directory).trials).toEqual([trial(0)]);
+    expect(RunStore.resume(directory).run.trials).toEqual([trial(0)]);
   });
 
   it("reads a run that was killed in the middle of a line", () => {

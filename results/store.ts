@@ -1,5 +1,16 @@
 /** The files of a run; nobody else knows them. */
-import { appendFileSync, existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fdatasyncSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { makeDirectory } from "./make-directory.js";
 import { type Run, runSchema, type Search, type Trial, trialSchema } from "./schema.js";
@@ -19,15 +30,31 @@ export class UnreadableRunError extends Error {
 export class RunStore {
   #run: Run;
 
-  /** Makes `directory`, which must not hold a run yet. */
+  /** Makes `directory`, which must not hold a run yet; `resume` brings the trials that one has. */
   constructor(
     readonly directory: string,
-    begun: Omit<Run, "status" | "finishedAt" | "trials" | "searches">,
+    begun: Omit<Run, "status" | "finishedAt" | "trials" | "searches"> & {
+      trials?: readonly Trial[];
+      searches?: readonly Search[];
+    },
   ) {
+    const trials = [...(begun.trials ?? [])];
     makeDirectory(directory);
-    this.#run = { ...begun, status: "partial", finishedAt: null, trials: [], searches: [] };
-    writeFileSync(join(directory, TRIALS_FILE), "", { flag: "wx" });
+    this.#run = { ...begun, status: "partial", finishedAt: null, trials, searches: [...(begun.searches ?? [])] };
+    if (begun.trials === undefined) writeFileSync(join(directory, TRIALS_FILE), "", { flag: "wx" });
     this.#write();
+  }
+
+  /**
+   * Goes on with the unfinished run in `directory`: whatever stage it was killed in, and without the half of a line that
+   * it may have left.
+   * @throws UnreadableRunError
+   */
+  static resume(directory: string): RunStore {
+    const run = loadRun(directory);
+    // The trials first: until run.json says that the run goes on, it is read without them.
+    replaceFile(join(directory, TRIALS_FILE), run.trials.map((trial) => `${JSON.stringify(trial)}\n`).join(""));
+    return new RunStore(directory, run);
   }
 
   get run(): Run {
@@ -38,6 +65,11 @@ export class RunStore {
   setProbe(probe: Run["probe"], notes: readonly string[]): void {
     const { environment } = this.#run;
     this.#run = { ...this.#run, probe, environment: { ...environment, notes: [...environment.notes, ...notes] } };
+    this.#write();
+  }
+
+  setAgreement(agreement: Run["agreement"]): void {
+    this.#run = { ...this.#run, agreement };
     this.#write();
   }
 
@@ -64,7 +96,7 @@ export class RunStore {
 
   appendTrial(trial: Trial): void {
     const checked = trialSchema.parse(trial);
-    appendFileSync(join(this.directory, TRIALS_FILE), `${JSON.stringify(checked)}\n`);
+    appendLine(join(this.directory, TRIALS_FILE), JSON.stringify(checked));
     this.#run.trials.push(checked);
   }
 
@@ -82,9 +114,7 @@ export class RunStore {
   }
 
   #write(): void {
-    const path = join(this.directory, RUN_FILE);
-    writeFileSync(`${path}.tmp`, `${JSON.stringify(runSchema.parse(this.#run), null, 1)}\n`);
-    renameSync(`${path}.tmp`, path);
+    replaceFile(join(this.directory, RUN_FILE), `${JSON.stringify(runSchema.parse(this.#run), null, 1)}\n`);
   }
 }
 
@@ -105,6 +135,22 @@ export function loadRun(path: string): Run {
   lines.pop();
   const trials = lines.map((line, index) => parseWith(trialSchema, line, `${trialsFile}, line ${index + 1}`));
   return { ...run, trials };
+}
+
+/** Whole or not at all, also after a power loss. */
+function replaceFile(path: string, content: string): void {
+  const file = openSync(`${path}.tmp`, "w");
+  writeSync(file, content);
+  fdatasyncSync(file);
+  closeSync(file);
+  renameSync(`${path}.tmp`, path);
+}
+
+function appendLine(path: string, line: string): void {
+  const file = openSync(path, "a");
+  writeSync(file, `${line}\n`);
+  fdatasyncSync(file);
+  closeSync(file);
 }
 
 function parseWith<T>(schema: { parse: (value: unknown) => T }, text: string, where: string): T {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import systeminformation from "systeminformation";
 import { checksumProviders } from "../engines/registry.js";
+import { machineIdentity } from "../results/comparability.js";
 import type { Environment, Run } from "../results/schema.js";
 import { whyNoDisk } from "./data-directory.js";
 import type { Mount } from "./mount.js";
@@ -14,6 +15,8 @@ const THREAD_POOL_SIZE = 16;
 export const TRIAL_NODE_OPTIONS = ["--max-old-space-size=1024", "--max-semi-space-size=16"];
 export const TRIAL_ENVIRONMENT = { UV_THREADPOOL_SIZE: String(THREAD_POOL_SIZE), UV_USE_IO_URING: "0" };
 
+const COMPILED_DIRECTORY = new URL("../", import.meta.url);
+const MEASURING_FOLDERS = ["engines", "results", "runners", "scenarios"];
 const PROJECT_DIRECTORY = new URL("../../", import.meta.url);
 /** The vm.dirty_* defaults of the kernel; distributions leave them. */
 export const DIRTY_DEFAULTS: Readonly<Record<string, number>> = {
@@ -68,34 +71,32 @@ export async function describeEnvironment(mount: Mount, payloadBytesPerTrial: nu
 
 /** The same after a reboot and at any clock rate; different on another machine, device, filesystem, kernel or Node. */
 export function fingerprintOf(environment: Omit<Environment, "fingerprint">): string {
-  const { platform, kernel, cpu, memoryBytes, memoryLimitBytes, node, device, filesystem } = environment;
-  const identity = [
-    platform,
-    kernel,
-    // Some models carry their nominal clock rate in the name; it is part of the model and does not vary.
-    cpu.model,
-    cpu.logicalCores,
-    // The kernel keeps a little for itself that varies from boot to boot.
-    Math.round(memoryBytes / 2 ** 28),
-    memoryLimitBytes,
-    node.version,
-    node.flags,
-    device,
-    filesystem.type,
-    filesystem.mountOptions,
-    filesystem.sizeBytes,
-  ];
+  const identity = Object.values(machineIdentity(environment));
   return createHash("sha256").update(JSON.stringify(identity)).digest("hex").slice(0, 16);
 }
 
-/** The code that runs: version of the package, and commit where the project is a git checkout. */
+/** The code that runs: version of the package, commit where the project is a git checkout, and a hash of what measures. */
 export async function describeCode(): Promise<Run["code"]> {
   const { version } = readPackage(PROJECT_DIRECTORY);
   const git = (...command: string[]) => execa("git", command, { cwd: PROJECT_DIRECTORY, reject: false });
   const head = await git("rev-parse", "HEAD");
-  if (head.failed) return { version, commit: null, dirty: null };
+  const hash = hashCode();
+  if (head.failed) return { version, commit: null, dirty: null, hash };
   const status = await git("status", "--porcelain");
-  return { version, commit: head.stdout.trim(), dirty: status.stdout.trim() !== "" };
+  return { version, commit: head.stdout.trim(), dirty: status.stdout.trim() !== "", hash };
+}
+
+/** Of the compiled code that a figure can depend on: all but tests and reports. */
+function hashCode(): string {
+  const hash = createHash("sha256");
+  for (const folder of MEASURING_FOLDERS) {
+    const directory = new URL(`${folder}/`, COMPILED_DIRECTORY);
+    const names = readdirSync(directory, { recursive: true, encoding: "utf8" });
+    for (const name of names.filter((path) => /\.(js|wasm)$/.test(path) && !/\.(test|bench)\.js$/.test(path)).sort()) {
+      hash.update(`${folder}/${name}\n`).update(readFileSync(new URL(name, directory)));
+    }
+  }
+  return hash.digest("hex").slice(0, 16);
 }
 
 /** The installed versions of the packages that the project depends on. */

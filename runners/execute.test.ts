@@ -75,7 +75,7 @@ async function execute(
     command: [],
     profile: "smoke",
     seed: 1,
-    code: { version: "0", commit: null, dirty: null },
+    code: { version: "0", commit: null, dirty: null, hash: null },
     packages: {},
     environment,
     probe: [],
@@ -93,6 +93,7 @@ async function execute(
     progress: silent,
     deviceStatPath: mount.statPath,
     environment,
+    code: store.run.code,
     signal: overrides.signal ?? new AbortController().signal,
   };
   const result = await executeTrials(plan.trials, execution, overrides.budget);

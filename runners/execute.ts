@@ -1,13 +1,22 @@
 import { z } from "zod";
 import { seededRandom, shuffle } from "../results/random.js";
-import { type Environment, type Load, type ProbeResult, probeResultSchema, type Trial } from "../results/schema.js";
+import {
+  type Environment,
+  type Load,
+  type ProbeResult,
+  probeResultSchema,
+  type Run,
+  type Trial,
+} from "../results/schema.js";
 import { median } from "../results/statistics.js";
 import type { RunStore } from "../results/store.js";
 import { syncCost } from "../results/sync-cost.js";
+import { compareWithFio } from "./agreement.js";
 import { missingOf, nextUnit, repetitionCount, type Unit, unitsOf, unresolvedOf } from "./budget.js";
 import { ChildFailedError, runChild } from "./child-process.js";
 import type { DataDirectory } from "./data-directory.js";
 import { probeWithFio } from "./fio.js";
+import { identityOf } from "./identity.js";
 import { cellName, type PlannedTrial, repeated } from "./plan.js";
 import type { ProbeInput } from "./probe-protocol.js";
 import type { Progress } from "./progress.js";
@@ -15,6 +24,8 @@ import type { Profile } from "./scenario.js";
 import { settle } from "./settle.js";
 import { type TrialInput, type TrialOutcome, trialOutcomeSchema } from "./trial-protocol.js";
 
+/** Enough to be above what a sync costs; eight rounds of both sides must not take minutes. */
+const LARGEST_AGREEMENT_BYTES = 256 * 1024 * 1024;
 const PROBE_LIMIT_MS = 120_000;
 
 export interface Execution {
@@ -24,6 +35,7 @@ export interface Execution {
   readonly progress: Progress;
   readonly deviceStatPath: string | null;
   readonly environment: Environment;
+  readonly code: Run["code"];
   /** Aborted by Ctrl-C: the trial under way is killed and not kept. */
   readonly signal: AbortSignal;
 }
@@ -43,6 +55,16 @@ export async function probeDevice(
   return crossCheck === null
     ? { results: own, notes: ["fio is not installed: the device probe was not cross-checked."] }
     : { results: [...own, ...crossCheck], notes: [] };
+}
+
+/** Writes the probe's file in turns with fio. @returns null where fio is not installed, or failed */
+export async function compareDeviceWithFio({ dataDirectory, profile, signal }: Execution): Promise<Run["agreement"]> {
+  const directory = dataDirectory.makeTrialDirectory();
+  try {
+    return await compareWithFio(directory, Math.min(profile.probe.fileSizeBytes, LARGEST_AGREEMENT_BYTES), signal);
+  } finally {
+    dataDirectory.clear();
+  }
 }
 
 /** What remains of a run's time: the trials', without the probe and the reports that follow them. */
@@ -186,7 +208,7 @@ export async function executeTrial(
     configuration,
     startedAt,
     durationNs: Number(process.hrtime.bigint() - startedNs),
-    identity: null,
+    identity: identityOf(planned, { code: execution.code, fingerprint: execution.environment.fingerprint, profile }),
     status: outcome.status,
     failures: outcome.status === "failed" ? outcome.failures : [],
     warnings,

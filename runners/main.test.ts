@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { execaNode } from "execa";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Run } from "../results/schema.js";
 import { loadRun } from "../results/store.js";
 
 const MAIN = fileURLToPath(new URL("./main.js", import.meta.url));
@@ -204,6 +205,72 @@ describe("a run", () => {
       expect(leftovers()).toEqual([]);
     },
   );
+
+  it("is resumed after kill -9, runs nothing twice, and ends as one whole run", async () => {
+    const args = [...SMOKE, "--scenario", "device-ceiling", "--engine", `null,${TEST_ENGINE}`, "--out", "out"];
+    const running = start([...args, "--seed", "7"]);
+    running.stderr.on("data", (chunk: Buffer) => {
+      if (chunk.toString().includes("trial 3 of")) running.kill("SIGKILL");
+    });
+    expect((await running).signal).toBe("SIGKILL");
+    const out = join(directory, "out");
+    const killed = loadRun(out);
+    expect([killed.status, killed.trials.length, killed.finishedAt]).toEqual(["partial", 2, null]);
+    for (const [wrong, sentence] of [
+      [["--seed", "8"], /^--seed is not what run .* was begun with; leave it out, or begin a new run\.$/],
+      [["--out", "elsewhere"], /^--out is not what run /],
+    ] as const) {
+      const refused = await start(["--resume", "out", ...wrong]);
+      expect([refused.exitCode, refused.stderr]).toEqual([2, expect.stringMatching(sentence)]);
+    }
+    const { exitCode, stderr } = await start(["--resume", "out"]);
+    expect({ exitCode, stderr: exitCode === 0 ? "" : stderr }).toEqual({ exitCode: 0, stderr: "" });
+    expect(stderr).toMatch(/^2 trials are there already\.$/m);
+    expect(stderr).toMatch(/^trial 3 of 4/m);
+    expect(stderr).not.toMatch(/^trial [12] of 4/m);
+    const whole = loadRun(out);
+    expect([whole.status, whole.runId, whole.trials.length]).toEqual(["complete", killed.runId, 4]);
+    expect(whole.trials.slice(0, 2)).toEqual(killed.trials);
+    expect(new Set(whole.trials.map(({ trialId }) => trialId)).size).toBe(4);
+    const done = await start(["--resume", "out"]);
+    expect([done.exitCode, done.stderr]).toEqual([
+      2,
+      expect.stringMatching(/is complete: there is nothing to go on with/),
+    ]);
+  });
+
+  it.each<[string, (run: Run) => Partial<Run>, RegExp]>([
+    [
+      "another machine",
+      ({ environment }) => ({ environment: { ...environment, kernel: "0.1" } }),
+      /cannot be resumed: the machine is another, kernel 0\.1 against \S+\. Begin a new run\.$/,
+    ],
+    [
+      "other code",
+      ({ code }) => ({ code: { ...code, hash: "0" } }),
+      /the code is another \(it was .*, hash 0; it is .*\)\./,
+    ],
+    [
+      "another plan",
+      ({ trials: [first, ...others] }) => ({ trials: [{ ...first!, identity: "0" }, ...others] }),
+      /the plan is another: trial device-ceiling\S+ would have another configuration or seed\./,
+    ],
+  ])("refuses to go on with a run of %s", async (_, change, sentence) => {
+    const args = [...SMOKE, "--scenario", "device-ceiling", "--engine", "null", "--out", "out"];
+    expect((await start(args)).exitCode).toBe(0);
+    const out = join(directory, "out");
+    const run = loadRun(out);
+    const changed = { ...run, status: "partial", ...change(run) };
+    writeFileSync(join(out, "run.json"), JSON.stringify(changed));
+    const { exitCode, stderr } = await start(["--resume", "out"]);
+    expect([exitCode, stderr]).toEqual([2, expect.stringMatching(sentence)]);
+    expect(loadRun(out).trials).toEqual(changed.trials);
+  });
+
+  it("refuses to go on with a run that is not there", async () => {
+    const { exitCode, stderr } = await start(["--resume", "nowhere"]);
+    expect([exitCode, stderr]).toEqual([2, expect.stringMatching(/^There is no run called "nowhere", neither as/)]);
+  });
 
   it("goes on when whoever reads its output has gone", async () => {
     const running = start([...SMOKE, "--scenario", "device-ceiling", "--engine", "null", "--out", "out"]);

@@ -6,16 +6,17 @@ import { relative, resolve } from "node:path";
 import { Command, CommanderError } from "commander";
 import { EngineLoadError, engineNames, loadEngine } from "../engines/registry.js";
 import { makeDirectory } from "../results/make-directory.js";
-import { FORMAT_VERSION, type Objective } from "../results/schema.js";
+import { FORMAT_VERSION, type Objective, type Run } from "../results/schema.js";
 import { RunStore } from "../results/store.js";
 import { chooseScenarios, loadContestants, loadProfiles, loadScenarios, UsageError } from "./catalogue.js";
 import { DataDirectory, otherDataDirectories, requireFitTarget, UnfitTargetError } from "./data-directory.js";
 import { describeCode, describeEnvironment, installedPackages } from "./environment.js";
-import { executeTrials, probeDevice } from "./execute.js";
+import { compareDeviceWithFio, executeTrials, probeDevice } from "./execute.js";
 import { parseObjective, searchRates } from "./objective.js";
 import { describePayloadFile, PayloadFileError } from "./payload-pool.js";
 import { type Plan, PlanError, planRun } from "./plan.js";
 import { createProgress, duration } from "./progress.js";
+import { findInterrupted, requireSame } from "./resume.js";
 import type { Profile, ProfileName, Scenario } from "./scenario.js";
 import { printable } from "./terminal.js";
 
@@ -41,6 +42,7 @@ interface Options {
   engine?: string[];
   dir?: string;
   out?: string;
+  resume?: string;
   payload?: string;
   objective?: Objective;
   seed: number;
@@ -70,7 +72,9 @@ async function main(args: string[]): Promise<number> {
 }
 
 async function bench(args: string[]): Promise<number> {
-  const options = parseArguments(args);
+  const given = parseArguments(args);
+  const resumed = given.resume === undefined ? null : findInterrupted(given.resume);
+  const options = resumed === null ? given : optionsOf(resumed.run, args);
   const [scenarios, profiles] = await Promise.all([loadScenarios(), loadProfiles()]);
   if (options.list) {
     await printList(scenarios, profiles);
@@ -93,17 +97,18 @@ async function bench(args: string[]): Promise<number> {
     printPlan(plan, profile, options);
     return 0;
   }
-  return run({ args, options, plan, profileName, profile });
+  return run({ args, options, resumed, plan, profileName, profile });
 }
 
 async function run(context: {
   args: string[];
   options: Options;
+  resumed: ReturnType<typeof findInterrupted> | null;
   plan: Plan;
   profileName: ProfileName;
   profile: Profile;
 }): Promise<number> {
-  const { args, options, plan, profileName, profile } = context;
+  const { args, options, resumed, plan, profileName, profile } = context;
   const parent = resolve(options.dir ?? ".");
   const mount = await requireFitTarget(parent, {
     freeBytes: neededBytes(profile),
@@ -115,27 +120,34 @@ async function run(context: {
   const startedMs = Date.now();
   const startedAt = new Date(startedMs).toISOString();
   const budgetMs = options.budget ?? profile.budgetMs;
+  const spentMs = (resumed?.run.trials ?? []).reduce((sum, { durationNs }) => sum + durationNs / 1e6, 0);
   const runId = `${startedAt.slice(0, 19).replaceAll(":", "-")}Z-${randomBytes(2).toString("hex")}`;
-  const outputDirectory = makeOutput(options.out ?? `results/runs/${runId}`);
+  const outputDirectory = resumed?.directory ?? makeOutput(options.out ?? `results/runs/${runId}`);
   const environment = await describeEnvironment(mount, profile.maximumBytes);
-  const store = new RunStore(outputDirectory, {
-    formatVersion: FORMAT_VERSION,
-    runId,
-    startedAt,
-    command: repeatable(args, options.seed),
-    profile: profileName,
-    seed: options.seed,
-    code: await describeCode(),
-    packages: installedPackages(),
-    environment,
-    probe: [],
-    probeAfter: [],
-    agreement: null,
-    budgetMs,
-    unresolved: [],
-    scenarios: [...plan.scenarios],
-    plannedTrialCount: plan.trials.length,
-  });
+  const code = await describeCode();
+  if (resumed !== null)
+    requireSame(resumed.run, plan, environment, { code, fingerprint: environment.fingerprint, profile });
+  const store =
+    resumed !== null
+      ? RunStore.resume(outputDirectory)
+      : new RunStore(outputDirectory, {
+          formatVersion: FORMAT_VERSION,
+          runId,
+          startedAt,
+          command: repeatable(args, options.seed),
+          profile: profileName,
+          seed: options.seed,
+          code,
+          packages: installedPackages(),
+          environment,
+          probe: [],
+          probeAfter: [],
+          agreement: null,
+          budgetMs,
+          unresolved: [],
+          scenarios: [...plan.scenarios],
+          plannedTrialCount: plan.trials.length,
+        });
 
   const dataDirectory = new DataDirectory(parent);
   const interruption = new AbortController();
@@ -152,7 +164,7 @@ async function run(context: {
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(name, interrupt);
   const progress = createProgress(
     estimatedTrialMs(profile),
-    budgetMs === null ? null : startedMs + budgetMs,
+    budgetMs === null ? null : startedMs - spentMs + budgetMs,
     process.stderr,
   );
   const execution = {
@@ -162,21 +174,26 @@ async function run(context: {
     progress,
     deviceStatPath: mount.statPath,
     environment,
+    code,
     signal: interruption.signal,
   };
   let engineFailed = false;
   try {
-    progress.note("Probing the device …");
+    if (store.run.trials.length > 0) progress.note(`${store.run.trials.length} trials are there already.`);
     const probeStartedMs = Date.now();
-    const { results, notes } = await probeDevice(execution, options.seed);
+    if (store.run.probe.length === 0) {
+      progress.note("Probing the device …");
+      const { results, notes } = await probeDevice(execution, options.seed);
+      store.setProbe(results, notes);
+      for (const note of notes) progress.note(note);
+      store.setAgreement(await compareDeviceWithFio(execution));
+    }
     const probeMs = Date.now() - probeStartedMs;
-    store.setProbe(results, notes);
-    for (const note of notes) progress.note(note);
     const budget =
       budgetMs === null
         ? null
         : {
-            deadlineMs: startedMs + budgetMs - probeMs - Math.min(REPORT_MS, REPORT_SHARE * budgetMs),
+            deadlineMs: startedMs - spentMs + budgetMs - probeMs - Math.min(REPORT_MS, REPORT_SHARE * budgetMs),
             maximumRepetitions: options.budget === undefined ? profile.repetitions : BUDGET_REPETITIONS,
           };
     ({ engineFailed } = await executeTrials(plan.trials, execution, budget));
@@ -207,7 +224,9 @@ async function run(context: {
   return engineFailed ? EXIT_ENGINE_FAILED : 0;
 }
 
-function parseArguments(args: string[]): Options {
+function parseArguments(args: string[]): Options;
+function parseArguments(args: string[], options: { withDefaults: false }): Partial<Options>;
+function parseArguments(args: string[], { withDefaults } = { withDefaults: true }): Partial<Options> {
   const list = (text: string) =>
     text
       .split(",")
@@ -226,6 +245,7 @@ function parseArguments(args: string[]): Options {
       "then search for the highest rate that each engine meets this at",
       requireObjective,
     )
+    .option("--resume <run>", "go on with an interrupted run: its id below results/runs, or its directory", requirePath)
     .option("--seed <n>", "of payloads, arrivals and order (default: drawn by chance)", parseSeed)
     .option("--budget <time>", "of the whole run, as 10m or 1h30m: spent where intervals are widest", parseBudget)
     .option("--list", "show scenarios, engines and profiles, and end")
@@ -248,7 +268,26 @@ function parseArguments(args: string[]): Options {
   if (command.args.length > 0) {
     throw new UsageError(`${JSON.stringify(command.args[0])} is no option; there are ${optionNames(command)}.`);
   }
-  return { seed: randomInt(2 ** 31), ...command.opts<Omit<Options, "seed">>() };
+  const options = command.opts<Omit<Options, "seed">>();
+  if (withDefaults) return { seed: randomInt(2 ** 31), ...options };
+  const given = Object.entries(options).filter(([name]) => command.getOptionValueSource(name) === "cli");
+  return Object.fromEntries(given);
+}
+
+/**
+ * The options that a run was begun with; only its budget may be another now.
+ * @throws UsageError when `args` contradict them
+ */
+function optionsOf(run: Run, args: string[]): Options {
+  const begun = parseArguments(run.command);
+  const now: Partial<Options> = parseArguments(args, { withDefaults: false });
+  const { resume: _, budget, ...others } = now;
+  for (const [name, value] of Object.entries(others)) {
+    if (JSON.stringify(begun[name as keyof Options]) === JSON.stringify(value)) continue;
+    const option = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+    throw new UsageError(`${option} is not what run ${run.runId} was begun with; leave it out, or begin a new run.`);
+  }
+  return budget === undefined ? begun : { ...begun, budget };
 }
 
 /** Commander's message as one sentence that lists what exists. */

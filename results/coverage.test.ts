@@ -1,0 +1,40 @@
+import { describe, expect, it } from "vitest";
+import { coverageOfOne, type SelfComparison } from "./coverage.js";
+import { type Random, seededRandom } from "./random.js";
+import { attainableConfidence } from "./statistics.js";
+
+/** Trials of a noisy machine: it drifts, each trial varies, and one in twenty stalls to half its rate. */
+function trial(random: Random, drift: number): number {
+  const noise = Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+  return 1e6 * Math.exp(drift + 0.05 * noise) * (random() < 0.05 ? 0.5 : 1);
+}
+
+function comparisons(count: number, pairCount: number, secondIsFasterBy: number, seed: number): SelfComparison[] {
+  const random = seededRandom(seed);
+  return Array.from({ length: count }, () => {
+    const pairs = Array.from({ length: pairCount }, (_, at) => {
+      const drift = Math.sin(at + 10 * random()) * 0.3;
+      return [trial(random, drift), trial(random, drift) * secondIsFasterBy] as const;
+    });
+    return { first: pairs.map(([first]) => first), second: pairs.map(([, second]) => second) };
+  });
+}
+
+describe("intervals of a thing against itself", () => {
+  it.each([3, 5, 8, 12, 40])("hold 1 as often as they promise, with %i pairs", (pairCount) => {
+    const coverage = coverageOfOne(comparisons(400, pairCount, 1, 17 + pairCount));
+    expect(coverage.confidence).toBe(attainableConfidence(pairCount));
+    expect(coverage.isKept, JSON.stringify(coverage)).toBe(true);
+  });
+
+  it("are found out where they do not: a second side that is 10 % faster", () => {
+    const coverage = coverageOfOne(comparisons(400, 8, 1.1, 3));
+    expect(coverage.isKept).toBe(false);
+    expect(coverage.covered / coverage.count).toBeLessThan(coverage.confidence);
+  });
+
+  it("are judged by the binomial limits of what was seen", () => {
+    const certain = { first: [1, 1, 1], second: [2, 2, 2] };
+    expect(coverageOfOne([certain, certain])).toMatchObject({ covered: 0, count: 2, confidence: 0.75 });
+  });
+});
