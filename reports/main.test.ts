@@ -42,6 +42,11 @@ describe("npm run report", () => {
   it.each([
     ["nothing", () => [], /missing required argument 'run'/],
     ["an unknown option", () => ["--frobnicate"], /unknown option '--frobnicate'/],
+    [
+      "runs of different machines",
+      () => [store("here", run), store("there", elsewhere())],
+      /^Runs .* different machines/,
+    ],
     ["a path that is not there", () => [join(directory, "nowhere")], /nowhere/],
     ["a run with an unknown key", () => [store("key", { ...run, surprise: 1 })], /surprise/],
     ["a file that is no JSON", () => [new URL(import.meta.url).pathname], /is not a run/],
@@ -54,6 +59,10 @@ describe("npm run report", () => {
     expect(exitCode).toBe(2);
   });
 });
+
+function elsewhere() {
+  return { ...run, environment: { ...run.environment, fingerprint: "another", kernel: "9" } };
+}
 
 function damaged() {
   const copy = structuredClone(run);
