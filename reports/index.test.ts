@@ -133,6 +133,16 @@ describe("the model", () => {
     expect(model.scenarios[0]!.classBanner).toBeNull();
   });
 
+  it("names beside the figures which rules could not be kept, D3 beside D2 only", () => {
+    const run = syntheticRun({ trialCount: 1 });
+    const notPossible = ["The cache is volatile: D3 is not claimed.", "The governor cannot be read."];
+    const { scenarios } = buildModel({ ...run, environment: { ...run.environment, notPossible } });
+    const rules = (slug: string) =>
+      scenarios.find((scenario) => scenario.slug === slug)!.doubts.filter((doubt) => doubt.startsWith("Not possible"));
+    expect(rules("flush-policy")).toEqual(notPossible.map((rule) => `Not possible on this machine: ${rule}`));
+    expect(rules("linger")).toEqual(["Not possible on this machine: The governor cannot be read."]);
+  });
+
   it("gives every scenario a name of its own that is safe in files and addresses", () => {
     const run = smallRun();
     const ids = ["../../x", "..//x", "A/../x", "%00", "\u202e"];

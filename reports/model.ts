@@ -74,7 +74,7 @@ export function buildModel(stored: Run): ReportModel {
     banners: bannersOf(run, analysis),
     unresolved: unresolvedOf(run),
     scenarios: analysis.scenarios.map((scenario) =>
-      scenarioModel(scenario, slugOf(scenario.record.id, taken), known, analysis.device),
+      scenarioModel(scenario, slugOf(scenario.record.id, taken), known, analysis.device, run.environment.notPossible),
     ),
     searches: searchTable(run),
     probe: probeTable(run),
@@ -87,6 +87,7 @@ function scenarioModel(
   slug: string,
   known: ReturnType<typeof identities>,
   device: RunAnalysis["device"],
+  notPossible: readonly string[],
 ): ScenarioModel {
   return {
     slug,
@@ -101,7 +102,7 @@ function scenarioModel(
     tail: tailTable(scenario, slug),
     cost: costTable(scenario, slug),
     validity: validityTable(scenario, slug),
-    doubts: doubtSentences(scenario),
+    doubts: [...doubtSentences(scenario), ...impossibleHere(scenario, notPossible)],
     warnings: scenario.warnings.map(({ text, engines }) => {
       const counts = [...engines].map(([engine, count]) => `${engine}: ${countWords(count, "trial")}`);
       return `${text} (${counts.join(", ")})`;
@@ -114,6 +115,13 @@ export function unresolvedOf({ budgetMs, unresolved }: Run): ReportModel["unreso
   if (budgetMs === null || unresolved.length === 0) return null;
   const heading = `What the run's ${groupThousands(budgetMs / 1000)} s did not suffice to resolve`;
   return { heading, sentences: unresolved };
+}
+
+/** Rules of the method that could not be kept for these figures: what bears on D3 stands beside figures of D2 alone. */
+function impossibleHere({ durabilityClasses }: ScenarioAnalysis, notPossible: readonly string[]): string[] {
+  return notPossible
+    .filter((rule) => !rule.includes("D3") || durabilityClasses.includes("D2"))
+    .map((rule) => `Not possible on this machine: ${rule}`);
 }
 
 /** Ids come from files that others write: `../../x` must neither leave the directory nor break out of an attribute. */
