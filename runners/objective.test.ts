@@ -76,6 +76,7 @@ describe("searchRates", () => {
     const environment = await describeEnvironment(mount, profile.maximumBytes);
     const { trials, scenarios } = await plan();
     execution = {
+      code: { version: "0", commit: null, dirty: null, hash: null },
       store: new RunStore(join(parent, "out"), {
         formatVersion: FORMAT_VERSION,
         runId: "test",
@@ -83,7 +84,7 @@ describe("searchRates", () => {
         command: [],
         profile: "smoke",
         seed: 1,
-        code: { version: "0", commit: null, dirty: null },
+        code: { version: "0", commit: null, dirty: null, hash: null },
         packages: {},
         environment,
         probe: [],
