@@ -7,7 +7,15 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Driven, turn, valueAt } from "./engine.contract-driver.js";
 import { type Machine, open, SyncHoldingStorage } from "./engine.contract-machine.js";
 import type { Consumer, EngineDefinition, MessageVisitor, PartitionHandle } from "./engine.js";
-import { BusyError, ClosedError, OffsetOutOfRangeError, ReceiverGoneError, UnsupportedError } from "./errors.js";
+import {
+  BusyError,
+  ClosedError,
+  OffsetOutOfRangeError,
+  OpenError,
+  ReceiverGoneError,
+  UnsupportedError,
+} from "./errors.js";
+import type { FaultyStorage } from "./storage/faulty-storage.js";
 import { TRANSFER_PATHS } from "./storage/transfer.js";
 
 type ReadServed = (bytes: Uint8Array, visit: MessageVisitor) => void;
@@ -31,6 +39,18 @@ export function describeServing(
       const connection = await connect();
       const consumer = driven.engine.serve!(connection.server);
       await expect(consumer.send(handle!, 0, 1_000)).rejects.toThrow(UnsupportedError);
+      await driven.close();
+      connection.close();
+    });
+
+    it("refuses a consumer that would need more files than the process may open, and names the limit", async () => {
+      const driven = await open(definition, machine);
+      (machine.storage as FaultyStorage).fileLimit = 70;
+      const connection = await connect();
+      expect(() => driven.engine.serve!(connection.server)).toThrow(OpenError);
+      expect(() => driven.engine.serve!(connection.server)).toThrow(/1 consumers need \d+ open files.* 70\. Raise/);
+      (machine.storage as FaultyStorage).fileLimit = Number.POSITIVE_INFINITY;
+      driven.engine.serve!(connection.server);
       await driven.close();
       connection.close();
     });

@@ -25,7 +25,7 @@ const TRAITS: Readonly<Record<string, ConformanceTraits>> = {
     refusesWhenFull: true,
     hasChecksums: true,
     hasTags: true,
-    smallRetention: null,
+    smallRetention: { retentionMs: -1, retentionBytes: 20_000, retentionCheckMs: 1 },
     readServed: records(true),
   },
   raw: {

@@ -45,7 +45,7 @@ import { LogAppender } from "./log-appender.js";
 import { MappedLog } from "./mapped-log.js";
 import { MessageEncoder } from "./message-encoder.js";
 import { ABORT_FILE, CONSUMEQUEUE_DIRECTORY, checkTopicName } from "./names.js";
-import type { OpenFiles } from "./open-files.js";
+import { checkOpenFiles, type OpenFiles } from "./open-files.js";
 import type { Queue, QueueTable } from "./queue-table.js";
 import { Reader } from "./reader.js";
 import type { RecordParser } from "./record-parser.js";
@@ -181,7 +181,8 @@ export class CommitlogEngine implements StorageEngine {
       listener,
       parts.keyIndex,
     );
-    this.#retention = new Retention({ ...parts, queues: queues.queues }, this.#nowMs);
+    const forget = (path: string) => this.#consumers.forget(path);
+    this.#retention = new Retention({ ...parts, queues: queues.queues, forget }, this.#nowMs);
     this.#writeCheckpoint();
   }
 
@@ -302,6 +303,7 @@ export class CommitlogEngine implements StorageEngine {
 
   serve(socket: Socket): Consumer {
     this.#checkOpen();
+    checkOpenFiles(this.#parts.storage, this.#log.files.length, this.#consumers.count + 1);
     return this.#consumers.serve(socket);
   }
 

@@ -1,4 +1,26 @@
+import { OPEN_FILES_A_CONSUMER } from "../consumers.js";
+import { OpenError } from "../errors.js";
 import type { Storage, StorageFile } from "../storage/storage.js";
+
+const MOST_KEPT_OPEN = 1_024;
+/** Windows of the log, the next file, the checkpoint, the lock, and what the process has open anyhow. */
+const OTHER_OPEN_FILES = 64;
+
+/** Consumequeue and index files that may stay open: half of what the process may have, at most. */
+export function openFilesKept(storage: Storage): number {
+  return Math.min(MOST_KEPT_OPEN, Math.floor(storage.openFileLimit() / 2));
+}
+
+/** Before anything is opened, rather than when the limit is hit. @throws OpenError */
+export function checkOpenFiles(storage: Storage, logFileCount: number, consumerCount: number): void {
+  const limit = storage.openFileLimit();
+  const needed = logFileCount + openFilesKept(storage) + OTHER_OPEN_FILES + consumerCount * OPEN_FILES_A_CONSUMER;
+  if (needed <= limit) return;
+  const consumers = consumerCount === 0 ? "" : ` and ${consumerCount} consumers`;
+  throw new OpenError(
+    `${logFileCount} commitlog files${consumers} need ${needed} open files, and this process may have ${limit}. Raise the limit (ulimit -n), or take larger files (segmentSizeBytes) for a new store.`,
+  );
+}
 
 /**
  * The consumequeue files that are open, at most `capacity`: with thousands of queues a file is opened again for each

@@ -10,7 +10,7 @@ import { Dispatcher } from "./dispatcher.js";
 import { KeyIndex } from "./key-index.js";
 import { MappedLog } from "./mapped-log.js";
 import { COMMITLOG_DIRECTORY, CONSUMEQUEUE_DIRECTORY, LOCK_FILE } from "./names.js";
-import { OpenFiles } from "./open-files.js";
+import { checkOpenFiles, OpenFiles, openFilesKept } from "./open-files.js";
 import { QueueTable } from "./queue-table.js";
 import { RecordParser } from "./record-parser.js";
 import { recover } from "./recovery.js";
@@ -20,7 +20,6 @@ import { WrittenLog } from "./written-log.js";
 /** A record's bytes beside its body: RocketMQ's limit for topic, properties and header. */
 const MAX_FRAMING_BYTES = 65_536;
 const MAP_GRAIN_BYTES = 65_536;
-const MAX_OPEN_CONSUMEQUEUE_FILES = 1_024;
 
 /** Opens, or makes, a store in a directory and recovers it. @throws OpenError, ZodError */
 export async function openCommitlog(options: OpenOptions): Promise<StorageEngine> {
@@ -48,12 +47,14 @@ export async function openCommitlog(options: OpenOptions): Promise<StorageEngine
     storage.makeDirectory(root);
     const lock = takeLock(storage, root);
     undo.push(() => lock.release());
-    const openFiles = new OpenFiles(storage, MAX_OPEN_CONSUMEQUEUE_FILES);
+    const directory = `${root}/${COMMITLOG_DIRECTORY}`;
+    checkOpenFiles(storage, storage.exists(directory) ? storage.list(directory).length : 0, 0);
+    const openFiles = new OpenFiles(storage, openFilesKept(storage));
     undo.push(() => openFiles.close());
     const indexCounter = { indexBytes: 0 };
     const queues = new QueueTable(heap, kernel, (topic, queueId) => {
-      const directory = `${root}/${CONSUMEQUEUE_DIRECTORY}/${topic}/${queueId}`;
-      return new Consumequeue(storage, openFiles, directory, settings.consumequeueFileSizeBytes, indexCounter);
+      const queueDirectory = `${root}/${CONSUMEQUEUE_DIRECTORY}/${topic}/${queueId}`;
+      return new Consumequeue(storage, openFiles, queueDirectory, settings.consumequeueFileSizeBytes, indexCounter);
     });
     undo.push(() => queues.release());
     const parser = new RecordParser(heap, kernel, settings.forceVerifyPropertyCrc, settings.checksum);
@@ -69,7 +70,6 @@ export async function openCommitlog(options: OpenOptions): Promise<StorageEngine
       for (const file of recovered.files) file.close();
     });
     indexCounter.indexBytes = 0;
-    const directory = `${root}/${COMMITLOG_DIRECTORY}`;
     const { pageCacheAdvice } = settings;
     const logOptions = { storage, heap, directory, ...files, pageCacheAdvice, listener };
     const log =

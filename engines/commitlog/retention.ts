@@ -18,6 +18,8 @@ export interface RetentionContext {
   /** Their number only grows. */
   readonly queues: readonly Queue[];
   readonly keyIndex: KeyIndex | null;
+  /** A file of the log has gone: consumers that have it open close it, so that its blocks become free. */
+  readonly forget: (path: string) => void;
 }
 
 type Phase = "idle" | "starts" | "log" | "consumequeues" | "index";
@@ -116,8 +118,12 @@ export class Retention {
   }
 
   #dropOldest(): void {
-    const { log, root } = this.context;
-    this.#tell(() => log.dropOldest());
+    const { log, root, forget } = this.context;
+    this.#tell(() => {
+      const path = log.dropOldest();
+      forget(path);
+      return path;
+    });
     this.#enter("consumequeues");
     this.#sync(`${root}/${COMMITLOG_DIRECTORY}`);
   }

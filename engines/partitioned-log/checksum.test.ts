@@ -75,9 +75,23 @@ test.each([true, false])(
     );
     expect(read(storage, pathOf(0, ".log"))).toEqual(before);
     opened = await open(storage, WITHOUT);
+    expect(opened.engine.recovery.wasCleanShutdown).toBe(wasClean);
     expect(await readAll(opened.engine, 0)).toEqual(expected(0, 16));
   },
 );
+
+test("a directory that is refused after another partition was mended is not taken for closed cleanly", async () => {
+  const storage = await written({ indexIntervalBytes: 400 });
+  opened = await open(storage, WITHOUT);
+  await opened.engine.createTopic("t", 2);
+  appendBatches(opened.engine, 1, [0, 16]);
+  await opened.engine.close();
+  storage.remove(pathOf(0, ".index"));
+  await expect(open(storage)).rejects.toThrow(OpenError);
+  opened = await open(storage, WITHOUT);
+  expect(opened.engine.recovery.wasCleanShutdown).toBe(false);
+  expect(await readAll(opened.engine, 1)).toEqual(expected(0, 16));
+});
 
 test("a segment without checksums that opening trusts unread says so when it is fetched", async () => {
   const storage = await written({ ...WITHOUT, segmentSizeBytes: 3 * BATCH_BYTES });

@@ -378,14 +378,18 @@ export class PartitionedLogEngine implements StorageEngine {
 
   /** Loads every partition of the directory. */
   #load(options: OpenOptions, startedMs: number): RecoveryReport {
-    const report = new RepairLog();
     const markerPath = join(this.#directory, CLEAN_SHUTDOWN_MARKER);
     const wasCleanShutdown = this.#storage.exists(markerPath);
-    if (wasCleanShutdown) {
+    let hasMarker = wasCleanShutdown;
+    /** Before the first change, and not before: a directory that is refused stays as it was closed. */
+    const removeMarker = () => {
+      if (!hasMarker) return;
+      hasMarker = false;
       this.#storage.remove(markerPath);
       // Or a power loss could bring the marker back, beside logs that were written meanwhile. (Kafka leaves that open.)
       this.#storage.syncDirectory(this.#directory);
-    }
+    };
+    const report = new RepairLog(removeMarker);
     const recoveryPoints = this.#readOffsets(RECOVERY_POINT_CHECKPOINT, report);
     const startOffsets = this.#readOffsets(LOG_START_CHECKPOINT, report);
     const cleaned = this.#readOffsets(CLEANER_CHECKPOINT, report);
@@ -413,6 +417,7 @@ export class PartitionedLogEngine implements StorageEngine {
           isCompacted: cleaned.has(name),
         });
       }
+      removeMarker();
     } finally {
       scanner.release();
     }
@@ -473,6 +478,7 @@ export class PartitionedLogEngine implements StorageEngine {
   }
 
   #removeDeleted(directory: string, report: RepairLog): void {
+    report.beforeChange();
     for (const { name } of this.#storage.list(directory)) {
       this.#storage.remove(join(directory, name));
       report.droppedFiles++;

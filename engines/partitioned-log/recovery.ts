@@ -23,6 +23,9 @@ export class RepairLog {
   rebuiltIndexes = 0;
   droppedFiles = 0;
   readonly repairs: string[] = [];
+
+  /** @param beforeChange to be called before each change that opening makes to the directory */
+  constructor(readonly beforeChange: () => void = () => {}) {}
 }
 
 export interface LoadOptions {
@@ -289,6 +292,7 @@ function finishSwaps(options: LoadOptions): void {
     }
   }
   for (const { name, target } of finished) {
+    report.beforeChange();
     storage.rename(join(directory, name), join(directory, target));
     report.repairs.push(`${join(directory, target)} takes the place that a compaction made for it.`);
   }
@@ -366,6 +370,7 @@ function scan(
     const latestEpoch = epochs.at(-1)?.epoch ?? -1;
     if (batch.leaderEpoch > latestEpoch) epochs.push({ epoch: batch.leaderEpoch, startOffset: batch.baseOffset });
   });
+  report.beforeChange();
   report.scannedBytes += fileSizeBytes;
   report.rebuiltIndexes += 2;
   let wasCut = walk.fault !== null;
@@ -393,7 +398,8 @@ function isZero({ file, sizeBytes }: Segment, end: number): boolean {
 
 const ZERO_CHECK_BYTES = 65_536;
 
-function createFirst({ storage, settings, directory, startOffset }: LoadOptions): Segment {
+function createFirst({ storage, settings, directory, startOffset, report }: LoadOptions): Segment {
+  report.beforeChange();
   const segment = new Segment(storage, settings, directory, startOffset);
   segment.create();
   return segment;
@@ -401,6 +407,7 @@ function createFirst({ storage, settings, directory, startOffset }: LoadOptions)
 
 /** @param cause the segment at which the log was cut, or `segment` itself when all of it lies below the start offset */
 function dropSegment(segment: Segment, cause: Segment, { report, startOffset }: LoadOptions): void {
+  report.beforeChange();
   segment.open("write");
   report.truncatedBytes += segment.sizeBytes;
   report.droppedFiles += segment.remove();
@@ -427,6 +434,7 @@ function fileNames({ storage, directory }: LoadOptions): string[] {
 }
 
 function removeFile(name: string, why: string, { storage, directory, report }: LoadOptions): void {
+  report.beforeChange();
   storage.remove(join(directory, name));
   report.droppedFiles++;
   report.repairs.push(`${join(directory, name)} ${why} and is removed.`);
