@@ -108,8 +108,8 @@ describe("shares of the limits", () => {
     const { groups } = scenarioOf(apart, "device-ceiling");
     expect(groups.filter(({ isBaseline }) => isBaseline).map(({ engine }) => engine)).toEqual([
       "null",
-      "raw as partitioned-log",
-      "raw as commitlog",
+      "raw for partitioned-log",
+      "raw for commitlog",
     ]);
     for (const [engine, limit] of [
       ["partitioned-log", 2_000],
@@ -119,7 +119,7 @@ describe("shares of the limits", () => {
       const [first] = group.trials.map(({ measured }) => measured!.acknowledged.messagesPerSecond / limit).sort();
       expect(group.ofRaw!.acknowledged.share.lower).toBeGreaterThanOrEqual(first! * 0.999 || 0);
     }
-    expect(analyse(apart).baselines).toContain("raw as commitlog");
+    expect(analyse(apart).baselines).toContain("raw for commitlog");
   });
 
   it("make figures doubtful where a limit changed by more than 10 % from before to after", () => {

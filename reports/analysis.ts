@@ -55,7 +55,7 @@ export interface Share {
  * are left out of a figure; where all are invalid it is shown, marked so, and nothing rests on it.
  */
 export interface Group {
-  /** Of a baseline that has other settings for other engines with those: "raw as commitlog". */
+  /** Of a baseline that has other settings for other engines with those: "raw for commitlog". */
   engine: string;
   isBaseline: boolean;
   /** Of a baseline: the engines whose sizes and flush policy it had; null: the run does not tell. */
@@ -90,7 +90,8 @@ export interface Group {
   /** Acknowledged ÷ the probe's buffered and durable ÷ its direct sequential write; closed loop only. */
   ofDevice: { acknowledged: number | null; durable: number | null } | null;
   unsteadyCount: number;
-  /** Medians over trials. */
+  /** Medians over trials. Share of the acknowledged rate that the durable one lacks: what the kernel still owes the disk. */
+  pageCacheDebt: number | null;
   finalFlushNs: number | null;
   dirtyBytesAtEnd: number | null;
   batchMessages: number | null;
@@ -353,10 +354,10 @@ function groupTrials(
   return groups;
 }
 
-/** "raw", or where it had other settings for other engines "raw as commitlog". */
+/** "raw", or where it had other settings for other engines "raw for commitlog". */
 function groupName(record: ScenarioRecord, { engine, limits }: Trial): string {
   const isForAll = limits === null || limits.length === 0 || record.engines.every((name) => limits.includes(name));
-  return isForAll ? engine : `${engine} as ${limits.join(" and ")}`;
+  return isForAll ? engine : `${engine} for ${limits.join(" and ")}`;
 }
 
 function driftOf(trials: readonly Trial[], storesNothing: boolean): Group["drift"] {
@@ -427,6 +428,11 @@ function makeGroup(
     isHarnessBound: false,
     ofDevice: null,
     unsteadyCount: measured.filter((one) => !one.steady).length,
+    pageCacheDebt: middle(
+      stored.map(({ acknowledged, durable }) =>
+        acknowledged.messagesPerSecond === 0 ? null : 1 - durable.messagesPerSecond / acknowledged.messagesPerSecond,
+      ),
+    ),
     finalFlushNs: middle(stored.map((one) => one.finalFlushNs)),
     dirtyBytesAtEnd: middle(stored.map((one) => one.dirtyBytesAtEnd)),
     batchMessages: middle(

@@ -28,7 +28,7 @@ describe("answers in numbers", () => {
     );
     expect(end).toMatch(/^at partitions = 10 000, commitlog acknowledges [\d.]+× \([\d.]+–[\d.]+\) as many messages/);
     expect(basis).toBe(
-      "D1, closed loop, 1 024 in flight; in brackets the 50 % to 75 % interval of the ratio, from 2 to 3 pairs of trials. This rests on doubtful figures: dirty pages left at the end and cached, a working set that fits in memory.",
+      "D1, closed loop, 1 024 in flight; in brackets the 50 % to 75 % interval of the ratio, from 2 to 3 pairs of trials. This rests on doubtful figures: dirty pages left at the end and a working set that fits in memory.",
     );
     expect(details).toContain("The lead passes from partitioned-log to commitlog between partitions = 100 and 1 000.");
     expect(measured).toMatch(/the acknowledged throughput of partitioned-log falls to 0\.0\d+×/);

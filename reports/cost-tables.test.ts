@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Measured, Run } from "../results/schema.js";
 import { analyse } from "./analysis.js";
-import { costTable, tailLine, tailTable } from "./cost-tables.js";
+import { costTable, tailLines, tailTable } from "./cost-tables.js";
 import { buildModel } from "./model.js";
 import { syntheticRun } from "./synthetic-run.js";
 
@@ -48,16 +48,17 @@ describe("the table of tails", () => {
     expect(column(tailTable(scenarioOf(cut), "s"), "beyond")[0]!.note).toMatch(/, the longest [48] examined$/);
   });
 
-  it("has a line for the terminal, of open loops where there are any, with class and point", () => {
-    expect(tailLine(scenarioOf(run))).toMatch(
-      /^Beyond p99\.9: partitioned-log, open loop, D1: writeback burst 60\s%, .*unexplained .*; commitlog, open loop, D1: /,
-    );
-    expect(tailLine(scenarioOf(run, "flush-policy"))).toMatch(/closed loop, D2, flush\s=\ssync/);
+  it("has a line for each engine for the terminal, of open loops where there are any, with class and point", () => {
+    expect(tailLines(scenarioOf(run))).toEqual([
+      expect.stringMatching(/^partitioned-log, open loop, D1: writeback burst 60\s%, .*unexplained .*%$/),
+      expect.stringMatching(/^commitlog, open loop, D1: /),
+    ]);
+    expect(tailLines(scenarioOf(run, "flush-policy"))[0]).toMatch(/closed loop, D2, flush\s=\ssync/);
   });
 
   it("is left out of runs that hold none", () => {
     const old = changed(() => ({ tail: null, cost: null, samplerCpuFraction: null }));
-    expect(tailLine(scenarioOf(old))).toBe(null);
+    expect(tailLines(scenarioOf(old))).toEqual([]);
     const [scenario] = buildModel(old).scenarios;
     expect([scenario!.tail.rows, scenario!.cost.rows]).toEqual([[], []]);
   });

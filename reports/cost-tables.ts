@@ -35,6 +35,9 @@ const CAUSE_NAMES: Record<TailCause, string> = {
 };
 const CAUSES = Object.keys(CAUSE_NAMES) as TailCause[];
 
+/** On one line; what is left is added up. */
+const CAUSES_IN_WORDS = 3;
+
 interface GroupTail {
   count: number;
   examinedCount: number;
@@ -72,27 +75,27 @@ export function tailTable(scenario: ScenarioAnalysis, slug: string): Table {
   });
 }
 
-/** "commitlog, open loop, D1, partitions = 8: sync 62 %, unexplained 38 %"; open loops where there are any. */
-export function tailLine(scenario: ScenarioAnalysis): string | null {
+/** For each engine "commitlog, open loop, D1, partitions = 8: sync 62 %, unexplained 38 %"; open loops where there are any. */
+export function tailLines(scenario: ScenarioAnalysis): string[] {
   const all = tailsOf(scenario).filter(({ group, tail }) => !group.isBaseline && tail.examinedCount > 0);
   const open = all.filter(({ group }) => group.load.model === "open");
   // The highest load of the last point, where tails are longest.
-  const shown = scenario.record.engines.flatMap((engine) => {
+  return scenario.record.engines.flatMap((engine) => {
     const last = (open.length > 0 ? open : all).findLast(({ group }) => group.engine === engine);
-    return last === undefined ? [] : [last];
-  });
-  if (shown.length === 0) return null;
-  const parts = shown.map(({ group, tail }) => {
-    const where = [group.engine, loopWords(group.load), classWords(group.durabilityClasses)];
+    if (last === undefined) return [];
+    const { group, tail } = last;
+    const where = [engine, loopWords(group.load), classWords(group.durabilityClasses)];
     const point = pointWords(scenario.axes, group.point);
     if (point !== "") where.push(point);
-    const causes = [...tail.causes]
-      .sort(([, a], [, b]) => b.count - a.count)
-      .slice(0, 3)
-      .map(([cause, { count }]) => `${CAUSE_NAMES[cause].toLowerCase()} ${formatShare(count / tail.examinedCount)}`);
-    return `${where.join(", ")}: ${causes.join(", ")}`;
+    const sorted = [...tail.causes].sort(([, a], [, b]) => b.count - a.count);
+    const shown = sorted.slice(0, CAUSES_IN_WORDS);
+    const causes = shown.map(
+      ([cause, { count }]) => `${CAUSE_NAMES[cause].toLowerCase()} ${formatShare(count / tail.examinedCount)}`,
+    );
+    const rest = sorted.slice(CAUSES_IN_WORDS).reduce((sum, [, { count }]) => sum + count, 0);
+    if (rest > 0) causes.push(`other causes ${formatShare(rest / tail.examinedCount)}`);
+    return [`${where.join(", ")}: ${causes.join(", ")}`];
   });
-  return `Beyond p99.9: ${parts.join("; ")}.`;
 }
 
 /** Medians over trials of what a message of the measured interval cost, the final flush included. */

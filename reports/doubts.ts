@@ -19,7 +19,7 @@ const KIND_WORDS: Readonly<Record<string, string>> = {
   sync: "a sync that costs nothing",
   writers: "other writers on the device",
   dirty: "dirty pages left at the end",
-  cached: "cached, a working set that fits in memory",
+  cached: "a working set that fits in memory",
   roll: "no file rolled inside",
   samples: "few samples beyond the percentile",
   "left-out": "invalid trials left out",
@@ -41,32 +41,68 @@ export function doubtWords(groups: readonly Group[], figure: FigureName): string
 }
 
 interface Doubt {
-  readonly text: string;
+  text: string;
   readonly figures: Set<FigureName>;
   readonly groups: Set<Group>;
+  readonly scenarios: Set<ScenarioAnalysis>;
   grade: Grade;
 }
 
-/** One sentence for each kind of reason, with how many cells it concerns; numbers are those of the first of them. */
+/** One sentence for each kind of reason, with how many cells it concerns; numbers are those of the first of the gravest. */
 export function doubtSentences(scenario: ScenarioAnalysis): string[] {
+  return [...doubtsByKind([scenario]).values()].map((doubt) => sentenceOf(doubt, scenario.groups.length));
+}
+
+/**
+ * The same of several scenarios: kinds of reasons that more than one of them has are said once, for all together.
+ * @returns `own` in the order of the scenarios
+ */
+export function splitDoubts(scenarios: readonly ScenarioAnalysis[]): { shared: string[]; own: string[][] } {
+  const kinds = [...doubtsByKind(scenarios).values()];
+  return {
+    shared: kinds
+      .filter((doubt) => doubt.scenarios.size > 1)
+      .map((doubt) => {
+        const cellCount = [...doubt.scenarios].reduce((count, { groups }) => count + groups.length, 0);
+        return sentenceOf(doubt, cellCount);
+      }),
+    own: scenarios.map((scenario) =>
+      kinds
+        .filter((doubt) => doubt.scenarios.size === 1 && doubt.scenarios.has(scenario))
+        .map((doubt) => sentenceOf(doubt, scenario.groups.length)),
+    ),
+  };
+}
+
+function doubtsByKind(scenarios: readonly ScenarioAnalysis[]): Map<string, Doubt> {
   const byKind = new Map<string, Doubt>();
-  for (const group of scenario.groups) {
-    for (const figure of shownFigures(group)) {
-      const { grade, reasons } = group.validity[figure];
-      for (const { kind, text } of reasons) {
-        const doubt = byKind.get(kind) ?? { text, figures: new Set(), groups: new Set(), grade };
-        doubt.figures.add(figure);
-        doubt.groups.add(group);
-        if (grade === "invalid") doubt.grade = grade;
-        byKind.set(kind, doubt);
+  for (const scenario of scenarios) {
+    for (const group of scenario.groups) {
+      for (const figure of shownFigures(group)) {
+        for (const { kind, grade, text } of group.validity[figure].reasons) {
+          const known = byKind.get(kind);
+          const doubt = known ?? { text, grade, figures: new Set(), groups: new Set(), scenarios: new Set() };
+          if (grade === "invalid" && doubt.grade !== "invalid") Object.assign(doubt, { text, grade });
+          doubt.figures.add(figure);
+          doubt.groups.add(group);
+          doubt.scenarios.add(scenario);
+          byKind.set(kind, doubt);
+        }
       }
     }
   }
-  return [...byKind.values()].map(({ text, figures, groups, grade }) => {
-    const names = listWords(FIGURE_NAMES.filter((name) => figures.has(name)).map((name) => FIGURE_WORDS[name]));
-    const example = groups.size > 1 ? ", the first of them quoted" : "";
-    return `${capitalised(grade)}: ${text} (${names} of ${groups.size} of ${countWords(scenario.groups.length, "cell")}${example})`;
-  });
+  return byKind;
+}
+
+/** "Doubtful: … (response time; 2 of 12 cells, one of them quoted)". */
+function sentenceOf({ text, grade, figures, groups, scenarios }: Doubt, cellCount: number): string {
+  const names =
+    figures.size === FIGURE_NAMES.length
+      ? "all figures"
+      : listWords(FIGURE_NAMES.filter((name) => figures.has(name)).map((name) => FIGURE_WORDS[name]));
+  const where = scenarios.size > 1 ? ` in ${scenarios.size} scenarios` : "";
+  const example = groups.size > 1 ? ", one of them quoted" : "";
+  return `${capitalised(grade)}: ${text} (${names}; ${groups.size} of ${countWords(cellCount, "cell")}${where}${example})`;
 }
 
 /** Of every cell the figures that are not valid, with grade and all reasons. */

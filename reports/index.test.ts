@@ -93,7 +93,7 @@ describe("on a terminal", () => {
   it("shows answers, medians and failures, and no control character but line feeds", () => {
     const text = terminalTable(smallRun());
     expect(text).toContain("partitioned-log makes durable");
-    expect(text).toMatch(/│ commitlog +│ closed loop +│ D1 +│ +\d+ k\/s ±[\d.]+ %/);
+    expect(text).toMatch(/│ commitlog +│ closed, D1 +│ +\d+ k\/s ±[\d.]+ %/);
     expect(text).toContain("gone");
     expect(text.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/u);
   });
@@ -102,19 +102,49 @@ describe("on a terminal", () => {
     const run = smallRun();
     for (const { engine, measured } of run.trials) if (engine === "raw") measured!.clockStepNs = 5e9;
     const text = terminalTable(run);
-    expect(text).toMatch(/│ commitlog +│ closed loop +│ D1 +│ +\d+ k\/s ±[\d.]+ % \? +│/);
-    expect(text).toMatch(/│ raw +│ closed loop +│ D1 +│ +[\d.]+ [kM]\/s ±[\d.]+ % ✗ +│/);
-    expect(text.match(/Invalid: The wall clock .* came apart by 5000 ms/g)).toHaveLength(1);
-    expect(text.match(/Doubtful: Cached: /g)!.length).toBeGreaterThan(0);
+    expect(text).toMatch(/│ commitlog +│ closed, D1 +│ +\d+ k\/s ±[\d.]+ % \? +│/);
+    expect(text).toMatch(/│ raw +│ closed, D1 +│ +[\d.]+ [kM]\/s ±[\d.]+ % ✗ +│/);
+    expect(text.match(/Invalid: The wall clock .*\s.* came apart by 5000 ms/g)).toHaveLength(1);
+    // A reason that makes other figures of the cell invalid leaves this one what it is.
+    expect(text.match(/Doubtful: Cached: /g)).toHaveLength(1);
     const { validity } = buildModel(run).scenarios[0]!;
     const rows = validity.rows.map(({ cells }) => cells.map((cell) => cell.text).join(" "));
     expect(rows).toContainEqual(expect.stringMatching(/^raw closed loop durable throughput invalid The wall clock/));
+  });
+
+  it("says what several scenarios share once, below them, and what one has for itself under it", () => {
+    const run = smallRun();
+    for (const trial of run.trials) {
+      if (trial.measured === null) continue;
+      if (trial.engine === "raw") trial.measured.clockStepNs = 5e9;
+      trial.measured.steady = false;
+    }
+    const text = terminalTable(run);
+    const [steady, clock, last] = [
+      "Doubtful: The throughput had not",
+      "Invalid: The wall clock",
+      "Of several scenarios:",
+    ];
+    expect([steady, clock].map((words) => text.split(words).length - 1)).toEqual([1, 1]);
+    expect(text.indexOf(clock)).toBeLessThan(text.indexOf(last));
+    expect(text.indexOf(steady)).toBeGreaterThan(text.indexOf(last));
+  });
+
+  it("keeps within 120 columns, and says what the classes mean", () => {
+    const run = syntheticRun({ trialCount: 2 });
+    // Names that long are nobody's; they are shown whole.
+    const text = terminalTable({ ...run, scenarios: run.scenarios.filter(({ id }) => id !== HOSTILE.scenarioId) });
+    expect(text.split("\n").filter((line) => line.length > 120)).toEqual([]);
+    expect(text.replace(/\s+/g, " ")).toContain(
+      "D1 handed to the kernel: a power loss loses it; D2 fdatasync has returned",
+    );
   });
 
   it("says at the end what the budget did not resolve", () => {
     const run = { ...smallRun(), budgetMs: 600_000, unresolved: ["a ÷ b lies between 0.9 and 1.2."] };
     expect(terminalTable(run)).toMatch(/What the run's 600 s did not suffice to resolve:\n {2}- a ÷ b lies between/);
     expect(terminalTable({ ...run, unresolved: [] })).not.toContain("resolve");
+    expect(terminalTable({ ...run, unresolved: Array(9).fill("a ÷ b.") })).toContain("… and 4 more, in the report.");
   });
 
   it("says that a run is partial", () => {

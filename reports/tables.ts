@@ -26,6 +26,7 @@ import {
   capitalised,
   cautionWords,
   changeWords,
+  classWithPlace,
   classWords,
   intervalWords,
   loadWords,
@@ -60,13 +61,14 @@ export function throughputTable(scenario: ScenarioAnalysis, slug: string): Table
   return withoutEmptyColumns({
     id: `${slug}-throughput-table`,
     caption:
-      "Throughput, closed loop: medians over trials in messages a second, the interval below. Shares of raw and of the device are acknowledged / durable; those of raw and null have their intervals below.",
+      "Throughput, closed loop: medians over trials in messages a second; of several trials the interval stands below. Page-cache debt is the share of the acknowledged rate that the durable one lacks; below it what was dirty on the machine when the interval ended, and how long the final flush took. Shares of raw and of the device are acknowledged / durable. “raw for” an engine had its batch size and flush policy.",
     columns: [
       ...axisColumns(scenario),
       text("engine", "Engine, class"),
       text("load", "Load"),
       number("acknowledged", "Acknowledged"),
       number("durable", "Durable"),
+      number("debt", "Page-cache debt"),
       number("payload", "Durable payload"),
       number("ofRaw", "Of raw"),
       number("ofNull", "Of null"),
@@ -81,6 +83,7 @@ export function throughputTable(scenario: ScenarioAnalysis, slug: string): Table
         ...engineCells(group),
         graded(estimateCell(group.acknowledged, formatRate), group.validity.acknowledged.grade),
         graded(estimateCell(group.durable, formatRate), group.validity.durable.grade),
+        debtCell(group),
         numberCell(group.durableBytesPerSecond, formatBytesPerSecond),
         pairCell(scenario, group.ofRaw),
         shareCell(scenario, group.ofNull),
@@ -173,8 +176,6 @@ export function workTable(scenario: ScenarioAnalysis, slug: string): Table {
       number("batch", "Messages per batch"),
       number("syncs", "Syncs per 1 000 messages"),
       number("written", "Written per payload byte"),
-      number("flush", "Final flush"),
-      number("dirty", "Dirty at the end"),
     ],
     rows: groups.map((group) => ({
       isMuted: group.isBaseline,
@@ -184,8 +185,6 @@ export function workTable(scenario: ScenarioAnalysis, slug: string): Table {
         numberCell(group.batchMessages, threeDigits),
         numberCell(group.syncsPerMessage === null ? null : group.syncsPerMessage * 1000, threeDigits),
         numberCell(group.writtenPerPayloadByte, threeDigits),
-        numberCell(group.finalFlushNs, formatTime),
-        numberCell(group.dirtyBytesAtEnd, formatBytes),
       ],
     })),
   });
@@ -449,7 +448,7 @@ export function axisCells(scenario: ScenarioAnalysis, group: Group): Cell[] {
 export function engineCells(group: Group): Cell[] {
   const { load } = group;
   return [
-    { text: group.engine, note: classWords(group.durabilityClasses) },
+    { text: group.engine, note: classWithPlace(group.durabilityClasses) },
     load.model === "closed"
       ? { text: "closed loop", note: `${groupThousands(load.inFlight)}\u00a0in flight` }
       : {
@@ -477,8 +476,13 @@ function estimateCell(estimate: Estimate | null, format: (value: number) => stri
   return {
     text: format(estimate.point),
     value: estimate.point,
-    note: intervalWords(estimate, format) ?? "no interval",
+    ...noteOf(intervalWords(estimate, format)),
   };
+}
+
+/** Below the figure, where there is something to say. */
+function noteOf(note: string | null): { note?: string } {
+  return note === null ? {} : { note };
 }
 
 /** Its grade beside a figure that is not valid. */
@@ -492,7 +496,7 @@ function ratioCell(ratio: Estimate | undefined): Cell {
   return {
     text: formatRatio(ratio.point),
     value: ratio.point,
-    note: intervalWords(ratio, threeDigits) ?? "no interval",
+    ...noteOf(intervalWords(ratio, threeDigits)),
   };
 }
 
@@ -513,11 +517,23 @@ function shareCell(scenario: ScenarioAnalysis, share: Share | null): Cell {
 }
 
 /** Intervals of the shares, and where the limit was measured if that was elsewhere. */
-function shareNote(scenario: ScenarioAnalysis, reference: Share, shares: readonly Share[]): { note: string } {
-  const intervals = shares.map(({ share }) => intervalWords(share, formatShare) ?? "no interval");
+function shareNote(scenario: ScenarioAnalysis, reference: Share, shares: readonly Share[]): { note?: string } {
+  const intervals = shares.flatMap(({ share }) => intervalWords(share, formatShare) ?? []);
   const where = reference.referencePoint;
   const place = where === null ? [] : [`limit at ${pointWords(scenario.axes, where)}`];
-  return { note: [[...new Set(intervals)].join(" / "), ...place].join("; ") };
+  const parts = [...(intervals.length === 0 ? [] : [intervals.join(" / ")]), ...place];
+  return noteOf(parts.length === 0 ? null : parts.join("; "));
+}
+
+function debtCell({ pageCacheDebt, dirtyBytesAtEnd, finalFlushNs }: Group): Cell {
+  if (pageCacheDebt === null) return NOTHING;
+  const dirty = dirtyBytesAtEnd === null ? [] : [`${formatBytes(dirtyBytesAtEnd)}\u00a0dirty`];
+  const flush = finalFlushNs === null ? [] : [`${formatTime(finalFlushNs)}\u00a0flush`];
+  return {
+    text: formatShare(pageCacheDebt),
+    value: pageCacheDebt,
+    ...noteOf([...dirty, ...flush].join(", ") || null),
+  };
 }
 
 function deviceCell(group: Group): Cell {

@@ -102,6 +102,20 @@ export function changeWords(change: number): string {
   return `${change < 0 ? "−" : "+"}${formatShare(Math.abs(change))}`;
 }
 
+/** Where there is no room for the meaning: what an acknowledgement has reached. */
+const CLASS_PLACES: Record<DurabilityClass, string> = {
+  D0: "in user memory",
+  D1: "in the page cache",
+  D2: "synced",
+  D3: "synced, flush known to work",
+};
+
+/** "D1, in the page cache"; beside the figures of a row. */
+export function classWithPlace(classes: readonly DurabilityClass[]): string {
+  const [only, ...others] = classes;
+  return only === undefined || others.length > 0 ? classWords(classes) : `${only}, ${CLASS_PLACES[only]}`;
+}
+
 /** What a reader must know before trusting a group's figures; empty if nothing. */
 export function cautionWords(group: Group): string[] {
   const cautions: string[] = [];

@@ -16,6 +16,8 @@ export type FigureName = "acknowledged" | "durable" | "responseTime";
 /** A whole sentence; reasons of one kind differ in their numbers only. */
 interface Reason {
   readonly kind: string;
+  /** What it makes of the figure by itself. */
+  readonly grade: Exclude<Grade, "valid">;
   readonly text: string;
 }
 
@@ -69,7 +71,6 @@ const DRIFT_DOUBTFUL = 0.1;
 const WITHOUT_ROLLS: ReadonlySet<string> = new Set(["raw", "null"]);
 
 interface Finding extends Reason {
-  readonly grade: Exclude<Grade, "valid">;
   readonly figures: readonly FigureName[];
   /** Larger is graver, within one kind. */
   readonly extent: number;
@@ -84,7 +85,7 @@ export function circumstancesOf(run: Pick<Run, "environment" | "probe">): Circum
 export function gradeTrial(trial: Trial, circumstances: Circumstances): Validity {
   const { measured } = trial;
   if (measured === null)
-    return everywhere({ grade: "invalid", reasons: [{ kind: "failed", text: "The trial failed." }] });
+    return everywhere({ grade: "invalid", reasons: [{ kind: "failed", grade: "invalid", text: "The trial failed." }] });
   const tail = tooFewSamples(measured.responseTime.sampleCount);
   return judge([...findings(trial, measured, circumstances), ...(tail === null ? [] : [tail])]);
 }
@@ -101,7 +102,10 @@ export function gradeCell(
 ): Validity {
   const ok = trials.filter((trial) => trial.measured !== null);
   if (ok.length === 0)
-    return everywhere({ grade: "invalid", reasons: [{ kind: "failed", text: "No trial has figures." }] });
+    return everywhere({
+      grade: "invalid",
+      reasons: [{ kind: "failed", grade: "invalid", text: "No trial has figures." }],
+    });
   const judged = FIGURE_NAMES.map((figure): [FigureName, Judgement] => {
     const used = usableTrials(ok, figure, circumstances);
     const all = ok.flatMap((trial) => findings(trial, trial.measured!, circumstances)).filter(concerns(figure));
@@ -350,7 +354,7 @@ function judge(all: readonly Finding[]): Validity {
 function judgementOf(all: readonly Finding[]): Judgement {
   const grade = all.reduce<Grade>((gravest, finding) => worse(gravest, finding.grade), "valid");
   const ordered = [...all].sort((a, b) => Number(b.grade === "invalid") - Number(a.grade === "invalid"));
-  return { grade, reasons: ordered.map(({ kind, text }) => ({ kind, text })) };
+  return { grade, reasons: ordered.map(({ kind, grade: own, text }) => ({ kind, grade: own, text })) };
 }
 
 function concerns(figure: FigureName): (finding: Finding) => boolean {
