@@ -9,10 +9,11 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as turnOfEventLoop } from "node:timers/promises";
 import Table from "cli-table3";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { median, quantile } from "simple-statistics";
 import { Message, type PartitionHandle, type StorageEngine } from "../engines/engine.js";
 import { DiskStorage, heap, loadEngine } from "../engines/registry.js";
+import { chooseByName, positiveInteger, withBenchDirectory } from "./bench-options.js";
 
 interface EngineChoice {
   readonly engine: string;
@@ -228,12 +229,6 @@ async function compare(
   return rates;
 }
 
-function positiveInteger(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value <= 0) throw new InvalidArgumentError("It must be a positive whole number.");
-  return value;
-}
-
 const options = new Command("bench:engines")
   .description("Compares each engine's append path with raw writes of the same bytes, alternating, as ratios.")
   .option("--rounds <n>", "counted rounds per comparison", positiveInteger, 31)
@@ -242,14 +237,7 @@ const options = new Command("bench:engines")
   .parse()
   .opts<{ rounds: number; mib: number; only: string }>();
 
-const chosen = comparisons.filter((comparison) => comparison.name.includes(options.only));
-if (chosen.length === 0) {
-  console.error(
-    `No comparison contains "${options.only}". There are: ${[...new Set(comparisons.map((c) => c.name))].join("; ")}.`,
-  );
-  process.exit(2);
-}
-const parent = await mkdtemp(join(process.cwd(), ".logduel-bench-"));
+const chosen = chooseByName(comparisons, options.only);
 const table = new Table({
   style: process.stdout.isTTY ? {} : { head: [], border: [] },
   head: [
@@ -264,7 +252,7 @@ const table = new Table({
     "ratio",
   ],
 });
-try {
+await withBenchDirectory(async (parent) => {
   for (const comparison of chosen) {
     const [engine, raw, blocks] = await compare(comparison, options.rounds, options.mib * 1024 * 1024, parent);
     const rate = (rates: number[]) =>
@@ -291,9 +279,7 @@ try {
       `${comparison.name}, ${comparison.messageSizeBytes} B, ${comparison.partitionCount} partitions: done`,
     );
   }
-} finally {
-  await rm(parent, { recursive: true, force: true });
-}
+});
 console.log(table.toString());
 console.log(
   "D1, closed loop, one writer, asynchronous flush; bytes of log (batches) or messages (one by one) a second.",

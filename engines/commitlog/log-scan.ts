@@ -301,10 +301,14 @@ export class LogScan {
         const chunkBytes = this.#read(file, from, SEARCH_BYTES);
         const chunk = this.heap.bytes.subarray(this.#bufferAddress, this.#bufferAddress + chunkBytes);
         const lastByte = lastNonZero(chunk);
-        if (lastByte >= 0) garbageEnd = from + lastByte + 1;
-        zeros = lastByte >= 0 ? chunkBytes - 1 - lastByte : zeros + chunkBytes;
-        const found = this.#findInChunk(chunkBytes, from, position, file.endOffset);
-        if (found !== undefined) return { position: found, garbageEnd };
+        if (lastByte < 0) {
+          zeros += chunkBytes;
+        } else {
+          garbageEnd = from + lastByte + 1;
+          zeros = chunkBytes - 1 - lastByte;
+          const found = this.#findInChunk(chunkBytes, from, position, file.endOffset);
+          if (found !== undefined) return { position: found, garbageEnd };
+        }
         if (from + chunkBytes >= file.endOffset) break;
         // A record may straddle the chunk's end.
         from += SEARCH_BYTES >> 1;
@@ -316,8 +320,9 @@ export class LogScan {
   #findInChunk(chunkBytes: number, chunkPosition: number, behind: number, fileEnd: number): number | undefined {
     const { view } = this.heap;
     const end = this.#bufferAddress + chunkBytes;
+    const bytes = Buffer.from(this.heap.bytes.buffer, 0, end); // its indexOf is the C library's, a Uint8Array's is not
     for (let at = this.#bufferAddress; ; at++) {
-      const magicAt = this.heap.bytes.subarray(0, end).indexOf(MAGIC_FIRST_BYTE, at + 4);
+      const magicAt = bytes.indexOf(MAGIC_FIRST_BYTE, at + 4);
       if (magicAt < 0 || magicAt + 4 > end) return undefined;
       at = magicAt - 4;
       const magic = view.getInt32(magicAt);
@@ -352,6 +357,8 @@ const MAGIC_FIRST_BYTE = 0xda;
 const INNER_NUM_PROPERTY = "INNER_NUM";
 
 function lastNonZero(bytes: Uint8Array): number {
+  // Compared with itself, a byte further on, it is the C library that reads: most of what a scan ends with is zeros.
+  if (bytes[0] === 0 && Buffer.compare(bytes.subarray(1), bytes.subarray(0, -1)) === 0) return -1;
   for (let at = bytes.length - 1; at >= 0; at--) if (bytes[at] !== 0) return at;
   return -1;
 }
