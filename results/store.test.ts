@@ -1,4 +1,14 @@
-import { appendFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -124,6 +134,37 @@ describe("RunStore", () => {
     appendFileSync(join(directory, "trials.jsonl"), JSON.stringify(trial(1)).slice(0, 100));
     expect(loadRun(directory).trials).toEqual([trial(0)]);
   });
+
+  it("begins its files anew, with all trials, when somebody removed the directory", () => {
+    const store = new RunStore(directory, begun);
+    store.appendTrial(trial(0));
+    rmSync(directory, { recursive: true });
+    store.appendTrial(trial(1));
+    expect(loadRun(directory)).toMatchObject({ status: "partial", trials: [trial(0), trial(1)] });
+    rmSync(directory, { recursive: true });
+    expect(store.finish({ interrupted: false })).toEqual(loadRun(directory));
+    expect(readdirSync(directory)).toEqual(["run.json"]);
+  });
+
+  it.runIf(existsSync("/dev/full"))(
+    "keeps what is stored when the disk is full, and takes up where there is space again",
+    () => {
+      const store = new RunStore(directory, begun);
+      store.appendTrial(trial(0));
+      const full = (name: string) => symlinkSync("/dev/full", join(directory, name));
+      renameSync(join(directory, "trials.jsonl"), join(parent, "aside"));
+      full("trials.jsonl");
+      expect(() => store.appendTrial(trial(1))).toThrow("ENOSPC");
+      rmSync(join(directory, "trials.jsonl"));
+      renameSync(join(parent, "aside"), join(directory, "trials.jsonl"));
+      full("run.json.tmp");
+      expect(() => store.finish({ interrupted: true })).toThrow("ENOSPC");
+      expect(readdirSync(directory).sort()).toEqual(["run.json", "trials.jsonl"]);
+      expect(loadRun(directory)).toMatchObject({ status: "partial", finishedAt: null, trials: [trial(0)] });
+      RunStore.resume(directory).appendTrial(trial(1));
+      expect(loadRun(directory).trials).toEqual([trial(0), trial(1)]);
+    },
+  );
 
   it("is complete only with all planned trials and without an interruption", () => {
     const finish = (count: number, interrupted: boolean) => {

@@ -9,7 +9,6 @@ import {
   rmSync,
   statSync,
   writeFileSync,
-  writeSync,
 } from "node:fs";
 import { join } from "node:path";
 import { makeDirectory } from "./make-directory.js";
@@ -53,7 +52,7 @@ export class RunStore {
   static resume(directory: string): RunStore {
     const run = loadRun(directory);
     // The trials first: until run.json says that the run goes on, it is read without them.
-    replaceFile(join(directory, TRIALS_FILE), run.trials.map((trial) => `${JSON.stringify(trial)}\n`).join(""));
+    replaceFile(join(directory, TRIALS_FILE), linesOf(run.trials));
     return new RunStore(directory, run);
   }
 
@@ -96,8 +95,15 @@ export class RunStore {
 
   appendTrial(trial: Trial): void {
     const checked = trialSchema.parse(trial);
-    appendLine(join(this.directory, TRIALS_FILE), JSON.stringify(checked));
     this.#run.trials.push(checked);
+    const file = join(this.directory, TRIALS_FILE);
+    if (existsSync(file)) {
+      appendLine(file, JSON.stringify(checked));
+      return;
+    }
+    // Somebody removed the directory meanwhile: the run goes on in a new one, with all that it has.
+    this.#write();
+    replaceFile(file, linesOf(this.#run.trials));
   }
 
   /** Ends the run: complete, if every planned trial is there and it was not `interrupted`. */
@@ -109,11 +115,12 @@ export class RunStore {
       finishedAt: new Date().toISOString(),
     };
     this.#write();
-    rmSync(join(this.directory, TRIALS_FILE));
+    rmSync(join(this.directory, TRIALS_FILE), { force: true });
     return this.#run;
   }
 
   #write(): void {
+    makeDirectory(this.directory);
     replaceFile(join(this.directory, RUN_FILE), `${JSON.stringify(runSchema.parse(this.#run), null, 1)}\n`);
   }
 }
@@ -137,20 +144,35 @@ export function loadRun(path: string): Run {
   return { ...run, trials };
 }
 
+function linesOf(trials: readonly Trial[]): string {
+  return trials.map((trial) => `${JSON.stringify(trial)}\n`).join("");
+}
+
 /** Whole or not at all, also after a power loss. */
 function replaceFile(path: string, content: string): void {
-  const file = openSync(`${path}.tmp`, "w");
-  writeSync(file, content);
-  fdatasyncSync(file);
-  closeSync(file);
-  renameSync(`${path}.tmp`, path);
+  const draft = `${path}.tmp`;
+  try {
+    writeAndClose(openSync(draft, "w"), content);
+    renameSync(draft, path);
+  } catch (error) {
+    rmSync(draft, { force: true });
+    throw error;
+  }
 }
 
 function appendLine(path: string, line: string): void {
   const file = openSync(path, "a");
-  writeSync(file, `${line}\n`);
-  fdatasyncSync(file);
-  closeSync(file);
+  writeAndClose(file, `${line}\n`);
+}
+
+/** All of it, synced, or an error: a disk that is nearly full takes a part of a single write without one. */
+function writeAndClose(file: number, content: string): void {
+  try {
+    writeFileSync(file, content);
+    fdatasyncSync(file);
+  } finally {
+    closeSync(file);
+  }
 }
 
 function parseWith<T>(schema: { parse: (value: unknown) => T }, text: string, where: string): T {

@@ -2,16 +2,12 @@ import { readdirSync } from "node:fs";
 import { isAbsolute, resolve } from "node:path";
 import type { EngineDefinition } from "../engines/engine.js";
 import { engineNames, loadEngine } from "../engines/registry.js";
+import { UsageError } from "../results/command-line.js";
 import type { Contestant } from "./plan.js";
 import type { Profile, ProfileName, Scenario } from "./scenario.js";
 import { printable } from "./terminal.js";
 
 const EXIT_USAGE = 2;
-
-/** The command line asks for what does not exist, or says what cannot be; one sentence. */
-export class UsageError extends Error {
-  override name = "UsageError";
-}
 
 const SCENARIOS = new URL("../scenarios/", import.meta.url);
 /** Modules of the scenarios' folder that declare something else. */

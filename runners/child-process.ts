@@ -2,6 +2,7 @@ import { fileURLToPath } from "node:url";
 import { execaNode } from "execa";
 import type { z } from "zod";
 import { TRIAL_ENVIRONMENT, TRIAL_NODE_OPTIONS } from "./environment.js";
+import { killGroup } from "./orphan.js";
 
 /** The process ended without an answer: it crashed, was killed at its time limit, or answered nonsense. */
 export class ChildFailedError extends Error {
@@ -18,7 +19,8 @@ export interface ChildOptions {
 
 /**
  * Runs a module of this folder, or of another build, in a fresh process, under the fixed flags: one message in, one
- * validated message out. The process is killed, with nothing left running, at the time limit or when `signal` aborts.
+ * validated message out. The process is killed at the time limit or when `signal` aborts; however it ends, what it started
+ * itself ends with it (but for what made a process group of its own).
  * @throws ChildFailedError
  */
 export async function runChild<Answer>(
@@ -27,7 +29,7 @@ export async function runChild<Answer>(
   answerSchema: z.ZodType<Answer>,
   { timeLimitMs, signal, nodeOptions = [], environment = {} }: ChildOptions,
 ): Promise<Answer> {
-  const result = await execaNode(fileURLToPath(new URL(module, import.meta.url)), {
+  const running = execaNode(fileURLToPath(new URL(module, import.meta.url)), {
     nodeOptions: [...TRIAL_NODE_OPTIONS, ...nodeOptions],
     env: { ...TRIAL_ENVIRONMENT, ...environment },
     ipc: true,
@@ -41,7 +43,17 @@ export async function runChild<Answer>(
     timeout: timeLimitMs,
     cancelSignal: signal,
     killSignal: "SIGKILL",
+    // The leader of a process group, so that its children can be ended with it.
+    detached: true,
   });
+  const endGroup = () => {
+    if (running.pid !== undefined) killGroup(running.pid);
+  };
+  // Children that still hold its pipes would keep the outcome waiting; and no child outlives an impatient end of this process.
+  running.once("exit", endGroup);
+  process.once("exit", endGroup);
+  const result = await running;
+  process.off("exit", endGroup);
   if (result.timedOut) {
     throw new ChildFailedError(`It did not end within its time limit of ${timeLimitMs / 1000} s and was killed.`);
   }

@@ -62,6 +62,31 @@ describe("DataDirectory", () => {
     expect(readdirSync(data.path)).toEqual(["someone-elses"]);
   });
 
+  it("knows its directory again when an engine removed the marker, and makes a new one when it removed all", () => {
+    const data = new DataDirectory(parent);
+    writeFileSync(join(data.makeTrialDirectory(), "log"), "x");
+    rmSync(join(data.path, ".made-by-logduel"));
+    data.clear();
+    expect(readdirSync(data.path)).toEqual([".made-by-logduel"]);
+    rmSync(data.path, { recursive: true });
+    data.clear();
+    expect(existsSync(data.path)).toBe(false);
+    expect(existsSync(data.makeTrialDirectory())).toBe(true);
+    expect(otherDataDirectories(parent)).toEqual([data.path]);
+    data.remove();
+    expect(readdirSync(parent)).toEqual([]);
+  });
+
+  it("leaves alone what a link in its place leads to", () => {
+    const data = new DataDirectory(parent);
+    mkdirSync(join(parent, "precious"));
+    writeFileSync(join(parent, "precious", "file"), "");
+    rmSync(data.path, { recursive: true });
+    symlinkSync(join(parent, "precious"), data.path);
+    expect(() => data.remove()).toThrow(/marker/);
+    expect(readdirSync(join(parent, "precious"))).toEqual(["file"]);
+  });
+
   it("leaves another run's directory alone", () => {
     const [first, second] = [new DataDirectory(parent), new DataDirectory(parent)];
     expect(first.path).not.toBe(second.path);

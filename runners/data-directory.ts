@@ -3,6 +3,7 @@ import {
   accessSync,
   constants,
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -77,23 +78,26 @@ export function whyNoDisk(type: string): string | null {
 export class DataDirectory {
   readonly path: string;
   readonly #owner = randomBytes(8).toString("hex");
+  /** Which directory was made: an engine can remove or copy a marker, not this. */
+  #identity = "";
 
   /** Makes it inside the existing `parent`; its name is random, so that runs never meet. */
   constructor(parent: string) {
     this.path = join(resolve(parent), `${PREFIX}${this.#owner}`);
-    mkdirSync(this.path);
-    writeFileSync(join(this.path, MARKER), `${this.#owner}\n`, { flag: "wx" });
+    this.#make();
   }
 
-  /** Makes a fresh directory for one trial. */
+  /** Makes a fresh directory for one trial; what somebody removed meanwhile is made again. */
   makeTrialDirectory(): string {
+    if (lstatSync(this.path, { throwIfNoEntry: false }) === undefined) this.#make();
     const path = join(this.path, `trial-${randomBytes(6).toString("hex")}`);
     mkdirSync(path);
     return path;
   }
 
-  /** Empties it, but for the marker. */
+  /** Empties it, but for the marker. @throws UnfitTargetError when something else lies in its place */
   clear(): void {
+    if (lstatSync(this.path, { throwIfNoEntry: false }) === undefined) return;
     this.#requireOurs();
     for (const name of readdirSync(this.path)) {
       if (name !== MARKER) rmSync(join(this.path, name), { recursive: true, force: true, maxRetries: 3 });
@@ -102,19 +106,33 @@ export class DataDirectory {
 
   /** Removes it with all that is in it; the marker goes last, so that a removal cut short can be recognised. */
   remove(): void {
-    if (!existsSync(this.path)) return;
     this.clear();
-    rmSync(this.path, { recursive: true });
+    rmSync(this.path, { recursive: true, force: true });
   }
 
+  #make(): void {
+    mkdirSync(this.path);
+    this.#identity = this.#identify();
+    writeFileSync(join(this.path, MARKER), `${this.#owner}\n`, { flag: "wx" });
+  }
+
+  /** An inode's number is soon given to another directory, so its birth belongs to it (0 where that is unknown). */
+  #identify(): string {
+    const { dev, ino, birthtimeNs } = lstatSync(this.path, { bigint: true });
+    return `${dev} ${ino} ${birthtimeNs}`;
+  }
+
+  /** An engine that removed the marker has not made the directory somebody else's; whoever put another in its place has. */
   #requireOurs(): void {
+    const isSame = this.#identify() === this.#identity;
     const marker = join(this.path, MARKER);
-    const owner = existsSync(marker) ? readFileSync(marker, "utf8").trim() : null;
-    if (owner !== this.#owner) {
-      throw new Error(
-        `${this.path} does not carry this run's marker: it is left alone. Remove it by hand if it is yours.`,
-      );
-    }
+    const isUnmarked = lstatSync(marker, { throwIfNoEntry: false }) === undefined;
+    if (isSame && isUnmarked) writeFileSync(marker, `${this.#owner}\n`, { flag: "wx" });
+    const isFile = lstatSync(marker, { throwIfNoEntry: false })?.isFile() ?? false;
+    if (isSame && isFile && readFileSync(marker, "utf8").trim() === this.#owner) return;
+    throw new UnfitTargetError(
+      `${this.path} does not carry this run's marker: it is left alone. Remove it by hand if it is yours.`,
+    );
   }
 }
 

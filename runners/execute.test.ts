@@ -1,6 +1,9 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { execaNode } from "execa";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { FORMAT_VERSION, type Trial } from "../results/schema.js";
 import { RunStore } from "../results/store.js";
@@ -9,6 +12,7 @@ import { DataDirectory } from "./data-directory.js";
 import { describeEnvironment } from "./environment.js";
 import { type Budget, executeTrials, probeDevice } from "./execute.js";
 import { findMount } from "./mount.js";
+import { describePayloadFile } from "./payload-pool.js";
 import { planRun } from "./plan.js";
 import type { Progress } from "./progress.js";
 import { defineScenario, type Profile } from "./scenario.js";
@@ -45,6 +49,16 @@ const scenario = defineScenario({
 const silent: Progress = { begin: () => {}, note: () => {}, end: () => {} };
 const testEngine = (fault: string) => `${new URL("./test-engine.js", import.meta.url).href}?fault=${fault}`;
 
+/** What has ended and was not yet buried does not run. */
+function isRunning(processId: number): boolean {
+  try {
+    process.kill(processId, 0);
+    return !existsSync("/proc") || !/\) Z /.test(readFileSync(`/proc/${processId}/stat`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
 let parent: string;
 let dataDirectory: DataDirectory;
 
@@ -56,15 +70,25 @@ afterEach(() => rmSync(parent, { recursive: true, force: true }));
 
 async function execute(
   engines: string[],
-  overrides: { profile?: Partial<Profile>; scenario?: typeof scenario; signal?: AbortSignal; budget?: Budget } = {},
+  overrides: {
+    profile?: Partial<Profile>;
+    /** Instead of the profile's, by the trial that begins. */
+    limitMs?: (trialId: string) => number;
+    payload?: ReturnType<typeof describePayloadFile>;
+    onBegin?: () => void;
+    scenario?: typeof scenario;
+    signal?: AbortSignal;
+    budget?: Budget;
+  } = {},
 ) {
-  const used = { ...profile, ...overrides.profile };
+  const used: { -readonly [Key in keyof Profile]: Profile[Key] } = { ...profile, ...overrides.profile };
   const plan = planRun({
     scenarios: [overrides.scenario ?? scenario],
     contestants: await loadContestants(engines),
     profileName: "smoke",
     profile: used,
     seed: 1,
+    ...(overrides.payload === undefined ? {} : { payload: overrides.payload }),
   });
   const mount = await findMount(parent);
   const environment = await describeEnvironment(mount, used.maximumBytes);
@@ -90,7 +114,13 @@ async function execute(
     store,
     dataDirectory,
     profile: used,
-    progress: silent,
+    progress: {
+      ...silent,
+      begin: (_index: number, _count: number, trialId: string) => {
+        overrides.onBegin?.();
+        if (overrides.limitMs !== undefined) used.trialLimitMs = overrides.limitMs(trialId);
+      },
+    },
     deviceStatPath: mount.statPath,
     environment,
     code: store.run.code,
@@ -173,13 +203,68 @@ describe("executeTrials", () => {
     ["hangs", /time limit of 6 s/],
     ["never-flushes", /time limit of 6 s/],
   ])("goes on to the other engines after one that %s", async (fault, cause) => {
-    const { trials, engineFailed } = await execute([testEngine(fault), "null"], { profile: { trialLimitMs: 6_000 } });
+    // Only what hangs meets its limit, however busy the machine is.
+    const limitMs = (trialId: string) =>
+      trialId.includes("test-engine") && /time limit/.test(cause.source) ? 6_000 : 50_000;
+    const { trials, engineFailed } = await execute([testEngine(fault), "null"], { limitMs });
     expect(trials.length).toBe(2);
     expect(engineFailed).toBe(true);
     expect(byEngine(trials, "test-engine")).toMatchObject({ status: "failed", measured: null });
     expect(byEngine(trials, "test-engine").failures[0]).toMatch(cause);
     expect(byEngine(trials, "null").status).toBe("ok");
     expect(byEngine(trials, "null").verification!.outcome).toBe("not-applicable");
+  });
+
+  it.each([
+    ["unmarks", "ok", null],
+    ["litters", "ok", null],
+    ["razes", "failed", /ENOENT/],
+    ["miscounts", "failed", /^Its answer is not valid at measured\.counters\.batches: /],
+  ])("goes on after an engine that %s, and leaves nothing behind", async (fault, status, cause) => {
+    const { trials, execution } = await execute([testEngine(fault), "null"]);
+    expect(byEngine(trials, "test-engine")).toMatchObject({ status });
+    if (cause !== null) expect(byEngine(trials, "test-engine").failures[0]).toMatch(cause);
+    expect(byEngine(trials, "null").status).toBe("ok");
+    execution.dataDirectory.remove();
+    expect(readdirSync(parent)).toEqual(["out"]);
+  });
+
+  it("ends what an engine started and left running", async () => {
+    const note = join(parent, "note");
+    const { trials } = await execute([`${testEngine("spawns")}&note=${note}`]);
+    expect(trials[0]!.status).toBe("ok");
+    // The test's own limit is the assertion.
+    while (isRunning(Number(readFileSync(note, "utf8")))) await sleep(50);
+  });
+
+  it.each(["hangs", "hangs-reading"])(
+    "leaves no engine that %s behind when the command itself is killed",
+    { timeout: 600_000 },
+    async (fault) => {
+      const note = join(parent, "note");
+      const command = execaNode(
+        fileURLToPath(new URL("./main.js", import.meta.url)),
+        [
+          ...["--profile", "smoke", "--scenario", "device-ceiling", "--any-filesystem"],
+          ...["--engine", `${testEngine(fault)}&note=${note}`],
+        ],
+        { cwd: parent, reject: false },
+      );
+      while (!existsSync(note) || readFileSync(note, "utf8") === "") await sleep(50);
+      command.kill("SIGKILL");
+      await command;
+      // The test's own limit is the assertion.
+      while (isRunning(Number(readFileSync(note, "utf8")))) await sleep(50);
+    },
+  );
+
+  it("stops at a file of payloads that changed, and blames no engine", async () => {
+    const path = join(parent, "lines");
+    writeFileSync(path, "one\n");
+    const payload = describePayloadFile(path);
+    await expect(execute(["null"], { payload, onBegin: () => writeFileSync(path, "other\n") })).rejects.toThrow(
+      /^The payload file .*lines has changed since the run was planned; start another run\.$/,
+    );
   });
 
   it("lowers the durability class of an engine that claims syncs which never happened", async () => {
@@ -314,9 +399,11 @@ describe("executeTrials", () => {
   it("kills the trial under way when it is interrupted, and does not keep it", async () => {
     const interruption = new AbortController();
     setTimeout(() => interruption.abort(), 700);
-    const startedMs = Date.now();
-    const { trials } = await execute([testEngine("hangs"), "null"], { signal: interruption.signal });
-    expect(Date.now() - startedMs).toBeLessThan(8_000);
+    // Nothing but the interruption ends this trial before the test's own limit.
+    const { trials } = await execute([testEngine("hangs"), "null"], {
+      signal: interruption.signal,
+      limitMs: () => 3_600_000,
+    });
     expect(trials.filter(({ engine }) => engine === "test-engine")).toEqual([]);
   });
 });

@@ -17,6 +17,7 @@ import { ChildFailedError, runChild } from "./child-process.js";
 import type { DataDirectory } from "./data-directory.js";
 import { probeWithFio } from "./fio.js";
 import { identityOf } from "./identity.js";
+import { PayloadFileError } from "./payload-pool.js";
 import { cellName, type PlannedTrial, repeated } from "./plan.js";
 import type { ProbeInput } from "./probe-protocol.js";
 import type { Progress } from "./progress.js";
@@ -175,6 +176,7 @@ class Rounds {
 /**
  * Runs one trial in a fresh process and directory.
  * @param given the load instead of the planned one
+ * @throws PayloadFileError when the file of payloads is not what it was when the run was planned
  */
 export async function executeTrial(
   planned: PlannedTrial,
@@ -190,6 +192,7 @@ export async function executeTrial(
   const configuration = { ...planned.configuration, load: load ?? impossibleLoad(planned) };
   const outcome = load === null ? noCapacity() : await runTrial({ planned, directory, configuration, execution });
   dataDirectory.clear();
+  if (outcome.status === "failed" && outcome.kind === "input") throw new PayloadFileError(outcome.failures.join(" "));
   const warnings = [...outcome.warnings];
   if (remainingBytes !== null && remainingBytes > 0) {
     warnings.push(`${Math.round(remainingBytes / 1e6)} MB were still waiting to be written back when the trial began.`);

@@ -19,8 +19,11 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-function start(args: string[], timeout = 55_000) {
-  return execaNode(MAIN, args, { cwd: directory, reject: false, timeout, killSignal: "SIGKILL" });
+/** A run takes seconds, or minutes on a busy machine: only what hangs meets this. */
+const RUN_LIMIT_MS = 600_000;
+
+function start(args: string[]) {
+  return execaNode(MAIN, args, { cwd: directory, reject: false, timeout: RUN_LIMIT_MS, killSignal: "SIGKILL" });
 }
 
 /** The names of everything below the directory, the results' left out. */
@@ -31,7 +34,11 @@ function leftovers(): string[] {
 describe("bad input", () => {
   it.each([
     ["an unknown option", ["--colour"], /^Unknown option '--colour'; there are --profile <name>, .*--help\.$/],
-    ["an argument too many", ["many-partitions"], /^"many-partitions" is no option; there are --profile <name>, /],
+    [
+      "an argument too many",
+      ["many-partitions"],
+      /^"many-partitions" is one argument too many; there are --profile <name>, /,
+    ],
     [
       "an unknown profile",
       ["--profile", "slow"],
@@ -132,7 +139,7 @@ describe("looking without running", () => {
   });
 });
 
-describe("a run", () => {
+describe("a run", { timeout: RUN_LIMIT_MS }, () => {
   it("ends with a stored run, its reports and a table, and removes its data", async () => {
     const engines = `null,raw,${TEST_ENGINE}`;
     const args = [...SMOKE, "--scenario", "device-ceiling", "--engine", engines, "--out", "out", "--seed", "3"];
@@ -183,6 +190,38 @@ describe("a run", () => {
     expect(trials.find(({ engine }) => engine === "null")!.status).toBe("ok");
     expect(stderr).toMatch(/^Failed: .*: Partition topic-0\/\d holds other bytes at offset \d+ than were sent\.$/m);
     expect(leftovers()).toEqual([]);
+  });
+
+  it.each<[string, string, number, RegExp, string[]]>([
+    [
+      "takes the report's place",
+      'mkdirSync("out/report.html", { recursive: true })',
+      2,
+      /^The run is stored, but not its report \(EISDIR.*\): npm run report -- out --out DIRECTORY makes it\.$/m,
+      ["run.json"],
+    ],
+    [
+      "removes the results so far",
+      'rmSync("out", { recursive: true, force: true })',
+      0,
+      /^trial 2 of 2/m,
+      ["report.html", "report.md", "run.json"],
+    ],
+  ])("loses no result to an engine that %s", async (_, deed, code, sentence, files) => {
+    writeFileSync(
+      join(directory, "mine.mjs"),
+      `import { mkdirSync, rmSync } from "node:fs";
+       import engine from ${JSON.stringify(TEST_ENGINE)};
+       export default { ...engine, name: "mine", open: (options) => { ${deed}; return engine.open(options); } };`,
+    );
+    const args = ["--scenario", "device-ceiling", "--engine", "./mine.mjs", "--out", "out"];
+    const { exitCode, stderr } = await start([...SMOKE, ...args]);
+    expect(stderr).toMatch(sentence);
+    expect(exitCode).toBe(code);
+    const run = loadRun(join(directory, "out"));
+    expect([run.status, run.trials.length]).toEqual(["complete", 2]);
+    expect(readdirSync(join(directory, "out"))).toEqual(expect.arrayContaining(files));
+    expect(leftovers()).toEqual(["mine.mjs"]);
   });
 
   it.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)(

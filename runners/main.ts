@@ -1,18 +1,21 @@
 /** `npm run bench`: drives engines on the real disk by scenarios and ends with a report. Exit codes stand in the README. */
 
-import { randomBytes, randomInt } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { relative, resolve } from "node:path";
-import { Command, CommanderError } from "commander";
+import { CommanderError } from "commander";
 import { EngineLoadError, engineNames, loadEngine } from "../engines/registry.js";
+import { UsageError } from "../results/command-line.js";
 import { makeDirectory } from "../results/make-directory.js";
-import { FORMAT_VERSION, type Objective, type Run } from "../results/schema.js";
+import { FORMAT_VERSION, type Run } from "../results/schema.js";
 import { RunStore } from "../results/store.js";
-import { chooseScenarios, loadContestants, loadProfiles, loadScenarios, UsageError } from "./catalogue.js";
+import { chooseScenarios, loadContestants, loadProfiles, loadScenarios } from "./catalogue.js";
+import { ChildFailedError } from "./child-process.js";
 import { DataDirectory, otherDataDirectories, requireFitTarget, UnfitTargetError } from "./data-directory.js";
 import { describeCode, describeEnvironment, installedPackages } from "./environment.js";
 import { compareDeviceWithFio, executeTrials, probeDevice } from "./execute.js";
-import { parseObjective, searchRates } from "./objective.js";
+import { searchRates } from "./objective.js";
+import { type Options, optionsOf, parseOptions } from "./options.js";
 import { describePayloadFile, PayloadFileError } from "./payload-pool.js";
 import { type Plan, PlanError, planRun } from "./plan.js";
 import { createProgress, duration } from "./progress.js";
@@ -26,32 +29,16 @@ const EXIT_INTERRUPTED = 130;
 const IMPATIENCE_MS = 2_000;
 /** What a trial costs beside its load: starting the process, flushing, reading back, removing. */
 const TRIAL_OVERHEAD_MS = 600;
+/** Of a budget of the user's own, kept for the searches where there are any. */
+const SEARCH_SHARE = 0.5;
 const REPORT_MS = 15_000;
 /** Of a budget too short for that, reports have this share at most. */
 const REPORT_SHARE = 0.25;
 /** With a budget of the user's own, time ends a run and not the count of repetitions. */
 const BUDGET_REPETITIONS = 100;
-const SHORTEST_BUDGET_MS = 10_000;
 /** Space that a trial needs: its payload with framing and indexes, and the files that are allocated in advance. */
 const FRAMING_FACTOR = 1.5;
 const FILES_AHEAD = 3;
-
-interface Options {
-  profile: string;
-  scenario?: string[];
-  engine?: string[];
-  dir?: string;
-  out?: string;
-  resume?: string;
-  payload?: string;
-  objective?: Objective;
-  seed: number;
-  /** Milliseconds. */
-  budget?: number;
-  list?: boolean;
-  dryRun?: boolean;
-  anyFilesystem?: boolean;
-}
 
 // Whoever reads along may go away (a pipe to head, a closed terminal): the run and its report do not depend on it.
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
@@ -61,7 +48,7 @@ async function main(args: string[]): Promise<number> {
   try {
     return await bench(args);
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+    if (error instanceof CommanderError) return 0;
     const isUsage = [UsageError, UnfitTargetError, PlanError, PayloadFileError, EngineLoadError].some(
       (type) => error instanceof type,
     );
@@ -72,7 +59,7 @@ async function main(args: string[]): Promise<number> {
 }
 
 async function bench(args: string[]): Promise<number> {
-  const given = parseArguments(args);
+  const given = parseOptions(args);
   const resumed = given.resume === undefined ? null : findInterrupted(given.resume);
   const options = resumed === null ? given : optionsOf(resumed.run, args);
   const [scenarios, profiles] = await Promise.all([loadScenarios(), loadProfiles()]);
@@ -120,7 +107,7 @@ async function run(context: {
   const startedMs = Date.now();
   const startedAt = new Date(startedMs).toISOString();
   const budgetMs = options.budget ?? profile.budgetMs;
-  const spentMs = (resumed?.run.trials ?? []).reduce((sum, { durationNs }) => sum + durationNs / 1e6, 0);
+  const spentMs = resumed === null ? 0 : spentBefore(resumed.run);
   const runId = `${startedAt.slice(0, 19).replaceAll(":", "-")}Z-${randomBytes(2).toString("hex")}`;
   const outputDirectory = resumed?.directory ?? makeOutput(options.out ?? `results/runs/${runId}`);
   const environment = await describeEnvironment(mount, profile.maximumBytes);
@@ -149,7 +136,6 @@ async function run(context: {
           plannedTrialCount: plan.trials.length,
         });
 
-  const dataDirectory = new DataDirectory(parent);
   const interruption = new AbortController();
   let interruptedMs = 0;
   const interrupt = () => {
@@ -162,6 +148,7 @@ async function run(context: {
     interruption.abort();
   };
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(name, interrupt);
+  const dataDirectory = new DataDirectory(parent);
   const progress = createProgress(
     estimatedTrialMs(profile),
     budgetMs === null ? null : startedMs - spentMs + budgetMs,
@@ -178,6 +165,15 @@ async function run(context: {
     signal: interruption.signal,
   };
   let engineFailed = false;
+  let isSearched = true;
+  let obstacle: string | null = null;
+  if (options.objective !== undefined) {
+    progress.note(
+      options.budget === undefined
+        ? "The searches come after the trials, in time of their own."
+        : `${SEARCH_SHARE * 100} % of the budget are kept for the searches.`,
+    );
+  }
   try {
     if (store.run.trials.length > 0) progress.note(`${store.run.trials.length} trials are there already.`);
     const probeStartedMs = Date.now();
@@ -189,156 +185,105 @@ async function run(context: {
       store.setAgreement(await compareDeviceWithFio(execution));
     }
     const probeMs = Date.now() - probeStartedMs;
-    const budget =
+    const deadlineMs =
       budgetMs === null
-        ? null
-        : {
-            deadlineMs: startedMs - spentMs + budgetMs - probeMs - Math.min(REPORT_MS, REPORT_SHARE * budgetMs),
-            maximumRepetitions: options.budget === undefined ? profile.repetitions : BUDGET_REPETITIONS,
-          };
-    ({ engineFailed } = await executeTrials(plan.trials, execution, budget));
+        ? Number.POSITIVE_INFINITY
+        : startedMs - spentMs + budgetMs - probeMs - Math.min(REPORT_MS, REPORT_SHARE * budgetMs);
+    const searchesShare = options.objective === undefined || options.budget === undefined ? 0 : SEARCH_SHARE;
+    const budget = {
+      deadlineMs: deadlineMs - searchesShare * Math.max(0, deadlineMs - Date.now()),
+      maximumRepetitions: options.budget === undefined ? profile.repetitions : BUDGET_REPETITIONS,
+    };
+    ({ engineFailed } = await executeTrials(plan.trials, execution, budgetMs === null ? null : budget));
     if (options.objective !== undefined) {
-      const searched = await searchRates(plan.trials, options.objective, execution);
+      const until = options.budget === undefined ? Number.POSITIVE_INFINITY : deadlineMs;
+      const searched = await searchRates(plan.trials, options.objective, execution, until);
       engineFailed ||= searched.engineFailed;
+      isSearched = searched.isWhole;
     }
     progress.note("Probing the device again …");
     store.setProbeAfter((await probeDevice(execution, options.seed)).results);
   } catch (error) {
-    if (!interruption.signal.aborted) throw error;
+    obstacle = interruption.signal.aborted ? null : obstacleOf(error);
+    if (obstacle === null && !interruption.signal.aborted) throw error;
   } finally {
     progress.end();
-    dataDirectory.remove();
+    removeOrTell(dataDirectory);
   }
   // A Ctrl-C from here on takes nothing from the run: the reports are written all the same.
   const isInterrupted = interruption.signal.aborted;
-  const finished = store.finish({ interrupted: isInterrupted });
-  // Loaded only now: charts are slow to load, and no trial needs them.
-  const { terminalTable, writeReports } = await import("../reports/index.js");
-  await writeReports(finished, outputDirectory);
-  console.log(terminalTable(finished));
+  const outcome = obstacle !== null ? EXIT_USAGE : engineFailed ? EXIT_ENGINE_FAILED : 0;
+  if (obstacle !== null) console.error(printable(`The run stopped: ${obstacle}.`));
+  const isWritten = await conclude(store, isInterrupted || obstacle !== null || !isSearched);
   if (isInterrupted) console.log("Interrupted: the report is partial.");
-  else if (finished.status === "partial")
-    console.log("The time was up before every point had a trial: the report is partial.");
-  console.log(`Report: ${printable(relative(process.cwd(), resolve(outputDirectory, "report.html")))}`);
+  else if (isWritten && store.run.status === "partial" && obstacle === null)
+    console.log("The time was up before everything that was asked for was done: the report is partial.");
+  if (store.run.status === "partial")
+    console.log(`Go on with it: npm run bench -- --resume ${quoted(relative(process.cwd(), outputDirectory))}`);
   if (isInterrupted) return EXIT_INTERRUPTED;
-  return engineFailed ? EXIT_ENGINE_FAILED : 0;
-}
-
-function parseArguments(args: string[]): Options;
-function parseArguments(args: string[], options: { withDefaults: false }): Partial<Options>;
-function parseArguments(args: string[], { withDefaults } = { withDefaults: true }): Partial<Options> {
-  const list = (text: string) =>
-    text
-      .split(",")
-      .map((part) => part.trim())
-      .filter(Boolean);
-  const command = new Command("npm run bench --")
-    .description("Drives storage engines on the real disk and reports what each layout costs.")
-    .option("--profile <name>", "smoke, quick or full", "quick")
-    .option("--scenario <ids>", "only these scenarios, separated by commas", list)
-    .option("--engine <names>", "only these engines, by name or path of a module (./mine.js)", list)
-    .option("--dir <directory>", "measure the disk that this existing directory lies on (default: here)", requirePath)
-    .option("--out <directory>", "where the results go (default: results/runs/<time>-<id>)", requirePath)
-    .option("--payload <file>", "send the lines of this file instead of made-up values", requirePath)
-    .option(
-      "--objective <p99<=5ms>",
-      "then search for the highest rate that each engine meets this at",
-      requireObjective,
-    )
-    .option("--resume <run>", "go on with an interrupted run: its id below results/runs, or its directory", requirePath)
-    .option("--seed <n>", "of payloads, arrivals and order (default: drawn by chance)", parseSeed)
-    .option("--budget <time>", "of the whole run, as 10m or 1h30m: spent where intervals are widest", parseBudget)
-    .option("--list", "show scenarios, engines and profiles, and end")
-    .option("--dry-run", "show what would run and how long it would take, and end")
-    .option("--any-filesystem", "measure even on what is no disk (tmpfs, overlay, network)")
-    .helpOption("--help", "show this help, and end")
-    .addHelpText(
-      "after",
-      `\nExit codes: 0 done, 2 usage or unfit target, 4 an engine or its data failed, 130 interrupted.`,
-    )
-    .allowExcessArguments(true)
-    .exitOverride()
-    .configureOutput({ outputError: () => {} });
-  try {
-    command.parse(args, { from: "user" });
-  } catch (error) {
-    if (error instanceof CommanderError && error.exitCode !== 0) throw new UsageError(explain(error, command));
-    throw error;
-  }
-  if (command.args.length > 0) {
-    throw new UsageError(`${JSON.stringify(command.args[0])} is no option; there are ${optionNames(command)}.`);
-  }
-  const options = command.opts<Omit<Options, "seed">>();
-  if (withDefaults) return { seed: randomInt(2 ** 31), ...options };
-  const given = Object.entries(options).filter(([name]) => command.getOptionValueSource(name) === "cli");
-  return Object.fromEntries(given);
+  return isWritten ? outcome : EXIT_USAGE;
 }
 
 /**
- * The options that a run was begun with; only its budget may be another now.
- * @throws UsageError when `args` contradict them
+ * Ends the run in its files, tells its figures and writes its reports. What cannot be written is told in a sentence, with
+ * where the results are.
+ * @returns whether all was written
  */
-function optionsOf(run: Run, args: string[]): Options {
-  const begun = parseArguments(run.command);
-  const now: Partial<Options> = parseArguments(args, { withDefaults: false });
-  const { resume: _, budget, ...others } = now;
-  for (const [name, value] of Object.entries(others)) {
-    if (JSON.stringify(begun[name as keyof Options]) === JSON.stringify(value)) continue;
-    const option = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-    throw new UsageError(`${option} is not what run ${run.runId} was begun with; leave it out, or begin a new run.`);
+async function conclude(store: RunStore, isCutShort: boolean): Promise<boolean> {
+  const { directory } = store;
+  const name = quoted(relative(process.cwd(), directory));
+  try {
+    store.finish({ interrupted: isCutShort });
+  } catch (error) {
+    const obstacle = obstacleOf(error);
+    if (obstacle === null) throw error;
+    console.error(printable(`${directory} cannot be written (${obstacle}); the trials stored there so far are kept.`));
+    return false;
   }
-  return budget === undefined ? begun : { ...begun, budget };
-}
-
-/** Commander's message as one sentence that lists what exists. */
-function explain(error: CommanderError, command: Command): string {
-  const message = error.message
-    .replace(/^error: /, "")
-    .split("\n")[0]!
-    .replace(/\.$/, "");
-  return `${message[0]!.toUpperCase()}${message.slice(1)}; there are ${optionNames(command)}.`;
-}
-
-function optionNames(command: Command): string {
-  return [...command.options.map(({ flags }) => flags), "--help"].join(", ");
-}
-
-/** An empty path is a shell variable that was not set, and would mean the working directory. */
-function requirePath(text: string): string {
-  if (text === "")
-    throw new UsageError(
-      "An empty path was given; name a directory (--dir, --out) or a file (--payload), or leave the option out.",
+  // Loaded only now: charts are slow to load, and no trial needs them.
+  const { terminalTable, writeReports } = await import("../reports/index.js");
+  console.log(terminalTable(store.run));
+  try {
+    await writeReports(store.run, directory);
+  } catch (error) {
+    const obstacle = obstacleOf(error);
+    if (obstacle === null) throw error;
+    console.error(
+      printable(
+        `The run is stored, but not its report (${obstacle}): npm run report -- ${name} --out DIRECTORY makes it.`,
+      ),
     );
-  return text;
-}
-
-function requireObjective(text: string): Objective {
-  const objective = parseObjective(text);
-  if (objective !== null) return objective;
-  throw new UsageError(
-    `The objective ${JSON.stringify(text)} is not a percentile and a response time; write it as p99<=5ms (ns, us, ms or s).`,
-  );
-}
-
-function parseSeed(text: string): number {
-  const seed = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (!Number.isSafeInteger(seed)) {
-    throw new UsageError(`The seed ${JSON.stringify(text)} is not a whole number from 0 on.`);
+    return false;
   }
-  return seed;
+  console.log(`Report: ${printable(relative(process.cwd(), resolve(directory, "report.html")))}`);
+  return true;
 }
 
-/** `90s`, `10m`, `1h30m` in milliseconds. */
-function parseBudget(text: string): number {
-  const parts = /^(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$/.exec(text);
-  const [hours, minutes, seconds] = (parts?.slice(1) ?? []).map((part) => Number(part ?? 0));
-  const milliseconds = ((hours ?? 0) * 3600 + (minutes ?? 0) * 60 + (seconds ?? 0)) * 1000;
-  if (parts === null || !Number.isSafeInteger(milliseconds) || milliseconds < SHORTEST_BUDGET_MS) {
-    throw new UsageError(
-      `The budget ${JSON.stringify(text)} is not a time from 10s on; give one as 90s, 10m or 1h30m.`,
-    );
+/** What outside the program stands in a run's way, without a full stop; null if the fault is ours. */
+function obstacleOf(error: unknown): string | null {
+  const { message, code, syscall } = error as NodeJS.ErrnoException;
+  const isExpected = [UnfitTargetError, PayloadFileError, ChildFailedError].some((type) => error instanceof type);
+  return isExpected || (code !== undefined && syscall !== undefined) ? message.replace(/\.$/, "") : null;
+}
+
+function removeOrTell(dataDirectory: DataDirectory): void {
+  try {
+    dataDirectory.remove();
+  } catch (error) {
+    console.error(printable(`${dataDirectory.path} is left behind: ${(error as Error).message}`));
   }
-  return milliseconds;
+}
+
+/** What a run has spent so far, in milliseconds; the device's probe is not counted. */
+function spentBefore({ trials, searches }: Run): number {
+  const all = [...trials, ...searches.flatMap(({ steps }) => steps.map(({ trial }) => trial))];
+  return all.reduce((sum, { durationNs }) => sum + durationNs / 1e6, 0);
+}
+
+/** As a shell takes it as one word. */
+function quoted(path: string): string {
+  const text = path === "" ? "." : path;
+  return printable(/^[\w./:@-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 }
 
 function requireProfile(name: string, profiles: Record<ProfileName, Profile>): ProfileName {

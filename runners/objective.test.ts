@@ -109,7 +109,7 @@ describe("searchRates", () => {
     const { trials } = await plan();
     await executeTrials(trials, execution);
     const objective = { percentile: 50, latencyNs: 10e9 };
-    expect(await searchRates(trials, objective, execution)).toEqual({ engineFailed: false });
+    expect(await searchRates(trials, objective, execution)).toEqual({ engineFailed: false, isWhole: true });
     const [search] = loadRun(join(parent, "out")).searches;
     const capacity = execution.store.run.trials[0]!.measured!.acknowledged.messagesPerSecond;
     expect(search).toMatchObject({ scenarioId: "tiny", engine: "null", objective, capacityPerSecond: capacity });

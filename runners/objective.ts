@@ -25,44 +25,61 @@ export function parseObjective(text: string): Objective | null {
 
 /**
  * Searches for every engine at every point that has a closed-loop capacity, one after the other, and stores each search as
- * it ends; what the store already has is not searched again.
- * @returns whether an engine or its data failed
+ * it ends; what the store already has is not searched again. A search that is cut short is not stored.
+ * @param deadlineMs on the clock of `Date.now`: no step begins that would probably end later
+ * @returns whether an engine or its data failed, and whether no search remains to be done
  */
 export async function searchRates(
   planned: readonly PlannedTrial[],
   objective: Objective,
   execution: Execution,
-): Promise<{ engineFailed: boolean }> {
+  deadlineMs = Number.POSITIVE_INFINITY,
+): Promise<{ engineFailed: boolean; isWhole: boolean }> {
   const { store, progress, signal } = execution;
   let engineFailed = false;
+  const missed: string[] = [];
   const cells = planned.filter(
     ({ phase, load, repetition }) => phase === "trials" && load.model === "closed" && repetition === 0,
   );
   for (const [index, cell] of cells.entries()) {
     const capacityPerSecond = capacityOf(cell, store.run.trials);
     if (capacityPerSecond === null || store.run.searches.some((search) => isOf(search, cell, objective))) continue;
-    const found = await searchCell(cell, objective, capacityPerSecond, execution, (rate) =>
-      progress.begin(index, cells.length, `${cellName(cell)}, ${Math.round(rate)}/s for ${objectiveWords(objective)}`),
-    );
-    if (signal.aborted) break;
+    const found = await searchCell(cell, objective, capacityPerSecond, execution, {
+      deadlineMs,
+      begins: (rate) =>
+        progress.begin(
+          index,
+          cells.length,
+          `${cellName(cell)}, ${Math.round(rate)}/s for ${objectiveWords(objective)}`,
+        ),
+    });
+    if (signal.aborted) return { engineFailed, isWhole: false };
+    if (found === null) {
+      missed.push(`${cellName(cell)} has no highest rate for ${objectiveWords(objective)}: the time was up.`);
+      continue;
+    }
     engineFailed ||= found.isFault;
     store.addSearch(found.search);
   }
-  return { engineFailed };
+  store.setUnresolved([...store.run.unresolved, ...missed]);
+  return { engineFailed, isWhole: missed.length === 0 };
 }
 
+/** @returns null when the time was up before its end */
 async function searchCell(
   cell: PlannedTrial,
   objective: Objective,
   capacityPerSecond: number,
   execution: Execution,
-  begins: (ratePerSecond: number) => void,
-): Promise<{ search: Search; isFault: boolean }> {
+  { begins, deadlineMs }: { begins: (ratePerSecond: number) => void; deadlineMs: number },
+): Promise<{ search: Search; isFault: boolean } | null> {
   const { scenarioId, engine, point } = cell;
   const search = new RateSearch(capacityPerSecond);
   const steps: Search["steps"] = [];
   let isFault = false;
   for (let rate = search.next(); rate !== null && !isFault && !execution.signal.aborted; rate = search.next()) {
+    const last = steps.at(-1)?.trial ?? execution.store.run.trials.find((trial) => cellName(trial) === cellName(cell));
+    if (Date.now() + (last?.durationNs ?? 0) / 1e6 > deadlineMs) return null;
     begins(rate);
     const { trial, isFault: isFailed } = await executeTrial(
       { ...cell, trialId: `${cellName(cell)}/search-${steps.length}`, order: steps.length },

@@ -1,4 +1,5 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -79,6 +80,25 @@ describe("a file of payloads", () => {
     const path = write(Buffer.from("one\r\n\ntwo\xff\n\r\nthree \r\r\nlast", "latin1"));
     expect(linesOf(path)).toEqual(["one", "two\xff", "three \r", "last"]);
     expect(describePayloadFile(path)).toMatchObject({ payloadFile: { path, lineCount: 4 }, sizeBytes: 5 });
+  });
+
+  it.runIf(existsSync("/usr/bin/mkfifo"))(
+    "refuses a pipe, a device and a directory at once instead of waiting for lines",
+    () => {
+      const pipe = join(directory, "pipe");
+      execFileSync("/usr/bin/mkfifo", [pipe]);
+      for (const path of [pipe, "/dev/zero", directory]) {
+        expect(() => describePayloadFile(path)).toThrow(
+          /^The payload file .* is no regular file; give one with lines\.$/,
+        );
+      }
+    },
+  );
+
+  it("refuses a file that is larger than the engines' heap can take, without reading it", () => {
+    const path = write("x");
+    truncateSync(path, 64 * 1024 * 1024 + 1);
+    expect(() => describePayloadFile(path)).toThrow(/has more than 64 MiB; give a sample of its lines\.$/);
   });
 
   it("refuses what holds nothing, is not there, or changes between plan and trial", () => {

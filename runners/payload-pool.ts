@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { heap } from "../engines/registry.js";
 import { seededRandom, shuffle } from "../results/random.js";
 import type { Configuration } from "../results/schema.js";
@@ -39,7 +39,7 @@ export function createPayloadPool(
 ): Uint8Array[] {
   const { sizeBytes, sizes, compressibleFraction, payloadFile } = messages;
   if (payloadFile !== null)
-    return readPayloadFile(payloadFile.path, payloadFile.sha256).map((line) => heap.place(line));
+    return readPayloadFile(payloadFile.path, payloadFile.sha256).lines.map((line) => heap.place(line));
   const poolSize = SIZES.find((size) => size * sizeBytes <= POOL_SIZE_BYTES) ?? SIZES.at(-1)!;
   const random = seededRandom(seed);
   const drawn = shuffle(
@@ -71,28 +71,29 @@ export function describePayloadFile(path: string): {
   payloadFile: NonNullable<Configuration["messages"]["payloadFile"]>;
   sizeBytes: number;
 } {
-  const lines = readPayloadFile(path, null);
+  const { lines, sha256 } = readPayloadFile(path, null);
   const meanBytes = lines.reduce((sum, line) => sum + line.byteLength, 0) / lines.length;
-  const sha256 = hashOf(readFileSync(path));
   return { payloadFile: { path, sha256, lineCount: lines.length }, sizeBytes: Math.max(1, Math.round(meanBytes)) };
 }
 
-/** The lines that are not empty, without their ends. @param sha256 of the file as it was when the run was planned */
-function readPayloadFile(path: string, sha256: string | null): Uint8Array[] {
+/** The lines that are not empty, without their ends. @param expectedSha256 of the file as it was when the run was planned */
+function readPayloadFile(path: string, expectedSha256: string | null): { lines: Uint8Array[]; sha256: string } {
   let bytes: Buffer;
   try {
+    const stat = statSync(path);
+    // Another kind could be without an end, or be empty the second time.
+    if (!stat.isFile()) throw new PayloadFileError(`The payload file ${path} is no regular file; give one with lines.`);
+    if (stat.size > FILE_LIMIT_BYTES) throw new PayloadFileError(tooLarge(path));
     bytes = readFileSync(path);
   } catch (cause) {
+    if (cause instanceof PayloadFileError) throw cause;
     throw new PayloadFileError(`The payload file ${path} cannot be read (${(cause as Error).message}).`, { cause });
   }
-  if (sha256 !== null && hashOf(bytes) !== sha256) {
+  const sha256 = hashOf(bytes);
+  if (expectedSha256 !== null && sha256 !== expectedSha256) {
     throw new PayloadFileError(`The payload file ${path} has changed since the run was planned; start another run.`);
   }
-  if (bytes.byteLength > FILE_LIMIT_BYTES) {
-    throw new PayloadFileError(
-      `The payload file ${path} has more than ${FILE_LIMIT_BYTES / 2 ** 20} MiB; give a sample of its lines.`,
-    );
-  }
+  if (bytes.byteLength > FILE_LIMIT_BYTES) throw new PayloadFileError(tooLarge(path));
   const lines: Uint8Array[] = [];
   for (let start = 0; start < bytes.byteLength; ) {
     const newline = bytes.indexOf(0x0a, start);
@@ -102,7 +103,11 @@ function readPayloadFile(path: string, sha256: string | null): Uint8Array[] {
     start = next + 1;
   }
   if (lines.length === 0) throw new PayloadFileError(`The payload file ${path} holds no line that is not empty.`);
-  return lines;
+  return { lines, sha256 };
+}
+
+function tooLarge(path: string): string {
+  return `The payload file ${path} has more than ${FILE_LIMIT_BYTES / 2 ** 20} MiB; give a sample of its lines.`;
 }
 
 function hashOf(bytes: Uint8Array): string {

@@ -13,6 +13,7 @@ import {
   parseSchedstat,
 } from "./kernel-counters.js";
 import { encodeCounts } from "./latency-recorder.js";
+import { endWithChildren, isOrphan } from "./orphan.js";
 import {
   ACKNOWLEDGED,
   CELLS_PER_EVENT,
@@ -37,6 +38,7 @@ import { ThreadClock, threadTimesBetween } from "./thread-times.js";
 const LOOK_EVERY_MS = 20;
 /** A histogram for every interval of 100 ms or less would be most of a stored run. */
 const HISTOGRAM_EVERY_NS = 250e6;
+const ORPHAN_LOOK_MS = 500;
 
 interface Reading {
   readonly atNs: number;
@@ -70,7 +72,7 @@ const processorWaits: { startNs: number; endNs: number }[] = [];
 let lookedNs = 0;
 let waitedNs = 0;
 
-let signal = cells.wait(WAITING, Number.POSITIVE_INFINITY);
+let signal = waitGuarding(WAITING);
 const started = read();
 histogramAtNs = started.atNs;
 look();
@@ -86,6 +88,7 @@ for (let index = 1; signal !== STOP; index++) {
     look();
     nowNs = clock.nowNs();
   } while (nowNs < dueNs && signal !== STOP);
+  if (isOrphan()) endWithChildren();
   const reading = read();
   samples.push(sampleBetween(last, reading));
   last = reading;
@@ -100,6 +103,19 @@ const answer: SamplerAnswer<Sample> = {
       : (last.threads.samplerNs - started.threads.samplerNs) / (last.atNs - started.atNs),
 };
 parentPort!.postMessage(answer);
+waitGuarding(STOP);
+
+/**
+ * Waits until the signal is no longer `state`. Meanwhile, before and after all sampling, it ends the process if nobody waits
+ * for its answer any more: an engine that hangs in synchronous code would never learn that.
+ */
+function waitGuarding(state: number): number {
+  for (;;) {
+    const now = cells.wait(state, ORPHAN_LOOK_MS);
+    if (now !== state) return now;
+    if (isOrphan()) endWithChildren();
+  }
+}
 
 /** Where the main thread is now, and whether it got a processor since the last look. */
 function look(): void {

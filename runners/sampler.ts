@@ -91,13 +91,13 @@ export class Sampler {
     this.threadId = threadId;
   }
 
-  /** Ends the last interval. @returns all of them, and what held the process up meanwhile */
+  /** Ends the last interval; the worker stays to guard the process until that ends. @returns all of them, and what held the process up meanwhile */
   async stop(): Promise<SamplerAnswer<Sample> & { collections: CauseEvent[] }> {
     this.#stopMeasuring();
     const answered = once(this.#worker, "message");
     this.#cells.signal(STOP);
     const [answer] = (await answered) as [SamplerAnswer<Sample>];
-    await this.#worker.terminate();
+    this.#worker.unref();
     return { ...answer, collections: this.#collections };
   }
 }

@@ -2,7 +2,9 @@
  * A third party's engine for the harness's tests: small, honest, and faulty on request, as `file:…/test-engine.js?fault=drops`.
  * It keeps messages in one file of records (partition u32 BE, size u32 BE, value) and rereads all of it to fetch.
  */
-import { join } from "node:path";
+import { spawn } from "node:child_process";
+import { rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { z } from "zod";
 import type {
   EngineCounters,
@@ -23,7 +25,10 @@ const HEADER_SIZE_BYTES = 4 + 4;
 /** Kept for each message by an engine that leaks. */
 const LEAK_BYTES = 262_144;
 const SLEEP = new Int32Array(new SharedArrayBuffer(4));
-const fault = new URL(import.meta.url).searchParams.get("fault") ?? "none";
+const { searchParams } = new URL(import.meta.url);
+const fault = searchParams.get("fault") ?? "none";
+/** Where an engine that spawns or hangs leaves a process id. */
+const note = searchParams.get("note");
 
 class TestEngine implements StorageEngine {
   readonly durability = fault === "lies" ? "D2" : "D1";
@@ -85,7 +90,14 @@ class TestEngine implements StorageEngine {
   append(partition: PartitionHandle, { value }: Message, _timestampMs: number): boolean {
     const isFaulty = ++this.#appendCount === FAULT_AT;
     if (isFaulty && fault === "throws") throw new Error("the append failed on purpose\u001b[31m");
-    if (isFaulty && fault === "hangs") for (;;);
+    if (isFaulty && fault === "hangs") hang();
+    if (isFaulty && fault === "unmarks") rmSync(join(dirname(this.#options.directory), ".made-by-logduel"));
+    if (isFaulty && fault === "razes") rmSync(dirname(this.#options.directory), { recursive: true });
+    if (isFaulty && fault === "litters") writeFileSync(join(dirname(this.#options.directory), "litter"), "");
+    if (isFaulty && fault === "spawns") {
+      const { pid } = spawn("sleep", ["600"], { stdio: "inherit" });
+      writeFileSync(note!, String(pid));
+    }
     if (isFaulty && fault === "crashes") process.abort();
     if (isFaulty && fault === "exits") {
       process.stderr.write("at first\nRangeError: out of luck.\n    at nowhere\n\nNode.js v0\n");
@@ -136,6 +148,7 @@ class TestEngine implements StorageEngine {
     _maxBytes: number,
     visit: MessageVisitor,
   ): Promise<FetchOutcome> {
+    if (fault === "hangs-reading") hang();
     const values = this.#of(partition);
     for (let offset = fromOffset; offset < values.length; offset++) {
       visit({ offset, timestampMs: 0, key: null, value: values[offset]!, headers: [] });
@@ -149,7 +162,7 @@ class TestEngine implements StorageEngine {
       ...this.#options.storage.counters,
       appendedMessages: this.#appendCount,
       acknowledgedMessages,
-      batches: this.#appendCount,
+      batches: fault === "miscounts" ? Number.NaN : this.#appendCount,
       logBytes: this.#sizeBytes,
       indexEntries: 0,
       indexBytes: 0,
@@ -184,6 +197,12 @@ class TestEngine implements StorageEngine {
     this.#file.write(record, 0, record.byteLength, this.#sizeBytes);
     this.#sizeBytes += record.byteLength;
   }
+}
+
+/** Says who hangs, and never comes back. */
+function hang(): never {
+  if (note !== null) writeFileSync(note, String(process.pid));
+  for (;;);
 }
 
 const definition: EngineDefinition = {

@@ -32,8 +32,11 @@ export const trialOutcomeSchema = z.discriminatedUnion("status", [
   }),
   z.strictObject({
     status: z.literal("failed"),
-    /** `rate`: the engine was too slow for an open load, which is a finding and no fault. */
-    kind: z.enum(["engine", "data", "rate"]),
+    /**
+     * `rate`: the engine was too slow for an open load, which is a finding and no fault. `input`: what the trial was to
+     * send is not there any more, which no other trial will find otherwise.
+     */
+    kind: z.enum(["engine", "data", "rate", "input"]),
     failures: z.array(z.string()).min(1),
     verification: verificationSchema.nullable(),
     warnings: z.array(z.string()),

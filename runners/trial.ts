@@ -10,7 +10,8 @@ import { EventLog } from "./event-log.js";
 import { parseMemory, parseProcessIo } from "./kernel-counters.js";
 import { EngineFaultError, LoadGenerator, type MeasuredLoad, RateNotMetError } from "./load-generator.js";
 import { createMessageStream, type MessageStream } from "./message-stream.js";
-import { createPayloadPool } from "./payload-pool.js";
+import { endWithChildren } from "./orphan.js";
+import { createPayloadPool, PayloadFileError } from "./payload-pool.js";
 import { eventsOfSamples, leakWarning, memoryGrowth } from "./sample-analysis.js";
 import { Sampler } from "./sampler.js";
 import { attributeTail } from "./tail-causes.js";
@@ -23,7 +24,7 @@ const THREAD_POOL_SIZE = Number(process.env.UV_THREADPOOL_SIZE ?? 4);
 
 // The terminal sends Ctrl-C to this process too; the command decides what becomes of it.
 process.on("SIGINT", () => {});
-process.on("disconnect", () => process.exit(1));
+process.on("disconnect", endWithChildren);
 process.on("uncaughtException", (error) => answer(failure(error)));
 process.once("message", (message) => {
   const input = trialInputSchema.parse(message);
@@ -284,14 +285,16 @@ function pickCounters(counters: EngineCounters): Measured["counters"] {
 }
 
 function failure(error: unknown): TrialOutcome {
-  const kind = error instanceof RateNotMetError ? "rate" : "engine";
+  const kind = error instanceof RateNotMetError ? "rate" : error instanceof PayloadFileError ? "input" : "engine";
   return { status: "failed", kind, failures: [describe(error)], verification: null, warnings: [] };
 }
 
 /** One line: what failed, and what caused it. */
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const own = error instanceof EngineFaultError || error instanceof RateNotMetError ? "" : `${error.name}: `;
+  const own = [EngineFaultError, RateNotMetError, PayloadFileError].some((type) => error instanceof type)
+    ? ""
+    : `${error.name}: `;
   const code = (error as { code?: unknown }).code;
   const suffix = typeof code === "string" && !error.message.includes(code) ? ` (${code})` : "";
   return `${own}${error.message}${suffix}`;

@@ -56,8 +56,8 @@ describe("npm run inspect", () => {
     const text = join(workspace.root, "notes.txt");
     writeFileSync(text, "no log");
     for (const [args, sentence] of [
-      [[], "missing required argument 'path'"],
-      [[partitioned, "--nonsense"], "unknown option '--nonsense'"],
+      [[], "Missing required argument 'path'"],
+      [[partitioned, "--nonsense"], "Unknown option '--nonsense'"],
       [[partitioned, "--topic", "nothing"], `There is no topic "nothing" in ${partitioned}.`],
       [[join(empty, "absent")], `There is no ${empty}/absent. Expected was`],
       [[empty], `Nothing of either engine was recognized in ${empty}. Expected was`],

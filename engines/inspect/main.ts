@@ -2,6 +2,7 @@
 
 import { realpathSync, writeSync } from "node:fs";
 import { Command, CommanderError } from "commander";
+import { parseCommand, UsageError } from "../command-line.js";
 import { heap } from "../heap.js";
 import { printable } from "../printable.js";
 import { DiskStorage } from "../storage/disk-storage.js";
@@ -61,14 +62,12 @@ function main(args: string[]): number {
     out.end();
     return report.damage.length === 0 ? 0 : EXIT_DAMAGE;
   } catch (error) {
-    if (error instanceof CommanderError && error.exitCode === 0) return 0;
+    if (error instanceof CommanderError) return 0;
     const { code } = error as NodeJS.ErrnoException;
     if (code === "EPIPE") return EXIT_PIPE; // whoever reads this has read enough
-    const isExpected = error instanceof CommanderError || error instanceof NotRecognizedError;
+    const isExpected = error instanceof UsageError || error instanceof NotRecognizedError;
     if (!isExpected && (error as NodeJS.ErrnoException).syscall === undefined) throw error;
-    const message = isExpected
-      ? (error as Error).message.replace(/^error: /, "")
-      : refusal(error as NodeJS.ErrnoException);
+    const message = isExpected ? (error as Error).message : refusal(error as NodeJS.ErrnoException);
     writeSync(STDERR, `${printable(message)}\n`);
     return EXIT_USAGE;
   }
@@ -86,11 +85,8 @@ function parseArguments(args: string[]): { path: string; options: Options } {
     .option("--all", "no limit to tables and lists: without, more than 40 lines shrink to those with damage")
     .option("--quick", "checksums only: do not look at the records inside batches, unfold nothing")
     .option("--json", "for programs")
-    .helpOption("--help", "show this help, and end")
-    .addHelpText("after", HELP)
-    .exitOverride()
-    .configureOutput({ outputError: () => {} });
-  command.parse(args, { from: "user" });
+    .addHelpText("after", HELP);
+  parseCommand(command, args);
   return { path: command.args[0]!, options: command.opts<Options>() };
 }
 

@@ -1,7 +1,8 @@
 /** `npm run torture`: crashes engines for as long as it is let, and ends with what was lost. */
 
 import { randomInt } from "node:crypto";
-import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { Command, CommanderError } from "commander";
+import { parseCommand, UsageError } from "../command-line.js";
 import type { EngineDefinition } from "../engine.js";
 import { printable } from "../printable.js";
 import { EngineLoadError, engineNames, loadEngine } from "../registry.js";
@@ -36,16 +37,14 @@ interface Subject {
   readonly engine: string;
 }
 
-class UsageError extends Error {}
-
 async function main(args: string[]): Promise<number> {
   try {
     const options = parseArguments(args);
     return await torture(await loadSubjects(options.engine), options);
   } catch (error) {
-    if (error instanceof CommanderError && error.exitCode === 0) return 0;
-    if (![CommanderError, UsageError, EngineLoadError].some((type) => error instanceof type)) throw error;
-    console.error(printable((error as Error).message.replace(/^error: /, "")));
+    if (error instanceof CommanderError) return 0;
+    if (![UsageError, EngineLoadError].some((type) => error instanceof type)) throw error;
+    console.error(printable((error as Error).message));
     return EXIT_USAGE;
   }
 }
@@ -191,11 +190,8 @@ function parseArguments(args: string[]): Options {
       names,
     )
     .option("--seed <n>", "of all choices (default: drawn by chance)", wholeNumber("seed", 0, SEEDS - 1))
-    .helpOption("--help", "show this help, and end")
-    .addHelpText("after", "\nExit codes: 0 nothing wrong, 2 usage, 4 an engine or its data failed, 130 interrupted.")
-    .exitOverride()
-    .configureOutput({ outputError: () => {} });
-  command.parse(args, { from: "user" });
+    .addHelpText("after", "\nExit codes: 0 nothing wrong, 2 usage, 4 an engine or its data failed, 130 interrupted.");
+  parseCommand(command, args);
   const { minutes, rounds, engine, seed } = command.opts<Partial<Options>>();
   if (minutes !== undefined && rounds !== undefined) throw new UsageError("Give --minutes or --rounds, not both.");
   return {
@@ -208,14 +204,15 @@ function parseArguments(args: string[]): Options {
 
 function names(text: string): string[] {
   const list = [...new Set(text.split(",").map((name) => name.trim()))].filter(Boolean);
-  if (list.length === 0) throw new InvalidArgumentError("Name an engine.");
+  if (list.length === 0) throw new UsageError(`--engine ${JSON.stringify(text)} names no engine.`);
   return list;
 }
 
 function positiveNumber(what: string): (text: string) => number {
   return (text) => {
     const number = Number(text);
-    if (!/^\d*\.?\d+$/.test(text) || !(number > 0)) throw new InvalidArgumentError(`Give ${what} as a number above 0.`);
+    if (!/^\d*\.?\d+$/.test(text) || !(number > 0))
+      throw new UsageError(`--${what} ${JSON.stringify(text)} is no number above 0.`);
     return number;
   };
 }
@@ -224,7 +221,7 @@ function wholeNumber(what: string, least: number, most: number): (text: string) 
   return (text) => {
     const number = Number(text);
     if (/^\d{1,10}$/.test(text) && number >= least && number <= most) return number;
-    throw new InvalidArgumentError(`Give ${what} as a whole number from ${least} to ${most}.`);
+    throw new UsageError(`--${what} ${JSON.stringify(text)} is no whole number from ${least} to ${most}.`);
   };
 }
 

@@ -34,6 +34,6 @@ describe("npm run doctor", () => {
     expect(missing.stderr).toMatch(/^.*missing is not a directory; give an existing one as --dir\.$/);
     const unknown = await doctor("--cure");
     expect(unknown).toMatchObject({ exitCode: 2, stdout: "" });
-    expect(unknown.stderr).toBe("Unknown option '--cure'; there are --dir, --json, --help.");
+    expect(unknown.stderr).toBe("Unknown option '--cure'; there are --dir <directory>, --json, --help.");
   });
 });

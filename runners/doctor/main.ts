@@ -4,7 +4,7 @@ import { platform } from "node:os";
 import { resolve } from "node:path";
 import Table from "cli-table3";
 import { Command, CommanderError } from "commander";
-import { UsageError } from "../catalogue.js";
+import { parseCommand, UsageError } from "../../results/command-line.js";
 import { printable } from "../terminal.js";
 import { diagnose, type Finding, type Grade, overall } from "./diagnose.js";
 import { observe } from "./observe.js";
@@ -25,7 +25,7 @@ async function main(args: string[]): Promise<number> {
   try {
     return await doctor(args);
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+    if (error instanceof CommanderError) return 0;
     if (!(error instanceof UsageError)) throw error;
     console.error(printable(error.message));
     return EXIT_USAGE;
@@ -71,23 +71,10 @@ function parseArguments(args: string[]): { dir: string; json: boolean } {
     .description("Tells whether this machine is fit to measure on, and what to change. It changes nothing itself.")
     .option("--dir <directory>", "look at the disk that this existing directory lies on", ".")
     .option("--json", "print the findings as JSON", false)
-    .helpOption("--help", "show this help, and end")
     .addHelpText(
       "after",
       "\nEach line is ok, doubtful (figures suffer, and say so) or UNFIT (do not measure here), with the command that\nwould change it. Exit codes: 0 fit, also with reservations; 2 usage; 3 unfit.",
-    )
-    .allowExcessArguments(false)
-    .exitOverride()
-    .configureOutput({ outputError: () => {} });
-  try {
-    command.parse(args, { from: "user" });
-  } catch (error) {
-    if (!(error instanceof CommanderError) || error.exitCode === 0) throw error;
-    const message = error.message
-      .replace(/^error: /, "")
-      .split("\n")[0]!
-      .replace(/\.$/, "");
-    throw new UsageError(`${message[0]!.toUpperCase()}${message.slice(1)}; there are --dir, --json, --help.`);
-  }
+    );
+  parseCommand(command, args);
   return command.opts();
 }

@@ -13,6 +13,7 @@ import {
   writeGateReports,
   writeHistoryPage,
 } from "../../reports/index.js";
+import { UsageError } from "../../results/command-line.js";
 import { GATE_FORMAT_VERSION, type GateResult, type GateSide } from "../../results/gate.js";
 import {
   loadBaseline,
@@ -22,7 +23,6 @@ import {
 } from "../../results/gate-baseline.js";
 import { analyseHistory, appendHistory, loadHistory, UnreadableHistoryError } from "../../results/gate-history.js";
 import { makeDirectory } from "../../results/make-directory.js";
-import { UsageError } from "../catalogue.js";
 import { DataDirectory, requireFitTarget, UnfitTargetError } from "../data-directory.js";
 import { describeEnvironment } from "../environment.js";
 import type { Mount } from "../mount.js";
@@ -49,7 +49,7 @@ async function main(args: string[]): Promise<number> {
   try {
     return await gate(args);
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+    if (error instanceof CommanderError) return 0;
     const usage = [UsageError, EngineLoadError, UnreadableBaselineError, UnreadableHistoryError];
     const isUsage = usage.some((type) => error instanceof type);
     const isUnfit = error instanceof UnfitTargetError;

@@ -32,7 +32,7 @@ describe("the gate's command line", () => {
       [[], /^Say what to compare with: --against REF/],
       [["--against"], /argument missing; there are --against/],
       [["--bogus"], /Unknown option '--bogus'; there are/],
-      [["--against", "x", "extra"], /Too many arguments/],
+      [["--against", "x", "extra"], /^"extra" is one argument too many; there are --against <ref>/],
       [["--against", "x", "--profile", "huge"], /no gate profile called "huge"; there are gate, short\.$/],
       [["--against", "x", "--budget", "5"], /The time "5" is not one such as/],
       [["--against", "x", "--budget", "-1m"], /is not one such as/],

@@ -1,6 +1,6 @@
 import { randomInt } from "node:crypto";
-import { Command, CommanderError, Option } from "commander";
-import { UsageError } from "../catalogue.js";
+import { Command, Option } from "commander";
+import { parseCommand, UsageError } from "../../results/command-line.js";
 import { PROFILES } from "./workloads.js";
 
 export interface Options {
@@ -58,25 +58,11 @@ export function parseOptions(args: string[]): { mode: Mode; options: Options } {
     .option("--out <directory>", "where the results go (default: results/runs/<time>-gate-<id>)")
     .option("--seed <n>", "of payloads, arrivals and order", parseSeed, randomInt(2 ** 31))
     .option("--any-filesystem", "measure even on what is no disk (tmpfs, overlay, network)", false)
-    .helpOption("--help", "show this help, and end")
     .addHelpText(
       "after",
       "\nExit codes: 0 no regression, 1 regression, 2 usage, 3 inconclusive or unfit environment, 4 an engine or its data failed, 70 a fault of the gate, 130 interrupted.",
-    )
-    .allowExcessArguments(false)
-    .exitOverride()
-    .configureOutput({ outputError: () => {} });
-  try {
-    command.parse(args, { from: "user" });
-  } catch (error) {
-    if (!(error instanceof CommanderError) || error.exitCode === 0) throw error;
-    const message = error.message
-      .replace(/^error: /, "")
-      .split("\n")[0]!
-      .replace(/\.$/, "");
-    const names = command.options.map(({ long }) => long).join(", ");
-    throw new UsageError(`${message[0]!.toUpperCase()}${message.slice(1)}; there are ${names}.`);
-  }
+    );
+  parseCommand(command, args);
   const { budget, ...given } = command.opts<Omit<Options, "budgetMs"> & { budget?: number }>();
   const options: Options = { ...given, ...(budget === undefined ? {} : { budgetMs: budget }) };
   if (!Object.hasOwn(PROFILES, options.profile)) {

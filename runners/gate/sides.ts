@@ -1,8 +1,8 @@
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { engineNames, loadEngine } from "../../engines/registry.js";
+import { UsageError } from "../../results/command-line.js";
 import type { GateSide } from "../../results/gate.js";
-import { UsageError } from "../catalogue.js";
 import { describeCode } from "../environment.js";
 import type { Arm } from "./blocks.js";
 import { resolveCommit, scenariosOf } from "./builds.js";
