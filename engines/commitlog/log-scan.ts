@@ -1,4 +1,4 @@
-import { BLANK_MAGIC, BODY_CRC_AT, MAGIC_V1, MAGIC_V2, parseProperties, SysFlag } from "../codec/commitlog-message.js";
+import { BLANK_MAGIC, BODY_CRC_AT, parseProperties, SysFlag } from "../codec/commitlog-message.js";
 import { OpenError } from "../errors.js";
 import type { Heap } from "../heap.js";
 import { invariant } from "../invariant.js";
@@ -7,14 +7,11 @@ import type { MappedFile } from "./mapped-file.js";
 import { isTopicName } from "./names.js";
 import type { Queue, QueueTable } from "./queue-table.js";
 import { OUTCOME_TEXTS, ParseOutcome, type RecordParser } from "./record-parser.js";
+import { claimedSize, findCandidate, LARGEST_RECORD_BYTES, SEARCH_BYTES } from "./record-search.js";
 import { UNKNOWN_TAGS_CODE } from "./tag-filter.js";
 
 /** Small enough for the processor's cache, so that the second look at a record costs little. */
 const CHUNK_BYTES = 512 << 10;
-/** How much is searched at a time for a sound record behind a bad one. */
-const SEARCH_BYTES = 8 << 20;
-/** Larger than maxMessageSizeBytes may be set to: a directory may have been written with other settings. */
-const LARGEST_RECORD_BYTES = 80 << 20;
 const SMALLEST_RECORD_BYTES = 91;
 /** So many zeros behind a bad record: nothing was ever written there. */
 const ZEROS_THAT_END_THE_SEARCH = 16 << 20;
@@ -142,7 +139,7 @@ export class LogScan {
       if (outcome === ParseOutcome.BLANK) return undefined;
       // What the chunk's end may have cut in two is looked at again at the start of the next.
       if (passedBytes > 0) continue;
-      const claimedBytes = this.#claimedSize(chunkBytes);
+      const claimedBytes = claimedSize(this.heap, this.#bufferAddress, chunkBytes);
       if (claimedBytes <= chunkBytes || claimedBytes > Math.min(this.#bufferSizeBytes, file.endOffset - position)) {
         if (outcome === ParseOutcome.BAD_BODY_CRC && this.heap.view.getInt32(this.#bufferAddress + BODY_CRC_AT) === 0) {
           throw uncheckedError(position);
@@ -152,13 +149,6 @@ export class LogScan {
       wantedBytes = claimedBytes;
     }
     return undefined;
-  }
-
-  /** How long the record at the buffer's start says it is; 0 if it does not look like one. */
-  #claimedSize(chunkBytes: number): number {
-    const { view } = this.heap;
-    const magic = chunkBytes < 8 ? 0 : view.getInt32(this.#bufferAddress + 4);
-    return magic === MAGIC_V1 || magic === MAGIC_V2 ? view.getInt32(this.#bufferAddress) : 0;
   }
 
   /** Checks the buffer's records. @returns the bytes of the sound ones, and OK at the end or else what follows them */
@@ -318,16 +308,13 @@ export class LogScan {
   }
 
   #findInChunk(chunkBytes: number, chunkPosition: number, behind: number, fileEnd: number): number | undefined {
-    const { view } = this.heap;
     const end = this.#bufferAddress + chunkBytes;
-    const bytes = Buffer.from(this.heap.bytes.buffer, 0, end); // its indexOf is the C library's, a Uint8Array's is not
-    for (let at = this.#bufferAddress; ; at++) {
-      const magicAt = bytes.indexOf(MAGIC_FIRST_BYTE, at + 4);
-      if (magicAt < 0 || magicAt + 4 > end) return undefined;
-      at = magicAt - 4;
-      const magic = view.getInt32(magicAt);
-      if (magic !== MAGIC_V1 && magic !== MAGIC_V2) continue;
-      const position = chunkPosition + at - this.#bufferAddress;
+    const positionAtZero = chunkPosition - this.#bufferAddress;
+    for (let from = this.#bufferAddress; ; ) {
+      const at = findCandidate(this.heap, from, end, positionAtZero);
+      if (at === undefined) return undefined;
+      from = at + 1;
+      const position = at + positionAtZero;
       if (position <= behind) continue;
       const outcome = this.parser.parse(at, end - at, position, this.queues);
       if (this.#judge(outcome, at, end - at, position, fileEnd) !== ParseOutcome.OK) continue;
@@ -352,7 +339,6 @@ function uncheckedError(position: number): OpenError {
   );
 }
 
-const MAGIC_FIRST_BYTE = 0xda;
 /** How many messages an inner batch holds. */
 const INNER_NUM_PROPERTY = "INNER_NUM";
 

@@ -30,7 +30,14 @@ const BORN_TIMESTAMP_AT = 72;
 const STORE_TIMESTAMP_AT = 80;
 const PASSED_TIMESTAMP_AT = 88;
 
-export const ParseOutcome = { OK: 0, BLANK: 1, TOO_SHORT: 2, BAD_BODY_CRC: 8 } as const;
+export const ParseOutcome = {
+  OK: 0,
+  BLANK: 1,
+  TOO_SHORT: 2,
+  BAD_MAGIC: 3,
+  BAD_BODY_CRC: 8,
+  BAD_PROPERTY_CRC: 12,
+} as const;
 
 /** What an outcome other than OK says of the bytes, in the words of a CorruptDataError. */
 export const OUTCOME_TEXTS: readonly string[] = [

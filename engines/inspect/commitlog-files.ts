@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { COMMITLOG_DIRECTORY, parseOffsetFileName } from "../commitlog/names.js";
 import type { LogFile } from "./commitlog-records.js";
-import { foreign, leftover } from "./partition.js";
+import { deleted, foreign } from "./partition.js";
 import { blame, type FileKind, type FileReport, newFile } from "./report.js";
 import { counted, refused, type Source } from "./source.js";
 
@@ -14,16 +14,14 @@ export interface FileRow {
 }
 
 /** Lists a directory of the commitlog or of a queue. */
-export function listRow(source: Source, directory: string, inUse: boolean): FileRow {
+export function listRow(source: Source, directory: string): FileRow {
   const files: { name: string; baseOffset: number }[] = [];
   const others: FileReport[] = [];
   for (const { name, kind } of source.list(directory, others)) {
     const baseOffset = kind === "file" ? parseOffsetFileName(name) : undefined;
     if (baseOffset !== undefined) files.push({ name, baseOffset });
-    else if (kind === "file" && name.endsWith(".deleted")) {
-      const what = "it was marked for deletion and is still here; nothing reads it.";
-      others.push(leftover(source, join(directory, name), what, inUse));
-    } else others.push(foreign(join(directory, name), kind));
+    else if (kind === "file" && name.endsWith(".deleted")) others.push(deleted(source, join(directory, name)));
+    else others.push(foreign(join(directory, name), kind));
   }
   return { files, others };
 }
@@ -66,7 +64,7 @@ export interface OpenLog {
 
 /** Opens those files of `commitlog/` that can be read. @param only name of one of them, to leave the others alone */
 export function openLog(source: Source, inUse: boolean, directory = COMMITLOG_DIRECTORY, only?: string): OpenLog {
-  const { files: row, others: foreignFiles } = listRow(source, directory, inUse);
+  const { files: row, others: foreignFiles } = listRow(source, directory);
   const others = [...foreignFiles];
   const opened: { report: FileReport; path: string; baseOffset: number; file: LogFile["file"] }[] = [];
   for (const { name, baseOffset } of row) {

@@ -1,17 +1,23 @@
-import { BLANK_SIZE_BYTES, isBlank, MAGIC_V1, MAGIC_V2 } from "../codec/commitlog-message.js";
+import { BLANK_SIZE_BYTES, BODY_CRC_AT, isBlank } from "../codec/commitlog-message.js";
 import { QueueTable } from "../commitlog/queue-table.js";
 import { ParseOutcome, RecordParser } from "../commitlog/record-parser.js";
+import {
+  CANDIDATE_BYTES,
+  claimedSize,
+  findCandidate,
+  LARGEST_RECORD_BYTES,
+  SEARCH_BYTES,
+} from "../commitlog/record-search.js";
 import type { Heap } from "../heap.js";
 import { kernelOf } from "../kernel/kernel.js";
 import type { StorageFile } from "../storage/storage.js";
+import { lastIndexAtOrBelow } from "./source.js";
 
-/** Larger than a record can be set to be. */
-const LARGEST_RECORD_BYTES = 80 << 20;
 const READ_AHEAD_BYTES = 512 << 10;
 /** A read far from the last is probably one of many such. */
 const FAR_READ_BYTES = 4 << 10;
-const SEARCH_BYTES = 8 << 20;
-const MAGIC_FIRST_BYTE = 0xda;
+/** So much more than what it passes over may a search read of what could be records: enough for any one of them. */
+const CANDIDATE_ALLOWANCE_BYTES = 2 * LARGEST_RECORD_BYTES;
 
 /** A commitlog file that is open. */
 export interface LogFile {
@@ -21,11 +27,14 @@ export interface LogFile {
   readonly endOffset: number;
 }
 
-/** Reads records of a commitlog at any position; its parser holds the fields of the last one that was sound. */
+/** Reads records of a commitlog at any position. */
 export class RecordReader {
-  readonly parser: RecordParser;
+  /** Holds the fields of the last record that was sound. */
+  parser: RecordParser;
   /** Heap address of what was read last. */
   address = 0;
+  readonly #checkingParser: RecordParser;
+  readonly #formParser: RecordParser;
   readonly #queues: QueueTable;
   #buffer = 0;
   #capacityBytes = 0;
@@ -38,21 +47,30 @@ export class RecordReader {
     readonly files: readonly LogFile[],
   ) {
     const kernel = kernelOf(heap);
-    this.parser = new RecordParser(heap, kernel, false);
+    this.#checkingParser = new RecordParser(heap, kernel, false);
+    this.#formParser = new RecordParser(heap, kernel, false, false);
+    this.parser = this.#checkingParser;
     this.#queues = new QueueTable(heap, kernel, () => {
       throw new Error("a reader of records keeps no queues");
     });
   }
 
   release(): void {
-    this.parser.release();
+    this.#checkingParser.release();
+    this.#formParser.release();
     this.#queues.release();
     if (this.#buffer !== 0) this.heap.release(this.#buffer);
     this.#buffer = 0;
   }
 
   fileAt(position: number): LogFile | undefined {
-    return this.files.find(({ baseOffset, endOffset }) => position >= baseOffset && position < endOffset);
+    const file = this.files[lastIndexAtOrBelow(this.files, position, baseOffsetOf)];
+    return file !== undefined && position < file.endOffset ? file : undefined;
+  }
+
+  /** The last record that was sound has a body and no checksum of it. */
+  get isUnchecked(): boolean {
+    return this.parser === this.#formParser && this.parser.bodySizeBytes > 0;
   }
 
   /** Where the log ends: there, or behind its last file if that was not looked for. */
@@ -66,54 +84,65 @@ export class RecordReader {
     let availableBytes = this.#load(file, position, Math.min(leftBytes, BLANK_SIZE_BYTES));
     if (availableBytes < BLANK_SIZE_BYTES) return ParseOutcome.TOO_SHORT;
     if (isBlank(this.heap.bytes, this.address, leftBytes)) return ParseOutcome.BLANK;
-    const claimedBytes = this.#claimedSize();
+    const claimedBytes = claimedSize(this.heap, this.address, availableBytes);
     if (claimedBytes > availableBytes && claimedBytes <= Math.min(leftBytes, LARGEST_RECORD_BYTES)) {
       availableBytes = this.#load(file, position, claimedBytes);
     }
+    // An engine can be told to leave checksums out: its records say 0, and their form has to do.
+    const hasNoChecksum = claimedBytes > BODY_CRC_AT && this.heap.view.getInt32(this.address + BODY_CRC_AT) === 0;
+    this.parser = hasNoChecksum ? this.#formParser : this.#checkingParser;
     const outcome = this.parser.parse(this.address, availableBytes, position, this.#queues);
     // A blank of another size than the file has left, but just as long as what was read of it.
-    return outcome === ParseOutcome.BLANK ? BAD_MAGIC : outcome;
+    return outcome === ParseOutcome.BLANK ? ParseOutcome.BAD_MAGIC : outcome;
   }
 
   /**
    * The next sound record behind `position`, not older than `storeTimestampMs`, in this file or a later one. What an
-   * earlier life of a file left behind is older, or names another position.
+   * earlier life of a file left behind is older, or names another position. Takes time in proportion to what it passes
+   * over, whatever that claims to be.
    */
   findNext(position: number, storeTimestampMs: number): number | undefined {
+    let allowanceBytes = CANDIDATE_ALLOWANCE_BYTES;
     for (const file of this.files) {
       if (file.endOffset <= position) continue;
       let from = Math.max(position + 1, file.baseOffset);
       while (from < file.endOffset) {
         const availableBytes = this.#load(file, from, Math.min(SEARCH_BYTES, file.endOffset - from));
-        if (availableBytes === 0) break;
-        const found = this.#findInBuffer(file, from, availableBytes, storeTimestampMs);
-        if (found !== undefined) return found;
-        // A magic may straddle the end of what was searched.
-        from += Math.max(1, availableBytes - BLANK_SIZE_BYTES);
+        allowanceBytes += availableBytes;
+        const found = this.#findInBuffer(file, from, availableBytes, storeTimestampMs, allowanceBytes);
+        if (found.position !== undefined) return found.position;
+        allowanceBytes = found.allowanceBytes;
+        if (availableBytes < CANDIDATE_BYTES || from + availableBytes >= file.endOffset) break;
+        // A record may straddle the end of what was searched.
+        from += availableBytes - CANDIDATE_BYTES + 1;
       }
     }
     return undefined;
   }
 
-  #findInBuffer(file: LogFile, from: number, availableBytes: number, storeTimestampMs: number): number | undefined {
-    for (let at = 0; ; at++) {
+  #findInBuffer(
+    file: LogFile,
+    from: number,
+    availableBytes: number,
+    storeTimestampMs: number,
+    allowance: number,
+  ): { position?: number; allowanceBytes: number } {
+    let allowanceBytes = allowance;
+    for (let next = from; ; next++) {
       // A look at a candidate may have loaded another part of the file.
       this.#load(file, from, availableBytes);
-      const bytes = this.heap.bytes.subarray(this.address, this.address + availableBytes);
-      const magicAt = bytes.indexOf(MAGIC_FIRST_BYTE, at + 4);
-      if (magicAt < 0 || magicAt + 4 > availableBytes) return undefined;
-      at = magicAt - 4;
-      const magic = this.heap.view.getInt32(this.address + magicAt);
-      if (magic !== MAGIC_V1 && magic !== MAGIC_V2) continue;
-      const position = from + at;
-      if (this.parse(file, position) !== ParseOutcome.OK) continue;
-      if (this.parser.storeTimestampMs >= storeTimestampMs) return position;
+      const positionAtZero = from - this.address;
+      const end = this.address + availableBytes;
+      const at = findCandidate(this.heap, next - positionAtZero, end, positionAtZero);
+      if (at === undefined) return { allowanceBytes };
+      next = at + positionAtZero;
+      const claimedBytes = claimedSize(this.heap, at, end - at);
+      const costBytes = at + claimedBytes > end ? claimedBytes + availableBytes : claimedBytes;
+      if (costBytes > allowanceBytes) continue;
+      allowanceBytes -= costBytes;
+      if (this.parse(file, next) !== ParseOutcome.OK) continue;
+      if (this.parser.storeTimestampMs >= storeTimestampMs) return { position: next, allowanceBytes };
     }
-  }
-
-  #claimedSize(): number {
-    const magic = this.heap.view.getInt32(this.address + 4);
-    return magic === MAGIC_V1 || magic === MAGIC_V2 ? this.heap.view.getInt32(this.address) : 0;
   }
 
   /** Has the `neededBytes` at `position` in memory, at `address`. @returns how many are there from `position` on */
@@ -145,5 +174,6 @@ export class RecordReader {
   }
 }
 
-/** Index into OUTCOME_TEXTS. */
-const BAD_MAGIC = 3;
+function baseOffsetOf(file: LogFile): number {
+  return file.baseOffset;
+}

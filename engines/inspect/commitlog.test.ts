@@ -342,6 +342,39 @@ describe("a commitlog store", () => {
     expect(report.log.codecs).toEqual({ zlib: 2 });
   });
 
+  it("looks at the form of messages written without checksums, compressed ones too", async () => {
+    const directory = workspace.path();
+    const settings = { checksum: false, compression: "lz4", compressionThresholdBytes: 90 };
+    await (await writeCommitlog(directory, settings)).close();
+    const { report, batches } = look(directory);
+    expect(report).toMatchObject({ damage: [], log: { messageCount: 240, codecs: { lz4: 240 } } });
+    expect(report.files[0]!.notes).toEqual([
+      expect.stringMatching(/^From byte 0 on, \d+ messages written without checksums: /),
+    ]);
+    const { file, positionBytes } = batches[3]!;
+    change(join(directory, file), (bytes) => flip(bytes, positionBytes + 35, 1)); // the position that it names
+    expect(damageOf(directory)).toEqual([
+      {
+        ...{ kind: "format", file, positionBytes },
+        what: expect.stringMatching(/^a message that names another position as its own; the next sound message stands/),
+      },
+    ]);
+  });
+
+  it("of mixed checks finds damage in those that have one", async () => {
+    const directory = workspace.path();
+    cpSync(sound, directory, { recursive: true });
+    change(join(directory, FIRST), (bytes) => {
+      bytes.writeInt32BE(0, record(2).positionBytes + 8); // no checksum
+      return flip(bytes, record(5).positionBytes + BODY_AT + 9, 2);
+    });
+    const { report } = look(directory);
+    expect(report.damage).toMatchObject([{ kind: "checksum", positionBytes: record(5).positionBytes }]);
+    expect(report.files[0]!.notes).toEqual([
+      expect.stringContaining(`From byte ${record(2).positionBytes} on, 1 message written without checksums`),
+    ]);
+  });
+
   describe("a key index", () => {
     const ITEMS_AT = 40 + 4 * 100;
 

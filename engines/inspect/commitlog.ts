@@ -7,6 +7,8 @@ import {
   CLEAN_SHUTDOWN_FILE,
   COMMITLOG_DIRECTORY,
   CONSUMEQUEUE_DIRECTORY,
+  INDEX_DIRECTORY,
+  isIndexFileName,
   isTopicName,
   LOCK_FILE,
   parseOffsetFileName,
@@ -23,8 +25,6 @@ import { blame, type FileReport, type InspectionReport, newFile, noFacts, type P
 import { counted, Source } from "./source.js";
 import { summarize } from "./summary.js";
 
-const INDEX_DIRECTORY = "index";
-const INDEX_FILE_PATTERN = /^\d{17}$/;
 const USED_CHECKPOINT_BYTES = 40;
 /** Of RocketMQ, beside those that are looked at. */
 const OTHER_ENTRIES =
@@ -46,7 +46,8 @@ export function inspectStore(source: Source, options: InspectOptions): Inspectio
     const files: FileReport[] = [...log.reports, ...log.others];
     const partitions = inspectQueues(source, extent, walk, { inUse, closedCleanly, options, notes, files });
     for (const { name, kind } of names) {
-      if (kind === "directory" && name === INDEX_DIRECTORY) files.push(...inspectKeyIndexes(source, extent, inUse));
+      if (kind === "directory" && name === INDEX_DIRECTORY)
+        files.push(...inspectKeyIndexes(source, extent, closedCleanly));
       else if (name !== COMMITLOG_DIRECTORY && name !== CONSUMEQUEUE_DIRECTORY) {
         files.push(inspectRootEntry(source, name, kind, isLocked, walk));
       }
@@ -57,7 +58,8 @@ export function inspectStore(source: Source, options: InspectOptions): Inspectio
       );
     }
     return summarize({
-      ...{ path: source.root, layout: "commitlog", scope: "directory", inUse: isLocked, closedCleanly },
+      ...{ path: source.root, layout: "commitlog", scope: "directory", inUse: isLocked },
+      closedCleanly: inUse ? null : closedCleanly,
       ...{ files, partitions, notes },
     });
   } finally {
@@ -101,7 +103,7 @@ export function inspectQueueFiles(source: Source, only: string | null, options: 
         ? null
         : { reader, startOffset: reader.files[0]?.baseOffset ?? 0, endOffset: Number.POSITIVE_INFINITY, damaged: [] };
     const check = new ConsumequeueCheck(place?.topic ?? null, place?.queueId ?? null, extent, inUse);
-    const files = inspectQueueRow(source, "", only, check, inUse, null);
+    const files = inspectQueueRow(source, "", only, check, null);
     const facts = noFacts(null);
     facts.startOffset = check.firstOffset;
     facts.endOffset = check.endOffset;
@@ -182,7 +184,7 @@ function inspectQueues(source: Source, extent: LogExtent, walk: WalkResult, cont
     const reports: FileReport[] = [];
     const check = new ConsumequeueCheck(topic, queueId, extent, context.inUse);
     if (directory !== undefined) {
-      reports.push(...inspectQueueRow(source, directory.path, null, check, context.inUse, usualSizeBytes));
+      reports.push(...inspectQueueRow(source, directory.path, null, check, usualSizeBytes));
     }
     if (directories.size > 0 && facts !== undefined) judgeLag(reports, check, facts, context);
     const log = facts?.log ?? { ...noFacts(null), startOffset: check.endOffset, endOffset: check.endOffset };
@@ -202,10 +204,9 @@ function inspectQueueRow(
   directory: string,
   only: string | null,
   check: ConsumequeueCheck,
-  inUse: boolean,
   usualSizeBytes: number | null,
 ): FileReport[] {
-  const row = listRow(source, directory, inUse);
+  const row = listRow(source, directory);
   const files = row.files.filter(({ name }) => only === null || name === only);
   const reports = files.map(({ name, baseOffset }) =>
     source.inspect(join(directory, name), "consumequeue-file", (report, file) => check.file(report, file, baseOffset)),
@@ -248,11 +249,11 @@ function judgeLag(files: FileReport[], check: ConsumequeueCheck, facts: QueueFac
   }
 }
 
-function inspectKeyIndexes(source: Source, extent: LogExtent, inUse: boolean): FileReport[] {
+function inspectKeyIndexes(source: Source, extent: LogExtent, closedCleanly: boolean): FileReport[] {
   return source.list(INDEX_DIRECTORY).map(({ name, kind }) => {
     const path = join(INDEX_DIRECTORY, name);
-    if (kind !== "file" || !INDEX_FILE_PATTERN.test(name)) return foreign(path, kind);
-    return source.inspect(path, "key-index", (report, file) => checkKeyIndex(report, file, extent, inUse));
+    if (kind !== "file" || !isIndexFileName(name)) return foreign(path, kind);
+    return source.inspect(path, "key-index", (report, file) => checkKeyIndex(report, file, extent, closedCleanly));
   });
 }
 

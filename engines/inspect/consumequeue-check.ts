@@ -3,7 +3,7 @@ import { type ConsumequeueUnit, decodeUnit, PRE_BLANK_SIZE, UNIT_SIZE_BYTES } fr
 import { OUTCOME_TEXTS, ParseOutcome } from "../commitlog/record-parser.js";
 import type { StorageFile } from "../storage/storage.js";
 import type { RecordReader } from "./commitlog-records.js";
-import type { DamagedRange } from "./commitlog-walk.js";
+import { type DamagedRange, isInDamage } from "./commitlog-walk.js";
 import { blame, type FileReport } from "./report.js";
 import { counted, Entries, lastNonZero } from "./source.js";
 
@@ -96,13 +96,13 @@ export class ConsumequeueCheck {
       };
     }
     const before = this.#physicalOffset;
-    const isInDamage = log?.damaged.some(({ from, to }) => physicalOffset >= from && physicalOffset < to) === true;
-    if (physicalOffset <= before && !isInDamage) {
+    const namesDamage = log !== null && isInDamage(log.damaged, physicalOffset);
+    if (physicalOffset <= before && !namesDamage) {
       return { kind: "order", text: `names byte ${physicalOffset} of the log, which does not follow byte ${before}.` };
     }
     if (log === null || physicalOffset < log.startOffset) return undefined;
     this.firstOffset ??= queueOffset;
-    if (isInDamage) return undefined;
+    if (namesDamage) return undefined;
     const file = log.reader.fileAt(physicalOffset);
     if (physicalOffset >= log.endOffset || file === undefined) {
       if (this.inUse) return undefined;
@@ -114,7 +114,7 @@ export class ConsumequeueCheck {
     const outcome = log.reader.parse(file, physicalOffset);
     if (outcome !== ParseOutcome.OK) {
       // A damaged message is the log's fault, as its own report says.
-      if (outcome === ParseOutcome.BAD_BODY_CRC || outcome === OUTCOME_TEXTS.length - 1) return undefined;
+      if (outcome === ParseOutcome.BAD_BODY_CRC || outcome === ParseOutcome.BAD_PROPERTY_CRC) return undefined;
       return {
         kind: "target",
         text: `names byte ${physicalOffset} of the log, where there is no message but ${OUTCOME_TEXTS[outcome]}.`,

@@ -1,6 +1,8 @@
-import { javaStringHash, KEYS_PROPERTY, parseProperties, readInt64 } from "../codec/commitlog-message.js";
+import { KEYS_PROPERTY, parseProperties, readInt64 } from "../codec/commitlog-message.js";
+import { indexHash } from "../commitlog/key-index.js";
 import { OUTCOME_TEXTS, ParseOutcome } from "../commitlog/record-parser.js";
 import type { StorageFile } from "../storage/storage.js";
+import { isInDamage } from "./commitlog-walk.js";
 import type { LogExtent } from "./consumequeue-check.js";
 import { blame, type FileReport } from "./report.js";
 import { counted, Entries } from "./source.js";
@@ -25,8 +27,11 @@ const UNIQUE_KEY_PROPERTY = "UNIQ_KEY";
 /** RocketMQ's defaults, 5 000 000 slots and 20 000 000 items, and whoever keeps their ratio. */
 const ITEMS_PER_SLOT = 4;
 
-/** Holds every item against the message it names, and against the chain it belongs to. */
-export function checkKeyIndex(report: FileReport, file: StorageFile, log: LogExtent, inUse: boolean): void {
+/**
+ * Holds every item against the message it names, and against the chain it belongs to.
+ * @param isSettled the store was closed cleanly; else headers and slots may lag, which follow from the items
+ */
+export function checkKeyIndex(report: FileReport, file: StorageFile, log: LogExtent, isSettled: boolean): void {
   if (report.sizeBytes < HEADER_SIZE_BYTES) {
     blame(
       report,
@@ -65,7 +70,7 @@ export function checkKeyIndex(report: FileReport, file: StorageFile, log: LogExt
         ? `has the hash ${hash}, and none is below 0.`
         : before !== newest[hash % slotCount]
           ? `names item ${before} as the one before it in its slot, which is ${newest[hash % slotCount]}.`
-          : judgePosition(position, hash, endPosition, log, inUse);
+          : judgePosition(position, hash, endPosition, log, isSettled);
     if (what !== undefined) {
       blame(report, items.positionOf(item), "target", `item ${item} ${what}`);
       return;
@@ -73,7 +78,7 @@ export function checkKeyIndex(report: FileReport, file: StorageFile, log: LogExt
     newest[hash % slotCount] = item;
   }
   const slots = new Entries(file, SLOT_SIZE_BYTES, HEADER_SIZE_BYTES, itemsAt);
-  for (let slot = 0; slot < slotCount && !inUse; slot++) {
+  for (let slot = 0; slot < slotCount && isSettled; slot++) {
     const item = slots.view.getInt32(slots.seek(slot));
     // What a crash left of later items counts as none.
     if (item === newest[slot] || (newest[slot] === 0 && item > itemCount)) continue;
@@ -92,15 +97,15 @@ function judgePosition(
   hash: number,
   endPosition: number,
   { reader, startOffset, endOffset, damaged }: LogExtent,
-  inUse: boolean,
+  isSettled: boolean,
 ): string | undefined {
   if (!Number.isSafeInteger(position) || position < 0) return `names byte ${position} of the log, which cannot be.`;
-  if (position > endPosition && !inUse)
+  if (position > endPosition && isSettled)
     return `names byte ${position} of the log, and the header ends at ${endPosition}.`;
-  if (position < startOffset || damaged.some(({ from, to }) => position >= from && position < to)) return undefined;
+  if (position < startOffset || isInDamage(damaged, position)) return undefined;
   const file = reader.fileAt(position);
   if (file === undefined || position >= endOffset) {
-    return inUse ? undefined : `names byte ${position} of the log, which ends at byte ${reader.endOf(endOffset)}.`;
+    return !isSettled ? undefined : `names byte ${position} of the log, which ends at byte ${reader.endOf(endOffset)}.`;
   }
   const outcome = reader.parse(file, position);
   if (outcome === ParseOutcome.BAD_BODY_CRC) return undefined;
@@ -111,12 +116,6 @@ function judgePosition(
   const hasKey = parseProperties(reader.parser.properties())
     .filter(({ name }) => name === UNIQUE_KEY_PROPERTY || name === KEYS_PROPERTY)
     .flatMap(({ name, value }) => (name === KEYS_PROPERTY ? value.split(" ") : [value]))
-    .some((key) => hashOf(`${topic}#${key}`) === hash);
+    .some((key) => indexHash(topic, key) === hash);
   return hasKey ? undefined : `has the hash ${hash}, which no key of the message at byte ${position} of the log has.`;
-}
-
-/** Its absolute value, and 0 for the one number that has none. */
-function hashOf(text: string): number {
-  const hash = Math.abs(javaStringHash(text));
-  return hash === 0x8000_0000 ? 0 : hash;
 }

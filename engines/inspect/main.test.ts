@@ -93,6 +93,7 @@ describe("npm run inspect", () => {
     cpSync(store, directory, { recursive: true });
     const hostile = "\u001b[2J\u009b31m\u202eevil\nname";
     writeFileSync(join(directory, hostile), "");
+    writeFileSync(join(directory, `${hostile}.tmp`), "");
     writeFileSync(join(directory, "commitlog", `${hostile}.deleted`), "");
     mkdirSync(join(directory, "consumequeue", hostile, "0"), { recursive: true });
     mkdirSync(join(directory, "consumequeue", "orders", hostile));
@@ -105,7 +106,7 @@ describe("npm run inspect", () => {
       expect((stdout + stderr).replaceAll("\n", "")).not.toMatch(/[\p{Cc}\p{Cf}]/u);
     }
     const { stdout } = await run(moved, "--json");
-    expect(JSON.parse(stdout)).toMatchObject({ path: moved, damage: [{ file: `commitlog/${hostile}.deleted` }] });
+    expect(JSON.parse(stdout)).toMatchObject({ path: moved, damage: [{ file: `${hostile}.tmp` }] });
   });
 
   it("shows the damaged ones of very many partitions, and all on demand", async () => {

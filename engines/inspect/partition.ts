@@ -18,7 +18,6 @@ const PARTITION_METADATA = "partition.metadata";
 /** What Kafka appends to the names of files that are not, or no longer, part of a log. */
 const LEFTOVER_PATTERN = /\.(deleted|cleaned|swap|tmp)$/;
 const LEFTOVER_TEXTS: Readonly<Record<string, string>> = {
-  deleted: "it was marked for deletion and is still here; opening the directory removes it.",
   cleaned: "it is the beginning of a compaction that did not finish; opening the directory removes it.",
   swap: "it is a compacted segment that did not get its name yet; opening the directory finishes that.",
   tmp: "it is a checkpoint that was not finished; opening the directory removes it.",
@@ -100,6 +99,13 @@ export function leftover(source: Source, path: string, what: string, inUse: bool
   });
 }
 
+/** Kafka removes what it renamed so a minute later, or when it opens the directory again: nothing is wrong with that. */
+export function deleted(source: Source, path: string): FileReport {
+  return source.inspect(path, "leftover", (report) => {
+    report.notes.push("Marked for deletion, and on its way out.");
+  });
+}
+
 /** Something that is neither engine's. */
 export function foreign(path: string, kind: "file" | "directory" | "other"): FileReport {
   const report = newFile(path, "foreign", 0);
@@ -123,6 +129,7 @@ function inspectOther(
 ): FileReport {
   if (kind !== "file") return foreign(path, kind);
   const suffix = LEFTOVER_PATTERN.exec(name)?.[1];
+  if (suffix === "deleted") return deleted(source, path);
   if (suffix !== undefined) return leftover(source, path, LEFTOVER_TEXTS[suffix]!, inUse);
   if (name === LEADER_EPOCH_CHECKPOINT) return inspectEpochs(source, path);
   if (name === PARTITION_METADATA) return inspectMetadata(source, path);

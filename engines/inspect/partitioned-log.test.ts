@@ -232,7 +232,7 @@ const CASES: readonly Case[] = [
     ...{ kind: "lag", file: () => `${stem(0)}.timeindex`, position: () => 12 },
     what: /^it ends with time 1700000000009, and the log holds a message of \d+\.$/,
   },
-  ...(["deleted", "cleaned", "swap", "tmp"] as const).map(
+  ...(["cleaned", "swap", "tmp"] as const).map(
     (suffix): Case => ({
       name: `a leftover .${suffix}`,
       plant: (directory) =>
@@ -246,12 +246,6 @@ const CASES: readonly Case[] = [
     plant: (directory) => writeFileSync(join(directory, "orders-0", `${"9".padStart(20, "0")}.index`), ""),
     ...{ kind: "leftover", file: () => `orders-0/${"9".padStart(20, "0")}.index`, position: () => 0 },
     what: /^the log that it belongs to is not there/,
-  },
-  {
-    name: "a deleted partition that stayed",
-    plant: (directory) => mkdirSync(join(directory, `orders-7.${"0123456789abcdef".repeat(2)}-delete`)),
-    ...{ kind: "leftover", file: () => `orders-7.${"0123456789abcdef".repeat(2)}-delete`, position: () => 0 },
-    what: /^a deleted partition that is still here/,
   },
   {
     name: "a recovery point beyond the log",
@@ -368,6 +362,40 @@ describe("a directory of a partitioned log", () => {
     expect(damageOf(directory).some(({ kind }) => kind === "gap")).toBe(true);
     writeFileSync(join(directory, "cleaner-offset-checkpoint"), "0\n1\norders 0 20\n");
     expect(damageOf(directory).some(({ kind }) => kind === "gap")).toBe(false);
+  });
+
+  it("finds nothing wrong with what was marked for deletion", () => {
+    const directory = workspace.path();
+    cpSync(sound, directory, { recursive: true });
+    copyFileSync(join(directory, `${stem(0)}.log`), join(directory, `${stem(0)}.log.deleted`));
+    mkdirSync(join(directory, `orders-7.${"0123456789abcdef".repeat(2)}-delete`));
+    const { report } = look(directory);
+    expect(report).toMatchObject({ damage: [], log: { messageCount: 240 } });
+    const leftovers = [...report.files, ...report.partitions[0]!.files].filter(({ kind }) => kind === "leftover");
+    expect(leftovers.map(({ notes }) => notes)).toEqual([
+      ["A deleted partition, on its way out."],
+      ["Marked for deletion, and on its way out."],
+    ]);
+  });
+
+  it("expects zeros behind active segments after a crash, and nowhere else", () => {
+    const directory = workspace.path();
+    cpSync(sound, directory, { recursive: true });
+    rmSync(join(directory, ".kafka_cleanshutdown"));
+    const last = stem(bases.length - 1);
+    for (const suffix of [".log", ".index", ".timeindex"]) {
+      change(join(directory, last + suffix), (bytes) => Buffer.concat([bytes, Buffer.alloc(4_800)]));
+    }
+    const { report } = look(directory);
+    expect(report).toMatchObject({ closedCleanly: false, damage: [] });
+    const notes = report.partitions[0]!.files.flatMap((file) => (file.path.startsWith(last) ? file.notes : []));
+    expect(notes).toEqual([
+      "4800 bytes of zeros at its end are cut when the directory is opened.",
+      "600 entries of zeros at its end are cut when the directory is opened.",
+      "400 entries of zeros at its end are cut when the directory is opened.",
+    ]);
+    change(join(directory, `${stem(0)}.index`), (bytes) => Buffer.concat([bytes, Buffer.alloc(800)]));
+    expect(damageOf(directory)).toMatchObject([{ kind: "zero-tail", file: `${stem(0)}.index` }]);
   });
 
   it("looks at the form of records written without checksums", async () => {

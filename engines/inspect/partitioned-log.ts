@@ -50,7 +50,9 @@ interface Surroundings {
 
 /** Looks at a directory of partitions. */
 export function inspectLogDirectory(source: Source, options: InspectOptions): InspectionReport {
-  const surroundings = lookAround(source);
+  const around = lookAround(source);
+  // Whoever opens it goes by the marker, even if nothing else tells that it is a whole directory.
+  const surroundings = { ...around, closedCleanly: around.inUse === true ? null : around.closedCleanly === true };
   const entries = source.list();
   const partitions: PartitionReport[] = [];
   const files: FileReport[] = [];
@@ -156,8 +158,7 @@ function inspectRootEntry(
 ): FileReport {
   if (kind === "directory" && DELETED_DIRECTORY.test(name)) {
     const report = newFile(name, "leftover", 0);
-    if (inUse === true) report.notes.push("A deleted partition, which the engine that runs here is about to remove.");
-    else blame(report, 0, "leftover", "a deleted partition that is still here; opening the directory removes it.");
+    report.notes.push("A deleted partition, on its way out.");
     return report;
   }
   if (kind !== "file") return foreign(name, kind);

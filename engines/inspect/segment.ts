@@ -44,7 +44,7 @@ export interface SegmentPlace {
 export function inspectSegment(context: SegmentContext, place: SegmentPlace): FileReport[] {
   const { source } = context;
   const isActive = place.nextBaseOffset === null;
-  const mayBeUntrimmed = context.inUse && isActive;
+  const zeros = isActive ? zerosOf(context) : null;
   const indexes: FileReport[] = [];
   const withIndex = (
     suffix: string,
@@ -76,13 +76,12 @@ export function inspectSegment(context: SegmentContext, place: SegmentPlace): Fi
     withIndex(
       OFFSET_INDEX_SUFFIX,
       "offset-index",
-      (index, indexFile) =>
-        new OffsetIndexCheck(index, indexFile, place.baseOffset, () => file.sizeBytes(), mayBeUntrimmed),
+      (index, indexFile) => new OffsetIndexCheck(index, indexFile, place.baseOffset, () => file.sizeBytes(), zeros),
       (offsetCheck) =>
         withIndex(
           TIME_INDEX_SUFFIX,
           "time-index",
-          (index, indexFile) => new TimeIndexCheck(index, indexFile, place.baseOffset, mayBeUntrimmed),
+          (index, indexFile) => new TimeIndexCheck(index, indexFile, place.baseOffset, zeros),
           (timeCheck) => {
             const checks = [offsetCheck, timeCheck].filter((check) => check !== null);
             new LogWalk(context, place, report, file, checks).run();
@@ -91,6 +90,12 @@ export function inspectSegment(context: SegmentContext, place: SegmentPlace): Fi
     );
   });
   return [log, ...indexes.reverse()];
+}
+
+/** What zeros at the end of an active segment's files are, if they are to be expected: the end of a sentence, or null. */
+function zerosOf({ inUse, closedCleanly }: SegmentContext): string | null {
+  if (inUse) return "of zeros at its end are reserved for what comes.";
+  return closedCleanly === false ? "of zeros at its end are cut when the directory is opened." : null;
 }
 
 /** Walks one `.log` from front to back and goes on behind damage where it can. */
@@ -271,7 +276,8 @@ class LogWalk {
     const { inUse } = this.context;
     const tail = counted(sizeBytes - position, "byte");
     if (lastNonZero(this.file, position, sizeBytes) === undefined) {
-      if (inUse && this.#isActive) notes.push(`${tail} of zeros at its end are reserved for what comes.`);
+      const zeros = this.#isActive ? zerosOf(this.context) : null;
+      if (zeros !== null) notes.push(`${tail} ${zeros}`);
       else
         blame(
           this.report,

@@ -146,6 +146,17 @@ export function lastNonZero(file: StorageFile, from: number, until: number): num
   return undefined;
 }
 
+/** Of items in ascending order, the index of the last whose key is not above `key`; -1 if all are. */
+export function lastIndexAtOrBelow<T>(items: readonly T[], key: number, keyOf: (item: T) => number): number {
+  let [low, high] = [0, items.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (keyOf(items[middle]!) <= key) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
+}
+
 /** "1 byte", "2 bytes": the plural of regular words. */
 export function counted(count: number, noun: string): string {
   if (count === 1) return `1 ${noun}`;

@@ -23,8 +23,8 @@ abstract class SparseIndexCheck implements IndexCheck {
     protected readonly report: FileReport,
     file: StorageFile,
     entrySizeBytes: number,
-    /** A running engine may have mapped it larger than it is full. */
-    mayBeUntrimmed: boolean,
+    /** What zeros at its end are, if it may be mapped larger than it is full, or was when a crash came; else null. */
+    expectedZeros: string | null,
   ) {
     this.entries = new Entries(file, entrySizeBytes, 0, report.sizeBytes);
     this.#count = this.entries.count;
@@ -32,7 +32,7 @@ abstract class SparseIndexCheck implements IndexCheck {
     const zerosFrom = this.#count === 1 ? 1 : this.entries.countWithoutZeroTail();
     if (zerosFrom < this.#count) {
       const zeros = counted(this.#count - zerosFrom, "entry");
-      if (mayBeUntrimmed) report.notes.push(`${zeros} of zeros at its end are reserved for what comes.`);
+      if (expectedZeros !== null) report.notes.push(`${zeros} ${expectedZeros}`);
       else {
         const what = `from here on it holds ${zeros} of zeros: an index that was not trimmed, as a crash leaves it.`;
         blame(report, this.entries.positionOf(zerosFrom), "zero-tail", what);
@@ -80,9 +80,9 @@ export class OffsetIndexCheck extends SparseIndexCheck {
     file: StorageFile,
     private readonly baseOffset: number,
     private readonly logSizeBytes: () => number,
-    mayBeUntrimmed: boolean,
+    expectedZeros: string | null,
   ) {
-    super(report, file, OFFSET_ENTRY_SIZE_BYTES, mayBeUntrimmed);
+    super(report, file, OFFSET_ENTRY_SIZE_BYTES, expectedZeros);
     this.advance(0);
   }
 
@@ -157,9 +157,9 @@ export class TimeIndexCheck extends SparseIndexCheck {
     report: FileReport,
     file: StorageFile,
     private readonly baseOffset: number,
-    mayBeUntrimmed: boolean,
+    expectedZeros: string | null,
   ) {
-    super(report, file, TIME_ENTRY_SIZE_BYTES, mayBeUntrimmed);
+    super(report, file, TIME_ENTRY_SIZE_BYTES, expectedZeros);
     this.advance(0);
   }
 

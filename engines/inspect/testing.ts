@@ -34,9 +34,10 @@ export function writePartitionedLog(directory: string, settings: Record<string, 
   return write(partitionedLog, directory, small);
 }
 
-/** Two topics of two queues, several files. */
+/** Two topics of two queues, several files of each kind. */
 export function writeCommitlog(directory: string, settings: Record<string, unknown> = {}): Promise<StorageEngine> {
-  return write(commitlog, directory, { segmentSizeBytes: 16_384, consumequeueFileSizeBytes: 800, ...settings });
+  const files = { segmentSizeBytes: 16_384, consumequeueFileSizeBytes: 800, keyIndexSlots: 25, keyIndexItems: 100 };
+  return write(commitlog, directory, { ...files, ...settings });
 }
 
 /** @returns the engine, flushed and open */

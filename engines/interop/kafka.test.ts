@@ -22,6 +22,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { partitionedLog } from "../partitioned-log/index.js";
 import { Driven, type ReadMessage } from "./drive.js";
+import { inspected } from "./inspected.js";
 import {
   headers,
   type InteropMessage,
@@ -223,10 +224,12 @@ describe.skipIf(setup.state === "absent")("partitioned-log and Kafka", () => {
       });
 
       test("written here, killed, opened by Kafka", async () => {
+        expect(inspected(killed)).toMatchObject(soundReport(written, false));
         const opened = await open(killed, written.settings);
         expect(opened.wasClean).toBe(false);
         await expectKafkaReads(killed, written, expected);
         await peer.request("close", { directory: killed });
+        expect(inspected(killed)).toMatchObject(soundReport(written, true));
         expect(await dump(killed, true)).toEqual([]);
       });
 
@@ -241,7 +244,9 @@ describe.skipIf(setup.state === "absent")("partitioned-log and Kafka", () => {
       test("written by Kafka, closed, opened here", async () => {
         const directory = newDirectory();
         await writeByKafka(peer, directory, written);
+        expect(inspected(directory)).toEqual({ ...soundReport(written, null), inUse: true });
         await peer.request("close", { directory });
+        expect(inspected(directory)).toMatchObject(soundReport(written, true));
         const before = contents(directory);
         const driven = await Driven.open(partitionedLog, directory, written.settings);
         expect(driven.engine.recovery).toMatchObject({ wasCleanShutdown: true, truncatedBytes: 0, repairs: [] });
@@ -280,6 +285,7 @@ describe.skipIf(setup.state === "absent")("partitioned-log and Kafka", () => {
       await victim.kill();
     }
     for (const [written, directory] of directories) {
+      expect(inspected(directory)).toMatchObject(soundReport(written, false));
       const driven = await Driven.open(partitionedLog, directory, written.settings);
       expect(driven.engine.recovery.wasCleanShutdown).toBe(false);
       await expectReadHere(driven, written, (name) => written.partitions[name]!);
@@ -361,6 +367,8 @@ describe.skipIf(setup.state === "absent")("partitioned-log and Kafka", () => {
       await peer.request("append", { directory, topic: "mixed", partition: 0, batch: request });
     }
     await peer.request("close", { directory });
+    const batchesByCodec = Object.fromEntries(CODECS.map((codec) => [codec, 10]));
+    expect(inspected(directory)).toMatchObject({ damage: [], messageCount: 300, codecs: batchesByCodec });
     const driven = await Driven.open(partitionedLog, directory, settings);
     const mixed = driven.handle("mixed", 0);
     expect((await driven.read(mixed)).map(comparable)).toEqual(
@@ -395,7 +403,9 @@ describe.skipIf(setup.state === "absent")("partitioned-log and Kafka", () => {
       await peer.request("append", { directory, topic: "transactions", partition: 0, batch });
       await peer.request("endTransaction", { directory, topic: "transactions", partition: 0, ...producer, commit });
     }
+    expect(inspected(directory)).toMatchObject({ inUse: true, damage: [] });
     await peer.request("close", { directory });
+    expect(inspected(directory)).toMatchObject({ closedCleanly: true, damage: [] });
 
     const driven = await Driven.open(partitionedLog, directory, settings);
     expect(driven.engine.recovery).toMatchObject({ wasCleanShutdown: true, truncatedBytes: 0 });
@@ -504,6 +514,13 @@ describe.skipIf(setup.state === "absent")("partitioned-log and Kafka", () => {
     }
   }
 });
+
+/** What `npm run inspect` has to say of a directory that holds a case's messages. */
+function soundReport({ partitions, settings }: Case, closedCleanly: boolean | null) {
+  const codec = String(settings.compression ?? "none");
+  const messageCount = Object.values(partitions).flat().length;
+  return { damage: [], closedCleanly, messageCount, codecs: { [codec]: expect.any(Number) } };
+}
 
 async function expectReadHere(driven: Driven, written: Case, expected: (name: string) => InteropMessage[]) {
   const names = driven.engine.partitions().map((partition) => `${partition.topic}-${partition.index}`);

@@ -10,6 +10,7 @@ import { basename, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { commitlog } from "../commitlog/index.js";
 import { Driven, type ReadMessage } from "./drive.js";
+import { inspected } from "./inspected.js";
 import { type InteropMessage, message, noise, START_MS, toHex } from "./messages.js";
 import { Peer, preparePeer } from "./peer.js";
 
@@ -235,6 +236,7 @@ describe.skipIf(setup.state === "absent")("commitlog and RocketMQ", () => {
     for (const each of CASES)
       test(`${each.name}: closed, opened by RocketMQ`, async () => {
         const { closed } = written.get(each)!;
+        expect(inspected(closed)).toMatchObject(soundReport(each, true));
         expect(await open(closed, each.settings)).toMatchObject({ wasClean: true, minPhysicalOffset: 0 });
         await expectRocketmqReads(closed, each, each.messages);
         await putByRocketmq(peer, closed, each, each.messages);
@@ -244,6 +246,7 @@ describe.skipIf(setup.state === "absent")("commitlog and RocketMQ", () => {
     for (const each of CASES)
       test(`${each.name}: killed, opened by RocketMQ`, async () => {
         const { killed } = written.get(each)!;
+        expect(inspected(killed)).toMatchObject(soundReport(each, false));
         expect(await open(killed, each.settings)).toMatchObject({ wasClean: false, minPhysicalOffset: 0 });
         await expectRocketmqReads(killed, each, each.messages);
         await expectFoundByKey(killed, each.messages); // an unclean opening builds the key index anew
@@ -269,6 +272,7 @@ describe.skipIf(setup.state === "absent")("commitlog and RocketMQ", () => {
     for (const each of CASES)
       test(`${each.name}: opened here again`, async () => {
         for (const directory of Object.values(written.get(each)!)) {
+          expect(inspected(directory)).toMatchObject({ closedCleanly: true, damage: [] });
           const driven = await Driven.open(commitlog, directory, each.settings);
           expect(driven.engine.recovery).toMatchObject({ wasCleanShutdown: true, truncatedBytes: 0, repairs: [] });
           await expectReadHere(driven, [...each.messages, ...each.messages]);
@@ -324,6 +328,7 @@ describe.skipIf(setup.state === "absent")("commitlog and RocketMQ", () => {
     for (const each of CASES)
       test(`${each.name}: closed, opened here`, async () => {
         const directory = closed.get(each)!;
+        expect(inspected(directory)).toMatchObject(soundReport(each, true));
         const before = contents(directory);
         const driven = await Driven.open(commitlog, directory, each.settings);
         expect(driven.engine.recovery).toMatchObject({ wasCleanShutdown: true, truncatedBytes: 0, repairs: [] });
@@ -336,6 +341,7 @@ describe.skipIf(setup.state === "absent")("commitlog and RocketMQ", () => {
     for (const each of CASES)
       test(`${each.name}: killed, opened here`, async () => {
         const directory = killed.get(each)!;
+        expect(inspected(directory)).toMatchObject(soundReport(each, false));
         const driven = await Driven.open(commitlog, directory, each.settings);
         expect(driven.engine.recovery.wasCleanShutdown).toBe(false);
         await expectReadHere(driven, each.messages);
@@ -421,6 +427,7 @@ describe.skipIf(setup.state === "absent")("commitlog and RocketMQ", () => {
     for (const name of readdirSync(join(directory, "commitlog")).sort().slice(0, 2)) {
       rmSync(join(directory, "commitlog", name));
     }
+    expect(inspected(directory)).toMatchObject({ closedCleanly: true, damage: [] });
     const copy = newDirectory();
     cpSync(directory, copy, { recursive: true });
     await open(directory, several.settings);
@@ -452,7 +459,10 @@ describe.skipIf(setup.state === "absent")("commitlog and RocketMQ", () => {
       { flag: 0, sysFlag: 0, reconsumeTimes: 0 },
     ].map((fields, i) => ({ ...asRequest(to("odd", 0, { at: i, value: Buffer.from(`${i}`) }), {}), ...fields }));
     for (const put of await peer.request<Put[]>("put", { directory, messages: odd })) expect(put.status).toBe("PUT_OK");
+    expect(inspected(directory)).toMatchObject({ inUse: true, damage: [] });
     await closeAll();
+    const codecs = { none: 15, zlib: 1 };
+    expect(inspected(directory)).toMatchObject({ closedCleanly: true, damage: [], messageCount: 16, codecs });
 
     const driven = await Driven.open(commitlog, directory, settings);
     expect(driven.engine.recovery).toMatchObject({ wasCleanShutdown: true, truncatedBytes: 0, repairs: [] });
@@ -591,6 +601,11 @@ describe.skipIf(setup.state === "absent")("commitlog and RocketMQ", () => {
     }
   }
 });
+
+/** What `npm run inspect` has to say of a directory that holds a case's messages. */
+function soundReport({ messages }: Case, closedCleanly: boolean) {
+  return { damage: [], inUse: false, closedCleanly, messageCount: messages.length };
+}
 
 /** Queue offsets by topic and key, in the order of the log. */
 function byKey(messages: readonly QueueMessage[]): Map<string, { topic: string; key: string; offsets: number[] }> {
