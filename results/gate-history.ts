@@ -2,7 +2,8 @@
  * The history of gated runs: a JSON-lines file, one line for each run, and the changes of level in it. The last run alone
  * is never judged: a level needs several runs.
  */
-import { appendFileSync, existsSync, readFileSync } from "node:fs";
+import { accessSync, appendFileSync, constants, existsSync, readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { type ChangePoint, changePoints } from "./change-points.js";
 import { GATE_FORMAT_VERSION, type GateResult, outcomeSchema } from "./gate.js";
@@ -53,17 +54,34 @@ export function appendHistory(file: string, result: GateResult): void {
   appendFileSync(file, `${JSON.stringify(entrySchema.parse(entry))}\n`);
 }
 
+/** Before a run whose result would be lost otherwise. @throws UnreadableHistoryError when nothing can be appended */
+export function requireAppendable(file: string): void {
+  if (existsSync(file)) loadHistory(file);
+  try {
+    accessSync(existsSync(file) ? file : dirname(resolve(file)), constants.W_OK);
+  } catch (cause) {
+    throw new UnreadableHistoryError(`The history ${file} cannot be written (${(cause as Error).message}).`, { cause });
+  }
+}
+
 /** @throws UnreadableHistoryError */
 export function loadHistory(file: string): HistoryEntry[] {
   if (!existsSync(file)) throw new UnreadableHistoryError(`There is no history at ${file}.`);
-  const lines = readFileSync(file, "utf8").split("\n").filter(Boolean);
-  return lines.map((line, index) => {
+  return linesOf(file).map((line, index) => {
     try {
       return entrySchema.parse(JSON.parse(line));
     } catch (cause) {
       throw new UnreadableHistoryError(`${file}, line ${index + 1}, is not a gated run of this version.`, { cause });
     }
   });
+}
+
+function linesOf(file: string): string[] {
+  try {
+    return readFileSync(file, "utf8").split("\n").filter(Boolean);
+  } catch (cause) {
+    throw new UnreadableHistoryError(`The history ${file} cannot be read (${(cause as Error).message}).`, { cause });
+  }
 }
 
 /**

@@ -29,6 +29,11 @@ export interface Judgement {
 
 export type Validity = Readonly<Record<FigureName, Judgement>>;
 
+/** What of a trial bears on its figures. */
+export interface Gradable extends Pick<Trial, "engine" | "measured" | "verification"> {
+  readonly configuration: Pick<Trial["configuration"], "settings">;
+}
+
 /** What of a run bears on each of its figures. */
 export interface Circumstances {
   /** Of the machine, or of the control group where that has less. */
@@ -82,7 +87,7 @@ export function circumstancesOf(run: Pick<Run, "environment" | "probe">): Circum
 }
 
 /** A failed trial has no figures: all three are invalid. */
-export function gradeTrial(trial: Trial, circumstances: Circumstances): Validity {
+export function gradeTrial(trial: Gradable, circumstances: Circumstances): Validity {
   const { measured } = trial;
   if (measured === null)
     return everywhere({ grade: "invalid", reasons: [{ kind: "failed", grade: "invalid", text: "The trial failed." }] });
@@ -145,7 +150,7 @@ export function usableTrials(trials: readonly Trial[], figure: FigureName, circu
  * Whether its acknowledgements are of the page cache: messages handed to the kernel (D0, D1) whose log would fit into
  * half the memory (method rule 8).
  */
-function isCached(trial: Trial, { memoryBytes }: Circumstances): boolean {
+function isCached(trial: Gradable, { memoryBytes }: Circumstances): boolean {
   const { measured } = trial;
   return (
     measured !== null &&
@@ -161,7 +166,7 @@ export function worse(left: Grade, right: Grade): Grade {
   return order[Math.max(order.indexOf(left), order.indexOf(right))]!;
 }
 
-function findings(trial: Trial, measured: Measured, circumstances: Circumstances): Finding[] {
+function findings(trial: Gradable, measured: Measured, circumstances: Circumstances): Finding[] {
   const found = [
     clockStep(measured),
     steal(measured),
@@ -284,7 +289,7 @@ function dirtyLeft(measured: Measured): Finding | null {
   };
 }
 
-function cached(trial: Trial, circumstances: Circumstances): Finding | null {
+function cached(trial: Gradable, circumstances: Circumstances): Finding | null {
   if (!isCached(trial, circumstances)) return null;
   const { logBytes } = trial.measured!.counters;
   return {
@@ -296,7 +301,7 @@ function cached(trial: Trial, circumstances: Circumstances): Finding | null {
   };
 }
 
-function noRoll(trial: Trial, { filesRolledInside }: Measured): Finding | null {
+function noRoll(trial: Gradable, { filesRolledInside }: Measured): Finding | null {
   const isExpected = "segmentSizeBytes" in trial.configuration.settings && !WITHOUT_ROLLS.has(trial.engine);
   if (!isExpected || filesRolledInside === null || filesRolledInside > 0) return null;
   return {
@@ -365,7 +370,7 @@ function everywhere(judgement: Judgement): Validity {
   return { acknowledged: judgement, durable: judgement, responseTime: judgement };
 }
 
-function storesNothing({ verification }: Trial): boolean {
+function storesNothing({ verification }: Gradable): boolean {
   return verification?.outcome === "not-applicable";
 }
 

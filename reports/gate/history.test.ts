@@ -3,7 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { GateResult } from "../../results/gate.js";
-import { analyseHistory, appendHistory, type HistoryEntry, loadHistory } from "../../results/gate-history.js";
+import {
+  analyseHistory,
+  appendHistory,
+  type HistoryEntry,
+  loadHistory,
+  requireAppendable,
+} from "../../results/gate-history.js";
 import { seededRandom } from "../../results/random.js";
 import { historyPage, historyTerminal } from "./history.js";
 
@@ -28,6 +34,15 @@ const random = seededRandom(4);
 const level = (height: number, count: number) => Array.from({ length: count }, () => height * (1 + 0.03 * random()));
 
 describe("the gate's history", () => {
+  it("is refused before a run whose result it could not take", () => {
+    const file = join(directory, "history.jsonl");
+    expect(() => requireAppendable(file)).not.toThrow();
+    expect(() => requireAppendable(join(directory, "none", "history.jsonl"))).toThrow(/cannot be written \(ENOENT/);
+    expect(() => requireAppendable(directory)).toThrow(/cannot be read \(EISDIR/);
+    writeFileSync(file, "{}\n");
+    expect(() => requireAppendable(file)).toThrow(/line 1, is not a gated run/);
+  });
+
   it("grows by a line for each run and is read back", () => {
     const file = join(directory, "history.jsonl");
     const result = {

@@ -5,9 +5,11 @@
 import type { GateBaseline, GateBlock, GateCounter, GateSamples } from "../../results/gate.js";
 import { seededRandom, shuffle } from "../../results/random.js";
 import { median } from "../../results/statistics.js";
+import { UnfitTargetError } from "../data-directory.js";
 import { type Cell, figuresOf, layOutCells } from "./cells.js";
 import { compareTotals } from "./counters.js";
 import { conclude, type FigureBlocks, outcomeOf, screen } from "./decide.js";
+import { plainValue, type Reading } from "./figures.js";
 import { chooseAgain, type GateFindings, type GateSetup } from "./gate.js";
 import { type Subject, TrialFailedError } from "./measure.js";
 import { disturbances, type Moment } from "./quiet.js";
@@ -25,11 +27,16 @@ const COUNTING_SEED = 1;
 const NO_SETTINGS = { reference: {}, guard: {}, candidate: {} };
 const RAW: Subject = { name: "raw", sources: { reference: "raw", guard: "raw", candidate: "raw" } };
 
-/** Runs the candidate alone, all cells in turn in a seeded order, until the deadline. @throws TrialFailedError */
+/**
+ * Runs the candidate alone, all cells in turn in a seeded order, until the deadline.
+ * @throws TrialFailedError; UnfitTargetError when too many trials are invalid to compare anything with
+ */
 export async function sampleAlone(setup: GateSetup): Promise<GateSamples> {
   const counters = await countAlone(setup);
   const cells = await withRaw(setup, {});
-  const { samples } = await sampleCells(setup, cells, setup.deadlineMs);
+  const { samples, invalid } = await sampleCells(setup, cells, setup.deadlineMs);
+  const [spoilt] = invalid;
+  if (spoilt !== undefined) throw new UnfitTargetError(`No baseline was stored. ${spoilt[0]}: ${spoilt[1]}.`);
   const rates = Object.fromEntries(
     cells.filter(({ ratePerSecond }) => ratePerSecond > 0).map(({ id, ratePerSecond }) => [id, ratePerSecond]),
   );
@@ -57,7 +64,7 @@ export async function compareWithBaseline(
     failures.push(...goneFrom(stored, cells, totals));
     const leftMs = setup.deadlineMs - instruments.nowMs();
     const first = await sampleCells(setup, cells, instruments.nowMs() + SCREENING_SHARE * leftMs);
-    const known = figuresAgainst(stored, cells, first.samples);
+    const known = figuresAgainst(stored, cells, first);
     const isRaw = ({ id }: { id: string }) => id.startsWith(`${RAW.name}/`);
     doubts.push(...changesOfMachine(known.filter(isRaw)), ...disturbances(first.moments));
     const screened = screen(
@@ -67,7 +74,8 @@ export async function compareWithBaseline(
       Math.floor((setup.deadlineMs - instruments.nowMs()) / (chosen.length * first.trialMs)),
     );
     const second = again === null ? null : await sampleCells(setup, again.cells, setup.deadlineMs);
-    const rerun = second === null ? [] : figuresAgainst(stored, again!.cells, second.samples);
+    const compared = second === null ? [] : figuresAgainst(stored, again!.cells, second);
+    const rerun = compared.filter((figure) => figure.invalid === undefined);
     figures = conclude(screened, new Map(rerun.map(({ id, blocks }) => [id, blocks])));
   } catch (error) {
     if (!(error instanceof TrialFailedError)) throw error;
@@ -80,7 +88,7 @@ export async function compareWithBaseline(
 function figuresAgainst(
   stored: GateSamples,
   cells: readonly Cell[],
-  samples: ReadonlyMap<string, readonly number[]>,
+  { samples, invalid }: Pick<Sampled, "samples" | "invalid">,
 ): FigureBlocks[] {
   return cells.flatMap(figuresOf).flatMap(({ name: _, ...figure }) => {
     const reference = stored.figures[figure.id];
@@ -88,7 +96,7 @@ function figuresAgainst(
     if (reference === undefined || candidate === undefined) return [];
     const order = "R".repeat(reference.length) + "C".repeat(candidate.length);
     const block: GateBlock = { order, reference: [...reference], guard: [], candidate: [...candidate] };
-    return [{ ...figure, blocks: [block] }];
+    return [{ ...figure, blocks: [block], invalid: invalid.get(figure.id) }];
   });
 }
 
@@ -151,10 +159,19 @@ function messageCountOf({ workloads }: GateSetup, cell: string): number {
   return workload.warmupMessages + workload.measuredMessages;
 }
 
-async function sampleCells(setup: GateSetup, cells: readonly Cell[], untilMs: number) {
+interface Sampled {
+  /** By figure id: its valid trials, or all of them where those are too few. */
+  readonly samples: ReadonlyMap<string, number[]>;
+  /** By figure id: why its trials tell nothing. */
+  readonly invalid: ReadonlyMap<string, string>;
+  readonly moments: readonly Moment[];
+  readonly trialMs: number;
+}
+
+async function sampleCells(setup: GateSetup, cells: readonly Cell[], untilMs: number): Promise<Sampled> {
   const { instruments } = setup;
   const random = seededRandom(setup.seed);
-  const samples = new Map<string, number[]>(cells.flatMap(figuresOf).map(({ id }) => [id, []]));
+  const readings = new Map<string, Reading[]>(cells.flatMap(figuresOf).map(({ id }) => [id, []]));
   const durationsMs: number[] = [];
   const moments: Moment[] = [];
   for (let round = 0; round < MOST_TRIALS; round++) {
@@ -167,9 +184,24 @@ async function sampleCells(setup: GateSetup, cells: readonly Cell[], untilMs: nu
       const trial = { subject: cell.subject, arm: "candidate", seed: setup.seed + round } as const;
       const bench = cell.subject === RAW ? { ...setup.bench, settings: NO_SETTINGS } : setup.bench;
       const figures = await instruments.measure(bench, cell.workload, trial, cell.ratePerSecond);
-      for (const { id, name } of figuresOf(cell)) samples.get(id)!.push(figures[name]!);
+      for (const { id, name } of figuresOf(cell)) readings.get(id)!.push(figures[name]!);
       durationsMs.push(instruments.nowMs() - startedMs);
     }
   }
-  return { samples, moments, trialMs: median(durationsMs) };
+  return { ...usableTrials(readings), moments, trialMs: median(durationsMs) };
+}
+
+function usableTrials(readings: ReadonlyMap<string, readonly Reading[]>): Pick<Sampled, "samples" | "invalid"> {
+  const samples = new Map<string, number[]>();
+  const invalid = new Map<string, string>();
+  for (const [id, all] of readings) {
+    const valid = all.filter((reading) => typeof reading === "number");
+    const isEnough = valid.length === all.length || valid.length >= FEWEST_TRIALS;
+    samples.set(id, isEnough ? valid : all.map(plainValue));
+    const spoilt = all.find((reading) => typeof reading !== "number");
+    if (isEnough || spoilt === undefined) continue;
+    const because = spoilt.invalid.replace(/\.$/, "");
+    invalid.set(id, `${all.length - valid.length} of ${all.length} trials are invalid (${because})`);
+  }
+  return { samples, invalid };
 }

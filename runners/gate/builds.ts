@@ -1,5 +1,5 @@
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
 import { UsageError } from "../../results/command-line.js";
@@ -31,7 +31,8 @@ export async function layOutBuilds(directory: string, commit: string, signal: Ab
   const copy = (from: string, arm: Arm): string => {
     const to = join(directory, arm);
     mkdirSync(to);
-    for (const name of ["dist", "package.json"]) cpSync(join(from, name), join(to, name), { recursive: true });
+    cpSync(join(from, "package.json"), join(to, "package.json"));
+    cpSync(join(from, "dist"), join(to, "dist"), { recursive: true, filter: (file) => hasSource(file, from) });
     symlinkSync(join(from, "node_modules"), join(to, "node_modules"));
     return to;
   };
@@ -43,6 +44,13 @@ export async function layOutBuilds(directory: string, commit: string, signal: Ab
     await release();
     throw error;
   }
+}
+
+/** The compiler leaves in `dist/` what it made of a source that is gone now, and a scenario taken away must not seem there. */
+function hasSource(file: string, project: string): boolean {
+  if (!file.endsWith(".js")) return true;
+  const module = relative(join(project, "dist"), file).slice(0, -".js".length);
+  return existsSync(join(project, `${module}.ts`));
 }
 
 async function build(worktree: string, commit: string, signal: AbortSignal): Promise<void> {

@@ -1,5 +1,5 @@
 import { median } from "../../results/statistics.js";
-import { FIGURES } from "./figures.js";
+import { FIGURES, plainValue } from "./figures.js";
 import type { GateSetup } from "./gate.js";
 import type { Subject } from "./measure.js";
 import type { TimedWorkload } from "./workloads.js";
@@ -45,7 +45,7 @@ async function capacity(setup: GateSetup, open: TimedWorkload, subject: Subject)
   for (let trial = 0; trial < PILOT_TRIALS; trial++) {
     const seed = setup.seed + trial;
     const figures = await setup.instruments.measure(setup.bench, closed, { subject, arm: "reference", seed }, 0);
-    capacities.push(figures.acknowledgedThroughput!);
+    capacities.push(plainValue(figures.acknowledgedThroughput!));
   }
   return median(capacities);
 }

@@ -39,8 +39,8 @@ const RESOLUTIONS: Readonly<Record<string, { perMessage: number; total: number }
 };
 
 /**
- * Runs a counted workload twice on each side and compares; where anything differs, twice more, so that a chance
- * difference shows as one. @throws TrialFailedError
+ * Runs a counted workload twice on each side and compares; where anything rose or fell, twice more, so that a
+ * chance difference shows as one. (What does not repeat would not do so by repeating it.) @throws TrialFailedError
  */
 export async function compareCounters(
   { bench, seed, instruments }: GateSetup,
@@ -57,7 +57,7 @@ export async function compareCounters(
     return compareTotals(`${subject.name}/${workload.id}`, messageCountOf(workload), reference, candidate);
   };
   const compared = await repeat();
-  return compared.every(({ verdict }) => verdict === "equal") ? compared : repeat();
+  return compared.some(({ verdict }) => verdict === "regression" || verdict === "improvement") ? repeat() : compared;
 }
 
 function messageCountOf({ warmupMessages, measuredMessages }: CountedWorkload): number {

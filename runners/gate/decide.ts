@@ -43,6 +43,8 @@ export interface FigureDefinition {
 export interface FigureBlocks extends FigureDefinition {
   /** Without guard values throughout: trials taken at another time, compared as independent ones. */
   readonly blocks: readonly GateBlock[];
+  /** Why nothing may be concluded from these blocks, whatever they say. */
+  readonly invalid?: string | undefined;
 }
 
 export interface Screened extends FigureDefinition {
@@ -51,6 +53,7 @@ export interface Screened extends FigureDefinition {
   readonly isSuspect: boolean;
   /** Gated, no suspect, and a slow-down by the equivalence margin not ruled out: more blocks may tell. */
   readonly isOpen: boolean;
+  readonly invalid?: string | undefined;
 }
 
 /** The fewest blocks with which `gatedCount` figures can fail at all: n blocks give p ≥ 2^-n, and Holm multiplies it. */
@@ -62,12 +65,13 @@ export function screen(figures: readonly FigureBlocks[]): Screened[] {
   const rounds = compareRound(figures);
   return figures.map(({ blocks: _, ...figure }, at) => {
     const round = rounds[at]!;
-    const isSuspect = figure.gated && round.candidate.pWorseHolm <= SIGNIFICANCE;
+    const isInvalid = figure.invalid !== undefined;
+    const isSuspect = figure.gated && !isInvalid && round.candidate.pWorseHolm <= SIGNIFICANCE;
     return {
       ...figure,
       screen: round,
       isSuspect,
-      isOpen: figure.gated && !isSuspect && !rulesOutSlowdown(round.candidate.ratio, figure),
+      isOpen: figure.gated && !isSuspect && (isInvalid || !rulesOutSlowdown(round.candidate.ratio, figure)),
     };
   });
 }
@@ -83,7 +87,7 @@ export function conclude(
   const rerun = screened.filter((figure) => confirmations.has(figure.id));
   const rounds = compareRound(rerun.map((figure) => ({ ...figure, blocks: confirmations.get(figure.id)! })));
   return screened.map((judged) => {
-    const { isSuspect: _s, isOpen: _o, ...figure } = judged;
+    const { isSuspect: _s, isOpen: _o, invalid: _i, ...figure } = judged;
     const confirmation = rounds[rerun.indexOf(judged)] ?? null;
     return {
       ...figure,
@@ -108,13 +112,16 @@ function verdictOf(figure: Screened, confirmation: GateRound | null): Judged {
     rulesOutSlowdown: rulesOutSlowdown(ratio, figure),
     reason,
   });
+  if (figure.invalid !== undefined) {
+    return { ratio, verdict: "inconclusive", rulesOutSlowdown: false, reason: figure.invalid };
+  }
   const limit = percent(margin);
   if (screen.guardAlarms || confirmation?.guardAlarms) {
     return conclusion("inconclusive", `the reference differs from itself by more than ${limit}`);
   }
   if (figure.isSuspect) {
     if (confirmation === null) {
-      return conclusion("inconclusive", `worse by more than ${limit}, but there was no time to confirm it`);
+      return conclusion("inconclusive", `worse by more than ${limit}, but it could not be confirmed within the budget`);
     }
     if (confirmation.candidate.pWorseHolm <= SIGNIFICANCE) {
       return conclusion("regression", `worse by more than ${limit}, and again when re-run in reversed order`);

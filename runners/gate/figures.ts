@@ -1,5 +1,6 @@
 import { decodeFromCompressedBase64 } from "hdr-histogram-js";
 import type { EncodedHistogram } from "../../results/schema.js";
+import type { FigureName, Validity } from "../../results/validity.js";
 import type { FigureDefinition } from "./decide.js";
 import type { TrialFigures } from "./trial-exchange.js";
 import type { TimedWorkload } from "./workloads.js";
@@ -78,8 +79,36 @@ export const FIGURES: Readonly<Record<TimedWorkload["kind"], Readonly<Record<str
   },
 };
 
-/** The figures of one closed or open trial, by name. */
-export function readFigures(kind: "closed" | "open", measured: TrialFigures): Record<string, number> {
+/** A figure of one trial; an object where it came about in a way that nothing may be concluded from. */
+export type Reading = number | { readonly value: number; readonly invalid: string };
+
+/** By whose grade a figure stands and falls; memory is what it is however long it took. */
+const GRADED_AS: Readonly<Record<string, FigureName>> = {
+  durableThroughput: "durable",
+  acknowledgedThroughput: "acknowledged",
+  cpuPerMessage: "acknowledged",
+  responseP99: "responseTime",
+  responseP50: "responseTime",
+};
+
+/** The figures of one closed or open trial, by name. @param validity null: unknown */
+export function readFigures(
+  kind: "closed" | "open",
+  measured: TrialFigures,
+  validity: Validity | null,
+): Record<string, Reading> {
+  const graded = Object.entries(valuesOf(kind, measured)).map(([name, value]): [string, Reading] => {
+    const judgement = validity?.[GRADED_AS[name]!];
+    return [name, judgement?.grade === "invalid" ? { value, invalid: judgement.reasons[0]!.text } : value];
+  });
+  return Object.fromEntries(graded);
+}
+
+export function plainValue(reading: Reading): number {
+  return typeof reading === "number" ? reading : reading.value;
+}
+
+function valuesOf(kind: "closed" | "open", measured: TrialFigures): Record<string, number> {
   const cpuPerMessage = (measured.cpuUserNs + measured.cpuSystemNs) / measured.acknowledgedCount;
   return kind === "closed"
     ? {

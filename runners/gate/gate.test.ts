@@ -144,6 +144,12 @@ describe("a gate", () => {
     expect(nowMs()).toBeLessThan(100_000);
   });
 
+  it("times nothing when counting alone has used up the budget", async () => {
+    const { setup, log } = machine({ budgetMs: 1_000 });
+    expect(await runGate(setup)).toMatchObject({ outcome: "inconclusive", exitCode: 3, figures: [] });
+    expect(log).toEqual([]);
+  });
+
   it("never suspects what it has no time left to confirm", async () => {
     let decided = 0;
     for (let budgetMs = 160_000; budgetMs <= 420_000; budgetMs += 20_000) {
@@ -178,6 +184,15 @@ describe("a gate", () => {
     expect(findings.counters[0]).toMatchObject({ verdict: "not-repeatable", candidate: [6, 6, 5, 5] });
   });
 
+  it("counts no longer than it tells something: what does not repeat is left at that", async () => {
+    let runs = 0;
+    const counters = () => ({ allocatedBytes: 20_000_000 * ++runs });
+    const findings = await runGate(machine({ counters }).setup);
+    expect(findings.counters).toHaveLength(4);
+    expect(findings.counters.every(({ verdict }) => verdict === "not-repeatable")).toBe(true);
+    expect(runs).toBe(16);
+  });
+
   it("tells that others keep the machine busy, and still decides: they slow both sides", async () => {
     const findings = await runGate(machine({ busyFraction: 0.8, cost: slower(1.1, /one\/recovery/) }).setup);
     expect(findings).toMatchObject({ outcome: "regression", exitCode: 1 });
@@ -194,6 +209,59 @@ describe("a gate", () => {
     expect(findings.reasons[0]).toContain("ends at offset 7");
     const missing = ["The scenario linger was there before and is missing now."];
     expect(await runGate(machine({ missing }).setup)).toMatchObject({ exitCode: 4, reasons: missing });
+  });
+});
+
+describe("invalid trials", () => {
+  const text = "The hypervisor withheld 30 % of the processors' time.";
+  /** Of `one/closed`, the n-th trial's CPU time where `isInvalid`. */
+  const spoilt = (behaviour: Behaviour, isInvalid: (trial: number) => boolean): GateSetup => {
+    const { setup } = machine(behaviour);
+    let trial = 0;
+    const measure: GateSetup["instruments"]["measure"] = async (bench, workload, order, rate) => {
+      const figures = await setup.instruments.measure(bench, workload, order, rate);
+      if (order.subject.name !== "one" || workload.id !== "closed" || !isInvalid(trial++)) return figures;
+      return { ...figures, cpuPerMessage: { value: figures.cpuPerMessage as number, invalid: text } };
+    };
+    return { ...setup, instruments: { ...setup.instruments, measure } };
+  };
+  const id = "one/closed/cpuPerMessage";
+
+  it("make a figure inconclusive, neither passed nor failed, whatever they say", async () => {
+    for (const factor of [1, 1.5]) {
+      const findings = await runGate(spoilt({ profile: "short", cost: slower(factor, /none|one/) }, () => true));
+      const figure = findings.figures.find((one) => one.id === id)!;
+      expect(figure).toMatchObject({ verdict: "inconclusive", rulesOutSlowdown: false });
+      expect(figure.reason).toMatch(/^\d+ of \d+ blocks have invalid trials \(The hypervisor withheld 30 %/);
+      expect(findings.reasons.join()).toContain(id);
+      if (factor === 1) expect(findings).toMatchObject({ outcome: "inconclusive", exitCode: 3 });
+    }
+  });
+
+  it("cost their block alone where enough others are left", async () => {
+    const findings = await runGate(spoilt({ cost: slower(1.1, /one.closed/) }, (trial) => trial === 13));
+    const cpu = findings.figures.find((one) => one.id === id)!;
+    const throughput = findings.figures.find((one) => one.id === "one/closed/durableThroughput")!;
+    expect(cpu.screen.blocks).toHaveLength(throughput.screen.blocks.length - 1);
+    expect(findings.doubts).toEqual([
+      expect.stringMatching(/^one\/closed\/cpuPerMessage: 1 of \d+ blocks are left out/),
+    ]);
+    expect(findings).toMatchObject({ outcome: "regression", exitCode: 1 });
+  });
+
+  it("are not compared with a baseline, nor stored as one", async () => {
+    const samples = await sampleAlone(machine({ profile: "short", seed: 7 }).setup);
+    const baseline = { samples } as Parameters<typeof compareWithBaseline>[1];
+    const findings = await compareWithBaseline(
+      spoilt({ profile: "short" }, () => true),
+      baseline,
+      true,
+    );
+    expect(findings).toMatchObject({ outcome: "inconclusive", exitCode: 3 });
+    expect(findings.reasons.join()).toContain("trials are invalid");
+    await expect(sampleAlone(spoilt({ profile: "short" }, () => true))).rejects.toThrow(
+      /^No baseline was stored\. one/,
+    );
   });
 });
 

@@ -12,6 +12,7 @@ import {
   type Screened,
   screen,
 } from "./decide.js";
+import { plainValue, type Reading } from "./figures.js";
 import { type Bench, type Instruments, type Subject, TrialFailedError } from "./measure.js";
 import { disturbances, type Moment } from "./quiet.js";
 import type { Workload } from "./workloads.js";
@@ -78,6 +79,11 @@ interface Timed {
 }
 
 async function timeFigures(setup: GateSetup): Promise<Timed> {
+  const isTimed = setup.workloads.some(({ kind }) => kind !== "counted");
+  if (isTimed && setup.instruments.nowMs() >= setup.deadlineMs) {
+    const why = "The budget was used up before anything was timed: nothing was decided by timing; raise --budget.";
+    return { figures: [], doubts: [], unfit: [why] };
+  }
   const cells = await layOutCells(setup);
   if (cells.length === 0) return { figures: [], doubts: [], unfit: [] };
   const laboratory = new Laboratory(setup);
@@ -103,8 +109,13 @@ async function timeFigures(setup: GateSetup): Promise<Timed> {
     setup.tell(`${again.why}: ${again.cells.map(({ id }) => id).join(", ")}, ${again.blockCount} blocks more …`);
     await laboratory.run(again.cells, reversedOrders(orders.slice(0, again.blockCount)));
   }
-  const confirmations = new Map(laboratory.takeFigures(again?.cells ?? []).map(({ id, blocks }) => [id, blocks]));
-  return { figures: conclude(screened, confirmations), doubts: disturbances(laboratory.moments), unfit: [] };
+  const rerun = laboratory.takeFigures(again?.cells ?? []).filter(({ invalid }) => invalid === undefined);
+  const confirmations = new Map(rerun.map(({ id, blocks }) => [id, blocks]));
+  return {
+    figures: conclude(screened, confirmations),
+    doubts: [...disturbances(laboratory.moments), ...laboratory.leftOut],
+    unfit: [],
+  };
 }
 
 /**
@@ -164,11 +175,31 @@ function clarity({ screen: { candidate }, better, margin }: Screened): number {
   return (better === "lower" ? Math.log(lower) : -Math.log(upper)) - Math.log1p(margin);
 }
 
+interface RunBlock {
+  readonly block: GateBlock;
+  /** Why one of its trials is invalid. */
+  readonly invalid: string | null;
+}
+
+/**
+ * A block with an invalid trial is left out whole, so that the others stay balanced; it is by how the trial came about, and
+ * never by its value. Where too few are left, all are shown and nothing is concluded. Pure.
+ */
+function usableBlocks(all: readonly RunBlock[], least: number): Pick<FigureBlocks, "blocks" | "invalid"> {
+  const valid = all.filter(({ invalid }) => invalid === null);
+  if (valid.length === all.length || valid.length >= least) return { blocks: valid.map(({ block }) => block) };
+  const because = all.find(({ invalid }) => invalid !== null)!.invalid!.replace(/\.$/, "");
+  const invalid = `${all.length - valid.length} of ${all.length} blocks have invalid trials (${because})`;
+  return { blocks: all.map(({ block }) => block), invalid };
+}
+
 /** Runs blocks and keeps what they measured. */
 class Laboratory {
   readonly moments: Moment[] = [];
+  /** One sentence for each figure that goes without some of its blocks. */
+  readonly leftOut: string[] = [];
   /** By figure id. */
-  readonly #blocks = new Map<string, GateBlock[]>();
+  readonly #blocks = new Map<string, RunBlock[]>();
   /** By cell id. */
   readonly #durationsMs = new Map<string, number[]>();
   #blockNumber = 0;
@@ -191,10 +222,14 @@ class Laboratory {
 
   /** Hands over the blocks of these cells' figures run since the last time. */
   takeFigures(cells: readonly Cell[]): FigureBlocks[] {
+    const least = fewestBlocks(1);
     return cells.flatMap(figuresOf).map(({ name: _, ...figure }) => {
-      const blocks = this.#blocks.get(figure.id)!;
+      const all = this.#blocks.get(figure.id)!;
       this.#blocks.delete(figure.id);
-      return { ...figure, blocks };
+      const usable = usableBlocks(all, least);
+      const leftOut = all.length - usable.blocks.length;
+      if (leftOut > 0) this.leftOut.push(`${figure.id}: ${leftOut} of ${all.length} blocks are left out as invalid.`);
+      return { ...figure, ...usable };
     });
   }
 
@@ -206,16 +241,18 @@ class Laboratory {
     const seed = this.setup.seed + this.#blockNumber;
     const letters = order.map((arm) => arm[0]!.toUpperCase()).join("");
     const figures = figuresOf(cell);
-    const blocks = figures.map((): GateBlock => ({ order: letters, reference: [], guard: [], candidate: [] }));
+    const trials: { arm: Arm; readings: Readonly<Record<string, Reading>> }[] = [];
     for (const arm of order) {
-      const measured = await instruments.measure(bench, workload, { subject, arm, seed }, ratePerSecond);
-      figures.forEach(({ name }, at) => {
-        blocks[at]![arm].push(measured[name]!);
-      });
+      const readings = await instruments.measure(bench, workload, { subject, arm, seed }, ratePerSecond);
+      trials.push({ arm, readings });
     }
-    figures.forEach(({ id }, at) => {
-      this.#blocks.set(id, [...(this.#blocks.get(id) ?? []), blocks[at]!]);
-    });
+    for (const { id, name } of figures) {
+      const of = (side: Arm) =>
+        trials.filter(({ arm }) => arm === side).map(({ readings }) => plainValue(readings[name]!));
+      const block = { order: letters, reference: of("reference"), guard: of("guard"), candidate: of("candidate") };
+      const invalid = trials.map(({ readings }) => readings[name]!).find((reading) => typeof reading !== "number");
+      this.#blocks.set(id, [...(this.#blocks.get(id) ?? []), { block, invalid: invalid?.invalid ?? null }]);
+    }
     this.#durationsMs.set(cell.id, [...(this.#durationsMs.get(cell.id) ?? []), instruments.nowMs() - startedMs]);
   }
 }

@@ -21,7 +21,13 @@ import {
   saveBaseline,
   UnreadableBaselineError,
 } from "../../results/gate-baseline.js";
-import { analyseHistory, appendHistory, loadHistory, UnreadableHistoryError } from "../../results/gate-history.js";
+import {
+  analyseHistory,
+  appendHistory,
+  loadHistory,
+  requireAppendable,
+  UnreadableHistoryError,
+} from "../../results/gate-history.js";
 import { makeDirectory } from "../../results/make-directory.js";
 import { DataDirectory, requireFitTarget, UnfitTargetError } from "../data-directory.js";
 import { describeEnvironment } from "../environment.js";
@@ -62,6 +68,7 @@ async function main(args: string[]): Promise<number> {
 async function gate(args: string[]): Promise<number> {
   const { mode, options } = parseOptions(args);
   if (mode === "history") return showHistory(options);
+  if (options.appendHistory !== undefined) requireAppendable(options.appendHistory);
   const workshop = await openWorkshop(options, args);
   try {
     if (mode === "self-test") return await selfTest(workshop);

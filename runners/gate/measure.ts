@@ -5,7 +5,8 @@ import { ChildFailedError, type ChildOptions, runChild } from "../child-process.
 import type { DataDirectory } from "../data-directory.js";
 import { settle } from "../settle.js";
 import type { Arm } from "./blocks.js";
-import { FIGURES_OF_UNMET_RATE, readFigures } from "./figures.js";
+import { FIGURES_OF_UNMET_RATE, type Reading, readFigures } from "./figures.js";
+import { gradeAnswer } from "./grade.js";
 import { listen } from "./quiet.js";
 import { type RecoveryInput, recoveryOutcomeSchema } from "./recovery-protocol.js";
 import { type TrialAnswer, trialAnswerSchema, trialOrder } from "./trial-exchange.js";
@@ -62,7 +63,7 @@ const TALLY_FILE = "tally.json";
 /**
  * Runs one timed trial in fresh processes and a fresh directory.
  * @param ratePerSecond of an open workload
- * @returns its figures by name
+ * @returns its figures by name; those that its own circumstances make invalid are marked
  * @throws TrialFailedError
  */
 export async function measure(
@@ -70,11 +71,14 @@ export async function measure(
   workload: TimedWorkload,
   trial: Trial,
   ratePerSecond: number,
-): Promise<Record<string, number>> {
+): Promise<Record<string, Reading>> {
   await settle(SETTLE_MS, bench.signal);
   if (workload.kind === "recovery") return { recoveryTime: await recover(bench, workload, trial) };
   const outcome = await runTrial(bench, workload, trial, ratePerSecond, {});
-  if (outcome.status === "ok") return readFigures(workload.kind, outcome.measured);
+  if (outcome.status === "ok") {
+    const validity = gradeAnswer(outcome, trial.subject.name, workload.settings);
+    return readFigures(workload.kind, outcome.measured, validity);
+  }
   if (outcome.kind === "rate") return FIGURES_OF_UNMET_RATE;
   throw failed(bench, trial, workload, outcome.failures.join(" "));
 }

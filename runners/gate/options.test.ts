@@ -42,6 +42,8 @@ describe("the gate's command line", () => {
       [["--set", "nonsense"], /"nonsense" is no setting; write it as name=value/],
       [["--against-engine", "x"], /goes with --engine/],
       [["--self-test", "--baseline", "x"], /--self-test and --baseline do not go together/],
+      [["--save-baseline", "x", "--against-set", "a=1"], /--save-baseline does not go with --against-set/],
+      [["--self-test", "--append-history", "h"], /--self-test does not go with --append-history/],
       [["--self-test", "--against", "x"], /--self-test does not go with --against/],
     ];
     for (const [args, message] of refusals) {

@@ -90,6 +90,12 @@ function modeOf(options: Options): Mode {
   const other = options.against ?? options.againstEngine;
   if (mode !== "compare" && other !== undefined)
     throw new UsageError(`${name} does not go with --against or --against-engine.`);
+  if (mode !== "compare" && Object.keys(options.againstSet).length > 0) {
+    throw new UsageError(`${name} does not go with --against-set: there is no second side to set.`);
+  }
+  if (mode !== "compare" && mode !== "baseline" && options.appendHistory !== undefined) {
+    throw new UsageError(`${name} does not go with --append-history: it compares nothing.`);
+  }
   if (mode === "compare" && comparing === null) {
     throw new UsageError(
       "Say what to compare with: --against REF, --against-engine ENGINE, --set, --against-set or --baseline FILE.",

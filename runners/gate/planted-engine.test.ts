@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DataDirectory } from "../data-directory.js";
 import { SAME_BUILD } from "./builds.js";
 import { fewestBlocks } from "./decide.js";
+import type { Reading } from "./figures.js";
 import { type GateFindings, runGate } from "./gate.js";
 import { type Bench, measure, REAL_INSTRUMENTS, type Subject } from "./measure.js";
 import type { TimedWorkload, Workload } from "./workloads.js";
@@ -81,7 +82,7 @@ function gate(engine: string, plant: Record<string, unknown>, workloads: Workloa
   });
 }
 
-function measureRecovery(engine: string, plant: Record<string, unknown>): Promise<Record<string, number>> {
+function measureRecovery(engine: string, plant: Record<string, unknown>): Promise<Record<string, Reading>> {
   return measure(benchFor(engine, plant), recovery, { subject: subjectOf(engine), arm: "candidate", seed: 1 }, 0);
 }
 

@@ -7,6 +7,7 @@ import Table from "cli-table3";
 import { binomialInterval, median } from "../../results/statistics.js";
 import type { Arm } from "./blocks.js";
 import { layOutCells } from "./cells.js";
+import { plainValue } from "./figures.js";
 import { type GateFindings, type GateSetup, runGate } from "./gate.js";
 import type { Subject } from "./measure.js";
 import type { TimedWorkload } from "./workloads.js";
@@ -101,7 +102,8 @@ function plantIn(setup: GateSetup, engine: string): GateSetup {
     name: engine,
     sources: { reference: module("reference"), guard: module("guard"), candidate: module("candidate") },
   };
-  return withBurn({ ...setup, subjects: [subject], bench: { ...setup.bench, settings: allArms({ engine }) } }, 0);
+  const settings = allArms({ ...setup.bench.settings.candidate, engine });
+  return withBurn({ ...setup, subjects: [subject], bench: { ...setup.bench, settings } }, 0);
 }
 
 function withBurn(setup: GateSetup, burnIterations: number): GateSetup {
@@ -120,7 +122,8 @@ async function iterationsForAll(setup: GateSetup): Promise<number> {
   const { subject, workload } = cells[0]! as { subject: Subject; workload: TimedWorkload };
   const cpuPerMessage = async (iterations: number, seed: number) => {
     const { bench } = withBurn(setup, iterations);
-    return (await setup.instruments.measure(bench, workload, { subject, arm: "candidate", seed }, 0)).cpuPerMessage!;
+    const figures = await setup.instruments.measure(bench, workload, { subject, arm: "candidate", seed }, 0);
+    return plainValue(figures.cpuPerMessage!);
   };
   const plain: number[] = [];
   const burning: number[] = [];

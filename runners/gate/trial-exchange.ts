@@ -16,7 +16,8 @@ const { acknowledgedCount, cpuUserNs, cpuSystemNs, durable, acknowledged, respon
 export const trialAnswerSchema = z.discriminatedUnion("status", [
   z.object({
     status: z.literal("ok"),
-    measured: z.object({
+    /** Loose, like the answer: where it has all that the gate's own build knows, it can be graded too. */
+    measured: z.looseObject({
       acknowledgedCount,
       cpuUserNs,
       cpuSystemNs,
@@ -27,13 +28,15 @@ export const trialAnswerSchema = z.discriminatedUnion("status", [
       /** A build may count more, or less; what only one side counts is not compared. */
       counters: z.record(z.string(), z.number()),
     }),
+    verification: z.unknown().optional(),
   }),
   z.object({ status: z.literal("failed"), kind: z.string(), failures: z.array(z.string()) }),
 ]);
 
 export type TrialAnswer = z.infer<typeof trialAnswerSchema>;
+export type OkAnswer = Extract<TrialAnswer, { status: "ok" }>;
 /** The figures of a trial that the gate reads. */
-export type TrialFigures = Extract<TrialAnswer, { status: "ok" }>["measured"];
+export type TrialFigures = OkAnswer["measured"];
 
 /** Longer than any trial: the message counts end it. */
 const FOREVER_NS = 1e15;
