@@ -62,6 +62,9 @@ export class LogSharing {
   #markOffset = 0;
   #markMessages = 0;
   #countedMessages = 0;
+  /** Where the oldest unfinished record has begun for longer than one poll, and since when. */
+  #stuckOffset = -1;
+  #stuckSinceMs = 0;
 
   constructor(parts: SharingParts) {
     const { heap, log, queues, settings } = parts;
@@ -161,6 +164,7 @@ export class LogSharing {
     const tail = this.#tail;
     const { endOffset, messages } = tail;
     const written = tail.writtenOffset;
+    if (written < endOffset) this.#watchUnfinished(written);
     const isNews = tail.flushedOffset !== log.flushedOffset || (!this.#waitsForSync && log.endOffset !== written);
     tail.flushedOffset = log.flushedOffset;
     log.endOffset = written;
@@ -187,6 +191,16 @@ export class LogSharing {
     this.#lock.release();
     if (isNews || roomMade) this.#board.noteProgress();
     if (isAsked) this.#beginWantedSyncs();
+  }
+
+  /** A thread that hangs in the middle of a record holds up all: the log fails, and nobody waits for ever. */
+  #watchUnfinished(offset: number): void {
+    if (offset !== this.#stuckOffset) {
+      this.#stuckOffset = offset;
+      this.#stuckSinceMs = performance.now();
+    } else if (performance.now() - this.#stuckSinceMs > STALL_LIMIT_MS) {
+      this.#board.fail("a writer does not finish its record");
+    }
   }
 
   #beginWantedSyncs(): void {

@@ -4,16 +4,17 @@
  *
  *   opening                                        the directory is about to be opened
  *   opened <index> <end offset>                    for every partition, as recovered
- *   acknowledged <index> <base offset> <count>
+ *   acknowledged <index> <base offset> <count>     (appending.ts)
  *
  * Argument: JSON of `ChildTask`.
  */
 
 import { writeSync } from "node:fs";
-import { START_MS, turn, valueAt } from "../engine.contract-driver.js";
-import { Message } from "../engine.js";
+import { Worker } from "node:worker_threads";
+import { turn } from "../engine.contract-driver.js";
 import { DiskStorage, heap, loadEngine } from "../registry.js";
-import { seededRandom } from "../storage/seeded-random.js";
+import { Appending, LINES } from "./appending.js";
+import type { ThreadTask } from "./child-thread.js";
 
 export interface ChildTask {
   /** Name or path, as `loadEngine` takes it. */
@@ -22,54 +23,41 @@ export interface ChildTask {
   readonly topic: string;
   readonly settings: Readonly<Record<string, unknown>>;
   readonly partitionCount: number;
+  /** Threads that append beside the one that opens the directory; they share out the partitions. */
+  readonly writerCount: number;
   readonly seed: number;
 }
 
-const LINES = 3;
-/** Should nobody kill it: it must not fill the disk. */
-const LIFETIME_MS = 60_000;
-const MAX_IN_FLIGHT = 200;
-const LONGEST_BURST = 60;
-
 /** Runs until it is killed. */
 async function appendForEver(task: ChildTask): Promise<void> {
-  const random = seededRandom(task.seed);
-  const indexes = new Map<number, number>();
-  let inFlight = 0;
+  const { topic, seed, writerCount } = task;
   const definition = await loadEngine(task.engine);
+  const appending = new Appending(topic);
   writeSync(LINES, "opening\n");
   const engine = await definition.open({
     directory: task.directory,
     storage: new DiskStorage(),
     heap,
     settings: task.settings,
-    listener: {
-      acknowledged: (partition, baseOffset, messageCount) => {
-        inFlight -= messageCount;
-        writeSync(LINES, `acknowledged ${indexes.get(partition)} ${baseOffset} ${messageCount}\n`);
-      },
-      failed: (_partition, _messageCount, error) => {
-        throw error;
-      },
-    },
+    listener: appending.listener,
   });
-  const handles = await engine.createTopic(task.topic, task.partitionCount);
-  for (const [index, handle] of handles.entries()) indexes.set(handle, index);
-  const next = handles.map((handle) => engine.partitionInfo(handle).endOffset);
-  for (const [index, endOffset] of next.entries()) writeSync(LINES, `opened ${index} ${endOffset}\n`);
-
-  while (performance.now() < LIFETIME_MS) {
-    const index = Math.floor(random() * handles.length);
-    for (let left = Math.floor(random() * LONGEST_BURST); left >= 0 && inFlight < MAX_IN_FLIGHT; left--) {
-      const message = new Message(heap, valueAt(task.topic, index, next[index]!));
-      inFlight++;
-      if (engine.append(handles[index]!, message, START_MS + next[index]!)) next[index]!++;
-      else inFlight--;
-    }
-    if (random() < 0.5 || inFlight >= MAX_IN_FLIGHT) engine.poll();
-    if (random() < 0.2 || inFlight >= MAX_IN_FLIGHT) await turn();
+  const handles = await engine.createTopic(topic, task.partitionCount);
+  const partitions = handles.map((handle, index) => ({
+    ...{ index, handle },
+    endOffset: engine.partitionInfo(handle).endOffset,
+  }));
+  for (const { index, endOffset } of partitions) writeSync(LINES, `opened ${index} ${endOffset}\n`);
+  const ofThread = (thread: number) => partitions.filter(({ index }) => index % (writerCount + 1) === thread);
+  let attachedCount = 0;
+  for (let thread = 1; thread <= writerCount; thread++) {
+    const worker = new Worker(new URL("./child-thread.js", import.meta.url));
+    worker.once("message", () => attachedCount++);
+    const ticket = engine.openWriter!(worker);
+    const own = { partitions: ofThread(thread), seed: seed + thread };
+    worker.postMessage({ engine: task.engine, ticket, topic, ...own } satisfies ThreadTask);
   }
-  process.exit(1);
+  while (attachedCount < writerCount) await turn();
+  await appending.run(engine, ofThread(0), seed);
 }
 
 await appendForEver(JSON.parse(process.argv[2]!) as ChildTask);

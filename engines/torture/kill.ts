@@ -29,6 +29,8 @@ export interface KillTrial {
    * allocated in advance: not acknowledged, but the end of what can be checked.
    */
   readonly hasChecksums: boolean;
+  /** Threads of the child that append beside the one that opens the directory (0); the settings must allow it. */
+  readonly writerCount?: number;
   /** Determines sizes, order and when to kill; what is under way just then is the machine's affair. */
   readonly seed: number;
   /** Kills at once, and ends the trial. */
@@ -60,7 +62,7 @@ interface State {
 export async function killTrial(trial: KillTrial): Promise<Outcome> {
   const random = seededRandom(trial.seed);
   const claims = Array.from(
-    { length: 1 + Math.floor(random() * MAX_PARTITIONS) },
+    { length: 1 + (trial.writerCount ?? 0) + Math.floor(random() * MAX_PARTITIONS) },
     (): Claim => ({ acknowledgedTo: 0, acknowledgements: [] }),
   );
   const state: State = { claims, hasCrashed: false, isTorn: false, outcome: noOutcome() };
@@ -82,6 +84,7 @@ async function liveAndDie(trial: KillTrial, random: () => number, state: State):
     topic: TOPIC,
     settings: trial.settings,
     partitionCount: claims.length,
+    writerCount: trial.writerCount ?? 0,
     seed: Math.floor(random() * 2 ** 32),
   };
   const killsEarly = random() < 0.25;

@@ -107,9 +107,11 @@ async function runAndJudge(
   ledger.add(subject.definition.name, round, outcome, failed);
 }
 
-function tellFailure({ definition, engine }: Subject, { rig, seed, settings }: Round, wrongs: readonly string[]): void {
+function tellFailure({ definition, engine }: Subject, round: Round, wrongs: readonly string[]): void {
+  const { rig, seed, settings, writerCount } = round;
+  const threads = writerCount === 0 ? "" : `, ${writerCount} writers more`;
   const lines = [
-    `FAILED: ${definition.name}, rig ${rig}, seed ${seed}, settings ${JSON.stringify(settings)}`,
+    `FAILED: ${definition.name}, rig ${rig}, seed ${seed}${threads}, settings ${JSON.stringify(settings)}`,
     ...wrongs.slice(0, WRONGS_SHOWN).map((wrong) => `  ${wrong.replaceAll("\n", "\n  ")}`),
     ...(wrongs.length > WRONGS_SHOWN ? [`  and ${wrongs.length - WRONGS_SHOWN} more`] : []),
   ];

@@ -22,14 +22,26 @@ export interface Round {
   readonly rig: Rig;
   readonly policy: Policy;
   readonly settings: Readonly<Record<string, unknown>>;
+  /** Of the kill rig: threads that append beside the one that opens the directory. */
+  readonly writerCount: number;
 }
+
+const WRITER_COUNTS = [0, 0, 1, 2, 4];
+/** Choices that several writers leave at the original's, and memory that is enough for each of them. */
+const NOT_WITH_WRITERS = ["batchSizeBytes", "writePath", "assembly", "indexBuilding"];
+const MEMORY_WITH_WRITERS = { bufferMemoryBytes: 1 << 20 };
 
 /** Consecutive seeds take turns at rigs and policies, so that six rounds have seen them all. */
 export function drawRound(definition: EngineDefinition, seed: number): Round {
   const random = seededRandom(seed);
   const rig = RIGS[seed % RIGS.length]!;
   const policy = POLICIES[Math.floor(seed / RIGS.length) % POLICIES.length]!;
-  return { seed, rig, policy, settings: drawSettings(definition, policy, random) };
+  const settings = drawSettings(definition, policy, random);
+  const mayHaveWriters = rig === "kill" && definition.attachWriter !== undefined;
+  const writerCount = mayHaveWriters ? WRITER_COUNTS[Math.floor(random() * WRITER_COUNTS.length)]! : 0;
+  if (writerCount === 0) return { seed, rig, policy, settings, writerCount };
+  const allowed = Object.fromEntries(Object.entries(settings).filter(([word]) => !NOT_WITH_WRITERS.includes(word)));
+  return { seed, rig, policy, settings: { ...allowed, ...MEMORY_WITH_WRITERS }, writerCount };
 }
 
 /** Runs it, the kills below `directory`. */
@@ -39,11 +51,12 @@ export async function* runRound(
   options: { directory: string; signal: AbortSignal },
 ): AsyncGenerator<Outcome> {
   const { definition, engine } = subject;
-  const { seed, settings } = round;
+  const { seed, settings, writerCount } = round;
   const hasChecksums = definition.name !== "raw";
   if (round.rig === "kill") {
     const directory = join(options.directory, `round-${seed}`);
-    yield await killTrial({ definition, engine, directory, settings, hasChecksums, seed, signal: options.signal });
+    const { signal } = options;
+    yield await killTrial({ definition, engine, directory, settings, hasChecksums, writerCount, seed, signal });
     return;
   }
   const random = seededRandom(seed);
@@ -83,6 +96,7 @@ function drawSettings(
     flushIntervalMs: among(20, 100, 500),
     consumequeueFlushIntervalMs: among(20, 1_000),
     writePath: among("write", "mmap"),
+    lock: among("blocking", "spin"),
   };
   const words = Object.entries(drawn).filter(
     ([word, value]) => definition.settingsSchema.safeParse({ [word]: value }).success,

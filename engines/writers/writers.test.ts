@@ -1,77 +1,15 @@
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
-import { describe, expect, it, onTestFinished } from "vitest";
-import { Message, type PartitionHandle, type StorageEngine, type WriterTicket } from "../engine.js";
+import { describe, expect, it } from "vitest";
+import { Message, type PartitionHandle, type WriterTicket } from "../engine.js";
 import { LogFailedError, WritersAttachedError } from "../errors.js";
 import { heap } from "../heap.js";
 import { loadEngine } from "../registry.js";
-import { DiskStorage } from "../storage/disk-storage.js";
-import { type AppendingThreadData, nothingTold, type Told, tellingListener, valueAt } from "./appending-thread.js";
+import { killTrial } from "../torture/kill.js";
+import { type Told, valueAt } from "./appending-thread.js";
 import { LOCK_KINDS } from "./lock.js";
-
-const PARTITIONS = 5;
-/** Small files, windows, batches and index intervals: what the owner has to do is due every few messages. */
-const SMALL: Record<string, Record<string, unknown>> = {
-  commitlog: { segmentSizeBytes: 262_144, mapWindowBytes: 65_536, maxMessageSizeBytes: 8_192 },
-  "partitioned-log": { segmentSizeBytes: 65_536, batchSizeBytes: 1_024, bufferMemoryBytes: 1 << 20 },
-};
-const ENGINES = Object.keys(SMALL);
-
-function temporaryDirectory(): string {
-  const directory = mkdtempSync(join(tmpdir(), "logduel-writers-"));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
-}
-
-interface Opened {
-  readonly engine: StorageEngine;
-  readonly partitions: readonly PartitionHandle[];
-  /** What the engine's own listener heard. */
-  readonly told: Told;
-}
-
-async function open(
-  name: string,
-  directory: string,
-  settings: Record<string, unknown> = {},
-  storage = new DiskStorage(),
-): Promise<Opened> {
-  const told = nothingTold();
-  const definition = await loadEngine(name);
-  const engine = await definition.open({
-    ...{ directory, storage, heap, listener: tellingListener(told) },
-    settings: { ...SMALL[name], ...settings },
-  });
-  return { engine, partitions: await engine.createTopic("t", PARTITIONS), told };
-}
-
-/** Starts a thread that appends through a writer of its own, and ends. */
-function startWriter({ engine, partitions }: Opened, data: Partial<AppendingThreadData> = {}) {
-  const worker = new Worker(new URL("./appending-thread.js", import.meta.url));
-  const ticket = engine.openWriter!(worker);
-  const defaults = { partitions, name: "a", messageCount: 1_000, maxInFlight: 200, seed: 1 };
-  worker.postMessage({ ...defaults, ...data, ticket } satisfies AppendingThreadData);
-  const told = once(worker, "message").then(([message]) => message as Told);
-  return { worker, told };
-}
-
-/** Polls the engine until the work is done. */
-async function driven<T>(engine: StorageEngine, work: Promise<T>): Promise<T> {
-  let isDone = false;
-  const noteDone = () => {
-    isDone = true;
-  };
-  work.then(noteDone, noteDone);
-  while (!isDone) {
-    engine.poll();
-    await turn();
-  }
-  return work;
-}
+import { driven, ENGINES, open, PARTITIONS, readAll, SMALL, startWriter, temporaryDirectory } from "./testing.js";
 
 /** Whose message each offset holds, by the acknowledgements: the writers' n-th messages got the n-th acknowledged offsets. */
 function offsetsByAcknowledgement(tolds: Map<string, Told>, partition: PartitionHandle): Map<number, string> {
@@ -84,19 +22,6 @@ function offsetsByAcknowledgement(tolds: Map<string, Told>, partition: Partition
         values.set(offset, valueAt(name, i++).toString());
       }
     }
-  }
-  return values;
-}
-
-async function readAll(engine: StorageEngine, partition: PartitionHandle): Promise<string[]> {
-  const values: string[] = [];
-  const { endOffset } = engine.partitionInfo(partition);
-  for (let offset = 0; offset < endOffset; ) {
-    const { nextOffset } = await engine.fetch(partition, offset, 65_536, (message) => {
-      expect(message.offset).toBe(values.length);
-      values.push(Buffer.from(message.value!).toString());
-    });
-    offset = nextOffset;
   }
   return values;
 }
@@ -146,6 +71,19 @@ describe.each(ENGINES)("%s with several writers", (name) => {
       },
     );
   });
+
+  it.each([["sync"], ["async"], [{ every: { messages: 20 } }]])(
+    "has every acknowledged message after kill -9 of four threads under %j, in several lives",
+    async (flush) => {
+      const seed = Math.floor(Math.random() * 2 ** 32);
+      const { wrongs } = await killTrial({
+        ...{ engine: name, definition: await loadEngine(name), directory: temporaryDirectory(), seed },
+        settings: { ...SMALL[name], flush },
+        ...{ hasChecksums: true, writerCount: 3 },
+      });
+      expect({ seed, wrongs }).toEqual({ seed, wrongs: [] });
+    },
+  );
 
   it("does not close while a writer is open, and says so", async () => {
     const opened = await open(name, temporaryDirectory());
