@@ -50,6 +50,7 @@ const RECORDS_COUNT_AT = 57;
 const COMPRESSION_MASK = 0x07;
 const LOG_APPEND_TIME_FLAG = 0x08;
 const CONTROL_FLAG = 0x20;
+const RESERVED_ATTRIBUTES = 0xff80;
 
 /** By the number that bits 0-2 of the attributes hold. */
 export const COMPRESSIONS = ["none", "gzip", "snappy", "lz4", "zstd"] as const;
@@ -110,6 +111,13 @@ export function readExtent(view: DataView, at: number, into: BatchExtent): boole
   into.lastOffset = into.baseOffset + lastOffsetDelta;
   into.sizeBytes = view.getInt32(at + LENGTH_AT) + BATCH_PREFIX_SIZE_BYTES;
   return view.getInt8(at + MAGIC_AT) === 2 && into.sizeBytes >= BATCH_HEADER_SIZE_BYTES && lastOffsetDelta >= 0;
+}
+
+/** Whether what may be a batch's header, by its magic, has no bit that means nothing and counts that can be. */
+export function hasPlausibleHeader(view: DataView, address: number): boolean {
+  if ((view.getInt16(address + ATTRIBUTES_AT) & RESERVED_ATTRIBUTES) !== 0) return false;
+  const recordCount = view.getInt32(address + RECORDS_COUNT_AT);
+  return recordCount >= 0 && view.getInt32(address + LAST_OFFSET_DELTA_AT) >= Math.max(0, recordCount - 1);
 }
 
 /** Why bytes are no record batch; `incomplete` alone can be the honest end of a log that was cut while writing. */

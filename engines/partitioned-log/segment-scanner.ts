@@ -3,6 +3,7 @@ import {
   BATCH_PREFIX_SIZE_BYTES,
   type BatchCheck,
   type BatchFault,
+  hasPlausibleHeader,
   LENGTH_AT,
   MAGIC_AT,
   RecordBatchReader,
@@ -21,6 +22,8 @@ export interface ScannedLog {
 /** A read of this size costs little more than its copy, and stays within the processor's second-level cache. */
 const CHUNK_SIZE_BYTES = 512 * 1_024;
 const SMALLEST_READ_BYTES = 32 * 1_024;
+/** So much more than what it passes over may a search read of what could be batches: enough for any one of them. */
+const CANDIDATE_ALLOWANCE_BYTES = 2 ** 31;
 /** Bytes of the next batch's header that judging a gap takes. */
 const LOOK_AHEAD_BYTES = 17;
 
@@ -152,12 +155,16 @@ export class SegmentScanner {
     return isSound;
   }
 
-  /** Position of the first sound batch behind `damagePosition` that is followed by another or the end of the file. */
+  /**
+   * Position of the first sound batch behind `damagePosition` that is followed by another or the end of the file. Takes
+   * time in proportion to what it passes over, whatever that claims to be.
+   */
   #search(damagePosition: number): number | undefined {
     if (this.check !== "checksum") return undefined; // nothing would prove it
     const { bytes, view } = this.heap;
     const { expectedOffset } = this;
     const lastPosition = this.#endPosition - BATCH_HEADER_SIZE_BYTES;
+    let readBytes = 0;
     for (let position = damagePosition + 1; position <= lastPosition; position++) {
       const chunkEnd = this.#chunkPosition + this.#chunkSizeBytes;
       if (position < this.#chunkPosition || position + BATCH_HEADER_SIZE_BYTES > chunkEnd) {
@@ -171,6 +178,9 @@ export class SegmentScanner {
       if (sizeBytes < BATCH_HEADER_SIZE_BYTES || position + sizeBytes > this.#endPosition) continue;
       const baseOffset = readInt64(view, address);
       if (baseOffset <= expectedOffset || baseOffset >= this.#limitOffset) continue;
+      if (!hasPlausibleHeader(view, address)) continue;
+      if (readBytes + sizeBytes > CANDIDATE_ALLOWANCE_BYTES + position - damagePosition) continue;
+      readBytes += sizeBytes;
       if (this.#isSoundAt(position) && this.#goesOn(position)) return position;
     }
     return undefined;
