@@ -201,6 +201,11 @@ export function describeServing(
         .then(() => {
           isOver = true;
         });
+      let waitingCount = 1;
+      expect(() => {
+        for (; waitingCount < 100; waitingCount++) stuck.consumer.queue(handle!, 0, 1);
+      }).toThrow(BusyError);
+      expect(waitingCount).toBeGreaterThan(1);
       await expect(stuck.consumer.send(handle!, 0, 1)).rejects.toThrow(BusyError);
 
       await driven.appendMany(handle!, 500);
@@ -214,6 +219,55 @@ export function describeServing(
       await driven.close();
       await expect(blocked).rejects.toThrow(ClosedError);
       await expect(stuck.consumer.send(handle!, 0, 1)).rejects.toThrow(ClosedError);
+    });
+
+    it.each(TRANSFER_PATHS)(
+      "sends what is queued whole and in order, however little each is (%s)",
+      async (transfer) => {
+        const driven = await open(definition, machine, { ...smallFiles, transfer });
+        const [handle] = await driven.createTopic("t", 1);
+        for (let i = 0; i < 300; i++) {
+          await driven.appendMany(handle!, 1);
+          driven.engine.poll();
+        }
+        await driven.engine.flush();
+        const { consumer, receiver } = await serve(driven);
+        const offsets: number[] = [];
+        const waiting: { sent: Promise<void>; sizeBytes: number }[] = [];
+        const takeOldest = async () => {
+          const { sent, sizeBytes } = waiting.shift()!;
+          await sent;
+          readServed(await receiver.take(sizeBytes), ({ offset }) => offsets.push(offset));
+        };
+        for (let next = 0; next < 300; ) {
+          try {
+            const { outcome, sent } = consumer.queue(handle!, next, 1 + (next % 7) * 900);
+            waiting.push({ sent, sizeBytes: outcome.sizeBytes });
+            next = outcome.nextOffset;
+          } catch (error) {
+            expect(error).toBeInstanceOf(BusyError);
+            expect(waiting.length).toBeGreaterThan(0); // so there is always a way on
+            await takeOldest();
+          }
+        }
+        while (waiting.length > 0) await takeOldest();
+        expect(offsets).toEqual(Array.from({ length: 300 }, (_, i) => i));
+        await driven.close();
+      },
+    );
+
+    it("sends nothing behind a queued send that failed", async () => {
+      const driven = await open(definition, machine);
+      const [handle] = await driven.createTopic("t", 1);
+      await driven.appendMany(handle!, BLOCKING_MESSAGES);
+      await driven.engine.flush();
+      const { consumer, receiver } = await serve(driven);
+      const blocked = consumer.queue(handle!, 0, 100_000_000);
+      const behind = consumer.queue(handle!, 0, 1);
+      receiver.socket.destroy();
+      await expect(blocked.sent).rejects.toThrow(ReceiverGoneError);
+      await expect(behind.sent).rejects.toThrow(ClosedError);
+      await driven.close();
     });
 
     it("delivers a blocked send whole when the consumer reads at last", async () => {

@@ -89,14 +89,27 @@ export interface Consumer {
    * checksums are the receiver's to check, and tags that share a hash with a wanted one its to sort out.
    *
    * Resolves when the socket has taken everything: a consumer that does not read makes this wait, and nothing else of the
-   * engine. One send at a time.
+   * engine. It is `queue`, awaited.
    * @returns messages from `fromOffset` on, and bytes, that were sent (messages compacted away count as sent)
    * @throws OffsetOutOfRangeError, CorruptDataError, UnsupportedError, BusyError, ClosedError, ReceiverGoneError; after the
    * last, or an error of the system, the receiver may have got a part, so close it
    */
   send(partition: PartitionHandle, fromOffset: number, maxBytes: number, options?: FetchOptions): Promise<FetchOutcome>;
-  /** Ends the connection, also under a send that waits, which is rejected with a ClosedError. */
+  /**
+   * The same, but says at once what will be sent, so that what follows can be asked for before it is. A few may wait at a
+   * time, in order; a consumer that does not read holds no more than those. Behind one that fails nothing is sent.
+   * @throws as `send`, where that is known at once; BusyError when as many wait as may
+   */
+  queue(partition: PartitionHandle, fromOffset: number, maxBytes: number, options?: FetchOptions): QueuedSend;
+  /** Ends the connection, also under sends that wait, which are rejected with a ClosedError. */
   close(): Promise<void>;
+}
+
+export interface QueuedSend {
+  /** As `send` resolves with. */
+  readonly outcome: FetchOutcome;
+  /** Resolves when the socket has taken it. Rejects as `send`, and with a ClosedError behind one that failed. */
+  readonly sent: Promise<void>;
 }
 
 /** What an engine did in detail; the harness puts these on the same clock as its latencies. */

@@ -2,10 +2,10 @@
  * How fast each engine serves a consumer over a Unix socket (`serve`), beside the plain calls of the same transfer over the
  * same files in chunks of the same size: MB/s, and the one as a share of the other, paired run by run.
  *
- *   node dist/engines/serving.bench.js [--rounds 21] [--megabytes 32] [--chunks 65536,1048576]
+ *   node dist/engines/serving.bench.js [--rounds 21] [--megabytes 32] [--chunks 65536,1048576] [--window 8]
  *
  * Messages of 1 KiB, hot in the page cache. With 8 queues the commitlog's records of one queue are scattered: so are its
- * sends. The receiver is the process of `storage/transfer.bench.js`; the clock runs until the socket has taken everything.
+ * sends, of which a window waits at a time (8, or 1 to 8). The receiver is the process of `storage/transfer.bench.js`; the clock runs until the socket has taken everything.
  */
 
 import { fork } from "node:child_process";
@@ -53,10 +53,12 @@ const { values } = parseArgs({
     rounds: { type: "string", default: "21" },
     megabytes: { type: "string", default: "32" },
     chunks: { type: "string", default: "65536,1048576" },
+    window: { type: "string", default: "8" },
   },
 });
 const rounds = Number(values.rounds);
 const messageCount = Math.ceil((Number(values.megabytes) * 1e6) / MESSAGE_SIZE_BYTES);
+const window = Number(values.window);
 const chunks = values.chunks.split(",").map(Number);
 
 const directory = fs.mkdtempSync(path.join(os.tmpdir(), "logduel-serving-bench-"));
@@ -115,14 +117,18 @@ async function serveAll(
   await consumer.send(queues[0]!, 0, 1); // its thread has started
   const startedNs = process.hrtime.bigint();
   let sentBytes = 0;
+  const waiting: Promise<void>[] = [];
   for (const queue of queues) {
     for (let next = 0; ; ) {
-      const { nextOffset, sizeBytes } = await consumer.send(queue, next, chunkBytes);
-      if (sizeBytes === 0) break;
-      sentBytes += sizeBytes;
-      next = nextOffset;
+      if (waiting.length === window) await waiting.shift();
+      const { outcome, sent } = consumer.queue(queue, next, chunkBytes);
+      if (outcome.sizeBytes === 0) break;
+      waiting.push(sent);
+      sentBytes += outcome.sizeBytes;
+      next = outcome.nextOffset;
     }
   }
+  await Promise.all(waiting);
   const elapsedNs = Number(process.hrtime.bigint() - startedNs);
   await consumer.close();
   return sentBytes / 1e6 / (elapsedNs / 1e9);

@@ -81,11 +81,24 @@ export class ConsumerThread {
    * @throws ReceiverGoneError, UnsupportedError, ClosedError, or as `fs` does (EIO)
    */
   send(ranges: readonly AttachedRange[]): Promise<number> {
+    return this.#send(ranges, false);
+  }
+
+  /**
+   * The same for the next part of a stream: behind one that failed or fell short nothing of it goes out, also of what was
+   * asked for already.
+   * @throws ClosedError then, and as `send`
+   */
+  sendNext(ranges: readonly AttachedRange[]): Promise<number> {
+    return this.#send(ranges, true);
+  }
+
+  #send(ranges: readonly AttachedRange[], isStream: boolean): Promise<number> {
     const packed = new Float64Array(ranges.length * RANGE_FIELDS);
     ranges.forEach(({ file, positionBytes, sizeBytes }, i) => {
       packed.set([file.source, positionBytes, sizeBytes], i * RANGE_FIELDS);
     });
-    return this.#order({ kind: "send", ranges: packed });
+    return this.#order({ kind: "send", ranges: packed, isStream });
   }
 
   async detach(file: AttachedFile): Promise<void> {
@@ -131,6 +144,7 @@ export class ConsumerThread {
 
 function asError(reply: Exclude<TransferReply, { kind: "done" }>): Error {
   if (reply.kind === "gone") return new ReceiverGoneError(reply.sentBytes, { cause: new Error(reply.cause) });
+  if (reply.code === "ERR_CLOSED") return new ClosedError(reply.message);
   if (reply.code === "ERR_UNSUPPORTED") return new UnsupportedError(reply.message);
   return Object.assign(new Error(reply.message), { code: reply.code });
 }

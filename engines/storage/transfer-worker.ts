@@ -1,12 +1,12 @@
 /** The thread behind a ConsumerThread: does what it is told, in order, one reply each; blocks as long as its receiver. */
 
 import { parentPort, workerData } from "node:worker_threads";
-import { EngineError, ReceiverGoneError } from "../errors.js";
+import { ClosedError, EngineError, ReceiverGoneError } from "../errors.js";
 import { RANGE_FIELDS, type TransferPath, type TransferSource, transferSource } from "./transfer.js";
 
 export type TransferOrder =
   | { readonly kind: "open"; readonly source: number; readonly path: TransferPath; readonly fd: number }
-  | { readonly kind: "send"; readonly ranges: Float64Array }
+  | { readonly kind: "send"; readonly ranges: Float64Array; readonly isStream: boolean }
   | { readonly kind: "close"; readonly source: number }
   | { readonly kind: "end" };
 
@@ -23,6 +23,7 @@ export interface TransferWorkerData {
 const { socketFd } = workerData as TransferWorkerData;
 const sources = new Map<number, TransferSource>();
 const port = parentPort!;
+let isStreamBroken = false;
 
 port.on("message", (order: TransferOrder) => {
   let reply: TransferReply;
@@ -40,7 +41,7 @@ function obey(order: TransferOrder): number {
       sources.set(order.source, transferSource(order.path, order.fd));
       return 0;
     case "send":
-      return sendAll(order.ranges);
+      return order.isStream ? sendNext(order.ranges) : sendAll(order.ranges);
     case "close":
       sources.get(order.source)!.close();
       sources.delete(order.source);
@@ -50,6 +51,17 @@ function obey(order: TransferOrder): number {
       port.close();
       return 0;
   }
+}
+
+/** A stream has no gap: nothing goes out behind what failed or was not all there. */
+function sendNext(ranges: Float64Array): number {
+  if (isStreamBroken) throw new ClosedError("An earlier send to this consumer failed. Serve a new connection.");
+  isStreamBroken = true;
+  const sentBytes = sendAll(ranges);
+  let wantedBytes = 0;
+  for (let at = 0; at < ranges.length; at += RANGE_FIELDS) wantedBytes += ranges[at + 2]!;
+  isStreamBroken = sentBytes < wantedBytes;
+  return sentBytes;
 }
 
 function sendAll(ranges: Float64Array): number {

@@ -161,6 +161,21 @@ describe.each(TRANSFER_PATHS)("%s", (transfer) => {
     fs.closeSync(growing);
   });
 
+  it("sends of a stream nothing behind a part that was not all there", async () => {
+    const { thread, consumer } = await connect("unix");
+    const source = await thread.attach(fd, transfer);
+    expect(await thread.sendNext([range(source, 0, 10)])).toBe(10);
+    const short = thread.sendNext([range(source, FILE_SIZE_BYTES - 3, 10)]);
+    const behind = thread.sendNext([range(source, 0, 10)]);
+    behind.catch(() => {});
+    expect(await short).toBe(3);
+    await expect(behind).rejects.toThrow(ClosedError);
+    await thread.close();
+    const received = await receive(consumer, 13);
+    expect(received).toEqual(Buffer.concat([content.subarray(0, 10), content.subarray(-3)]));
+    expect(consumer.readableLength).toBe(0);
+  });
+
   it("ends a blocked send when it is closed, and takes no more", async () => {
     const { thread } = await connect("unix");
     const source = await thread.attach(fd, transfer);
