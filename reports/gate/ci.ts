@@ -20,7 +20,7 @@ export function junitXml(stored: GateResult): string {
       name: row.counter.id,
       failure: row.verdict === "regression" ? row.reason : null,
       skipped: row.verdict === "not-repeatable" ? row.reason : null,
-      output: `${row.name}: reference ${row.reference}, candidate ${row.candidate}; ${row.reason}`,
+      output: `${row.name}: reference ${row.reference}, candidate ${row.candidate} (${row.each}); ${row.reason}`,
     })),
   ];
   const count = (name: "failure" | "skipped") => cases.filter((testCase) => testCase[name] !== null).length;

@@ -159,6 +159,13 @@ describe("the gate's result", () => {
     expect(gateMarkdown(result())).toContain("1.100, 1.120, 1.090");
   });
 
+  it("tells what a counter is for each message, and of batches how many messages they hold", () => {
+    for (const text of [gateMarkdown(result()), gatePage(result()), junitXml(result())]) {
+      expect(text).toContain("0.200 per message");
+      expect(text).toContain("20.0 messages per batch");
+    }
+  });
+
   it("is JUnit XML that parses: regressions fail, what is open is skipped, wrong data is an error", () => {
     const xml = junitXml(result({ failures: ["one/closed, candidate: lost"], outcome: "failed", exitCode: 4 }));
     expect(parseXml(xml)).toMatchObject({ testsuite: 1, testcase: 7, failure: 2, skipped: 1, error: 1 });

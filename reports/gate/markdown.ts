@@ -37,8 +37,8 @@ export function gateMarkdown(stored: GateResult): string {
       ? []
       : [
           table(
-            ["counter", "reference", "candidate", "change"],
-            changed.map((row) => [row.name, row.reference, row.candidate, row.reason]),
+            ["counter", "reference", "candidate", "candidate, each", "change"],
+            changed.map((row) => [row.name, row.reference, row.candidate, row.each, row.reason]),
           ),
         ]),
     ...(figures.length === 0 ? [] : [folded("Block data", blockData(result))]),
@@ -48,8 +48,8 @@ export function gateMarkdown(stored: GateResult): string {
           folded(
             "All counters",
             table(
-              ["counter", "reference", "candidate", "verdict"],
-              counters.map((row) => [row.name, row.reference, row.candidate, row.verdict]),
+              ["counter", "reference", "candidate", "candidate, each", "verdict"],
+              counters.map((row) => [row.name, row.reference, row.candidate, row.each, row.verdict]),
             ),
           ),
         ]),

@@ -43,9 +43,9 @@ const TEMPLATE = `<!doctype html>
 <h2>Counters</h2>
 <p><%= it.counterSummary %></p>
 <div class="scroll"><table id="counters">
-<thead><tr><th>counter</th><th>reference</th><th>candidate</th><th>verdict</th></tr></thead>
+<thead><tr><th>counter</th><th>reference</th><th>candidate</th><th>candidate, each</th><th>verdict</th></tr></thead>
 <tbody><% for (const row of it.counters) { %>
-<tr<% if (row.verdict === "equal") { %> class="muted"<% } %>><td><%= row.name %></td><td class="number"><%= row.reference %></td><td class="number"><%= row.candidate %></td><td><%= row.verdict %>: <%= row.reason %></td></tr><% } %>
+<tr<% if (row.verdict === "equal") { %> class="muted"<% } %>><td><%= row.name %></td><td class="number"><%= row.reference %></td><td class="number"><%= row.candidate %></td><td class="number"><%= row.each %></td><td><%= row.verdict %>: <%= row.reason %></td></tr><% } %>
 </tbody></table></div>
 <h2>To repeat</h2>
 <p><code><%= it.command %></code></p>

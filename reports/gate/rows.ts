@@ -56,6 +56,8 @@ function pWords(p: number): string {
 
 export interface CounterRow {
   readonly name: string;
+  /** The candidate's: "19.9 per message"; of batches "61.3 messages per batch". */
+  readonly each: string;
   readonly reference: string;
   readonly candidate: string;
   readonly verdict: GateCounter["verdict"];
@@ -68,6 +70,7 @@ export function counterRows({ counters }: GateResult): CounterRow[] {
     name: figureName(counter),
     reference: totals(counter.reference),
     candidate: totals(counter.candidate),
+    each: eachWords(counter),
     verdict: counter.verdict,
     reason: counter.reason,
     counter,
@@ -77,6 +80,12 @@ export function counterRows({ counters }: GateResult): CounterRow[] {
 /** Equal totals once, others each: "1 648", "63, 64". */
 function totals(values: readonly number[]): string {
   return [...new Set(values)].map(groupThousands).join(", ");
+}
+
+function eachWords({ id, candidate, messageCount }: GateCounter): string {
+  const total = candidate[0]!;
+  if (!id.endsWith("/batches")) return `${threeDigits(total / messageCount)} per message`;
+  return total === 0 ? "no batches" : `${threeDigits(messageCount / total)} messages per batch`;
 }
 
 /** "34 counters equal, 2 not repeatable." */

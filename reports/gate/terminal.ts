@@ -11,8 +11,8 @@ export function gateTerminal(stored: GateResult): string {
     figures.push([row.name, row.reference, row.candidate, row.ratio, row.guard, row.p, row.verdict]);
   }
   const changed = counterRows(result).filter(({ verdict }) => verdict === "regression" || verdict === "improvement");
-  const counters = tableOf(["counter", "reference", "candidate", "change"]);
-  for (const row of changed) counters.push([row.name, row.reference, row.candidate, row.reason]);
+  const counters = tableOf(["counter", "reference", "candidate", "candidate, each", "change"]);
+  for (const row of changed) counters.push([row.name, row.reference, row.candidate, row.each, row.reason]);
   return [
     ...(result.figures.length === 0 ? [] : [figures.toString()]),
     ...(changed.length === 0 ? [] : [counters.toString()]),
