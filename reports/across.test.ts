@@ -1,7 +1,8 @@
 import { expect, it } from "vitest";
-import type { Run } from "../results/schema.js";
+import { type Run, runSchema } from "../results/schema.js";
 import { acrossText, IncomparableRunsError, requireComparable } from "./across.js";
 import { syntheticRun } from "./synthetic-run.js";
+import { terminalTable } from "./terminal.js";
 
 const whole = syntheticRun({ trialCount: 1 });
 const run: Run = { ...whole, trials: whole.trials.filter(({ scenarioId }) => scenarioId === "device-ceiling") };
@@ -29,6 +30,34 @@ it("labels every figure with its machine across machines, and none on one", () =
   ).toBe(true);
   const same = figures(acrossText([run, { ...run, runId: "again" }]));
   expect(same.some((one) => one.includes(" on "))).toBe(false);
+});
+
+it.each([
+  ["escape sequences", "\u001b[2J\u009b\u0007"],
+  ["reversed text", "\u202e\u2066"],
+  ["a path", "../../../etc/x"],
+  ["a script", "</script><img src=x onerror=alert(1)>"],
+  ["a name of every object", "__proto__"],
+])("lets a run from elsewhere that holds %s at any place command nothing", (_, text) => {
+  const places = new Set<string>();
+  const collect = (value: unknown) => {
+    if (typeof value === "string") places.add(value);
+    else if (typeof value === "object" && value !== null)
+      for (const [key, inner] of Object.entries(value)) if (key !== "encoded") collect(inner);
+  };
+  collect(run);
+  const stored = JSON.stringify(run);
+  const runs = [...places].flatMap((place) => {
+    const { success, data } = runSchema.safeParse(
+      JSON.parse(stored.replaceAll(JSON.stringify(place), JSON.stringify(text))),
+    );
+    return success ? [data] : [];
+  });
+  expect(runs.length).toBeGreaterThan(20);
+  for (const hostile of runs) {
+    const shown = `${acrossText([hostile, { ...hostile, runId: "again" }])}\n${terminalTable(hostile)}`;
+    expect([...shown].filter((character) => character !== "\n" && /[\p{Cc}\u202e\u2066]/u.test(character))).toEqual([]);
+  }
 });
 
 it("puts a banner where durability classes differ", () => {

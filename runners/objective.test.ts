@@ -140,6 +140,24 @@ describe("searchRates", () => {
     expect(search!.steps.every(({ isMet }) => !isMet)).toBe(true);
   }, 60_000);
 
+  it("begins no search after the time is up, says so, keeps none that was cut short, and makes up for it when resumed", async () => {
+    const { trials } = await plan();
+    await executeTrials(trials, execution);
+    const objective = { percentile: 50, latencyNs: 10e9 };
+    expect(await searchRates(trials, objective, execution, Date.now())).toEqual({
+      engineFailed: false,
+      isWhole: false,
+    });
+    expect(execution.store.run).toMatchObject({
+      searches: [],
+      unresolved: ["tiny/null/closed has no highest rate for p50 ≤ 10000 ms: the time was up."],
+    });
+    execution.store.finish({ interrupted: true });
+    const store = RunStore.resume(join(parent, "out"));
+    expect(await searchRates(trials, objective, { ...execution, store })).toMatchObject({ isWhole: true });
+    expect(store.run.searches).toHaveLength(1);
+  }, 60_000);
+
   it("searches nothing for an engine without a capacity", async () => {
     const { trials } = await plan();
     await searchRates(trials, { percentile: 99, latencyNs: 5e6 }, execution);
