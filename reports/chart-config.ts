@@ -5,9 +5,9 @@
  */
 
 import type { Chart, ChartConfiguration, ChartDataset, LegendItem, Plugin } from "chart.js";
-import { formatBytes, formatRate, formatTime, threeDigits } from "./format.js";
+import { formatBytes, formatRate, formatShare, formatTime, threeDigits } from "./format.js";
 
-export type Unit = "messagesPerSecond" | "nanoseconds" | "bytes";
+export type Unit = "messagesPerSecond" | "nanoseconds" | "bytes" | "share";
 
 export interface SeriesPoint {
   x: number;
@@ -15,6 +15,19 @@ export interface SeriesPoint {
   /** Of its interval; absent where it has none. */
   lower?: number;
   upper?: number;
+  /** What it stands for, where its y is a place and no figure. */
+  label?: string;
+}
+
+export interface ChartAxis {
+  label: string;
+  unit: Unit;
+  scale: "linear" | "logarithmic";
+  min: number;
+  max: number;
+  step?: number;
+  /** Places with names instead of figures. */
+  ticks?: { at: number; label: string }[];
 }
 
 export interface ChartSeries {
@@ -26,6 +39,8 @@ export interface ChartSeries {
   /** A hollow marker: the durable figure beside the acknowledged one. */
   isHollow: boolean;
   points: SeriesPoint[];
+  /** Index of its axis in `panels`; absent: `y`. */
+  panel?: number;
   /** Left of or right of these x the curve is uncertain and drawn dotted. */
   uncertainBefore?: number;
   uncertainAfter?: number;
@@ -44,7 +59,9 @@ export interface ChartSpec {
     max: number;
     ticks?: { at: number; label: string }[];
   };
-  y: { label: string; unit: Unit; scale: "linear" | "logarithmic"; min: number; max: number; step?: number };
+  y: ChartAxis;
+  /** Axes of more panels below the first, all along one x. */
+  panels?: ChartAxis[];
   series: ChartSeries[];
   /** Horizontal lines: limits measured in the same run. */
   limits: { label: string; y: number }[];
@@ -93,6 +110,9 @@ interface SeriesDataset extends ChartDataset<"scatter", SeriesPoint[]> {
   data: SeriesPoint[];
 }
 
+/** Room for "index writes" beside the axis's name. */
+const PANEL_AXIS_PIXELS = 104;
+
 const DASHES = { solid: [], dashed: [7, 4], dotted: [2, 3], none: [] };
 
 export function toChartConfig(
@@ -101,7 +121,7 @@ export function toChartConfig(
   options: ChartOptions,
 ): ChartConfiguration<"scatter", SeriesPoint[]> {
   const font = (size: number, weight: "normal" | "bold" = "normal") => ({ family: theme.fontFamily, size, weight });
-  const formatY = FORMATS[spec.y.unit];
+  const axes = [spec.y, ...(spec.panels ?? [])];
   return {
     type: "scatter",
     data: { datasets: spec.series.map((series) => dataset(series, theme)) },
@@ -132,25 +152,10 @@ export function toChartConfig(
             if (spec.x.ticks !== undefined) axis.ticks = spec.x.ticks.map(({ at }) => ({ value: at }));
           },
         },
-        y: {
-          type: spec.y.scale,
-          min: spec.y.min,
-          max: spec.y.max,
-          title: { display: true, text: spec.y.label, color: theme.ink, font: font(13) },
-          grid: { color: theme.grid },
-          border: { color: theme.muted },
-          ticks: {
-            color: theme.ink,
-            font: font(12),
-            callback: (value) => formatY(Number(value)).replace(TRAILING_ZEROS, ""),
-            ...(spec.y.step === undefined ? {} : { stepSize: spec.y.step }),
-          },
-          afterBuildTicks: (axis) => {
-            if (spec.y.scale === "logarithmic") {
-              axis.ticks = logarithmicTicks(spec.y.min, spec.y.max).map((value) => ({ value }));
-            }
-          },
-        },
+        // Chart.js stacks from the bottom: the last of them comes first.
+        ...Object.fromEntries(
+          axes.map((axis, i) => [axisId(i), verticalScale(axis, axes.length, theme)] as const).reverse(),
+        ),
       },
       plugins: {
         title: {
@@ -174,7 +179,7 @@ export function toChartConfig(
           align: "start",
           labels: {
             usePointStyle: true,
-            ...(spec.series.every(({ marker }) => marker === "none") ? { pointStyleWidth: 30 } : {}),
+            ...(spec.series.some(({ marker }) => marker === "none") ? { pointStyleWidth: 30 } : {}),
             boxHeight: 8,
             padding: 12,
             color: theme.ink,
@@ -190,7 +195,9 @@ export function toChartConfig(
               return `${spec.x.label}: ${tick?.label ?? spec.x.ticks?.find(({ at }) => at === x)?.label ?? threeDigits(x)}`;
             },
             label: (item) => {
-              const { y, lower, upper } = item.raw as SeriesPoint;
+              const { y, lower, upper, label } = item.raw as SeriesPoint;
+              if (label !== undefined) return label;
+              const formatY = FORMATS[axes[panelOf(spec.series[item.datasetIndex]!)]!.unit];
               const interval =
                 lower === undefined || upper === undefined ? "" : ` (${formatY(lower)} – ${formatY(upper)})`;
               return `${item.dataset.label}: ${formatY(y)}${interval}`;
@@ -203,6 +210,53 @@ export function toChartConfig(
   };
 }
 
+function panelOf({ panel }: ChartSeries): number {
+  return panel === undefined ? 0 : panel + 1;
+}
+
+function axisId(index: number): string {
+  return index === 0 ? "y" : `y${index}`;
+}
+
+/** Of several panels all share the height alike and start at one x. */
+function verticalScale(axis: ChartAxis, count: number, theme: ChartTheme) {
+  const font = { family: theme.fontFamily, size: 12 };
+  const format = FORMATS[axis.unit];
+  return {
+    type: axis.scale,
+    min: axis.min,
+    max: axis.max,
+    ...(count > 1
+      ? {
+          position: "left",
+          stack: "panels",
+          afterFit: (scale: { width: number }) => {
+            scale.width = PANEL_AXIS_PIXELS;
+          },
+        }
+      : {}),
+    title: { display: true, text: axis.label, color: theme.ink, font: { ...font, size: 13 } },
+    grid: { color: theme.grid },
+    border: { color: theme.muted },
+    ticks: {
+      color: theme.ink,
+      font,
+      callback: (value: string | number) =>
+        axis.ticks === undefined
+          ? format(Number(value)).replace(TRAILING_ZEROS, "")
+          : (axis.ticks.find(({ at }) => at === Number(value))?.label ?? ""),
+      ...(axis.step === undefined ? {} : { stepSize: axis.step }),
+      includeBounds: false,
+    },
+    afterBuildTicks: (scale: { ticks: { value: number }[] }) => {
+      if (axis.ticks !== undefined) scale.ticks = axis.ticks.map(({ at }) => ({ value: at }));
+      else if (axis.scale === "logarithmic") {
+        scale.ticks = logarithmicTicks(axis.min, axis.max).map((value) => ({ value }));
+      }
+    },
+  };
+}
+
 /** A tick is a round number: "10 ms", not "10.0 ms". */
 const TRAILING_ZEROS = /\.0+(?=\D)|(?<=\.\d*[1-9])0+(?=\D)/;
 
@@ -210,6 +264,7 @@ const FORMATS: Record<Unit, (value: number) => string> = {
   messagesPerSecond: (value) => (value === 0 ? "0" : formatRate(value)),
   nanoseconds: (value) => (value === 0 ? "0" : formatTime(value)),
   bytes: (value) => (value === 0 ? "0" : formatBytes(value)),
+  share: formatShare,
 };
 
 function dataset(series: ChartSeries, theme: ChartTheme): SeriesDataset {
@@ -218,6 +273,7 @@ function dataset(series: ChartSeries, theme: ChartTheme): SeriesDataset {
   const { uncertainBefore = Number.NEGATIVE_INFINITY, uncertainAfter = Number.POSITIVE_INFINITY } = series;
   return {
     label: series.name,
+    yAxisID: axisId(panelOf(series)),
     data: series.points,
     showLine: series.line !== "none",
     borderColor: colour,
@@ -239,17 +295,22 @@ function dataset(series: ChartSeries, theme: ChartTheme): SeriesDataset {
 
 /** Chart.js takes a legend's line from the marker, which has no dashes: here it comes from the series. */
 function legendItems(chart: Chart, spec: ChartSpec, theme: ChartTheme): LegendItem[] {
-  return spec.series.map((series, index) => ({
-    text: series.name,
-    datasetIndex: index,
-    hidden: !chart.isDatasetVisible(index),
-    fontColor: theme.ink,
-    fillStyle: series.isHollow ? theme.background : colourOf(series, theme),
-    strokeStyle: colourOf(series, theme),
-    lineWidth: 2,
-    lineDash: series.marker === "none" ? DASHES[series.line] : [],
-    pointStyle: series.marker === "none" ? "line" : series.marker,
-  }));
+  const axes = [spec.y, ...(spec.panels ?? [])];
+  const items = spec.series.map(
+    (series, index): LegendItem => ({
+      text: series.name,
+      datasetIndex: index,
+      hidden: !chart.isDatasetVisible(index),
+      fontColor: theme.ink,
+      fillStyle: series.isHollow ? theme.background : colourOf(series, theme),
+      strokeStyle: colourOf(series, theme),
+      lineWidth: 2,
+      lineDash: series.marker === "none" ? DASHES[series.line] : [],
+      pointStyle: series.marker === "none" ? "line" : series.marker,
+    }),
+  );
+  // What lies at places with names needs no other.
+  return items.filter((_, index) => axes[panelOf(spec.series[index]!)]!.ticks === undefined);
 }
 
 function colourOf(series: ChartSeries, theme: ChartTheme): string {

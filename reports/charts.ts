@@ -2,16 +2,17 @@
  * Which charts a scenario gets, as data (see `chart-config.ts` for how they are drawn).
  *
  * Throughput over the axis, acknowledged and durable as a pair; response time over the axis; percentile curves at the
- * ends of the axis; throughput and dirty pages over time. Baselines are grey, an engine keeps its colour and marker in
+ * ends of the axis; single trials over time (`time-charts.ts`). Baselines are grey, an engine keeps its colour and marker in
  * every chart of the run.
  */
 
 import type { ProbeResult } from "../results/schema.js";
 import type { Axis, DeviceLimits, Facet, Group, Point, RunAnalysis, ScenarioAnalysis } from "./analysis.js";
-import { findGroup } from "./analysis.js";
-import type { ChartSeries, ChartSpec, SeriesPoint, Unit } from "./chart-config.js";
+import { verticalAxis } from "./chart-axes.js";
+import type { ChartSeries, ChartSpec, SeriesPoint } from "./chart-config.js";
 import { formatShare, percentileName } from "./format.js";
 import { PERCENTILES } from "./histograms.js";
+import { courseCharts, timeCharts } from "./time-charts.js";
 import {
   axisName,
   axisValueWords,
@@ -46,8 +47,6 @@ const LOGARITHMIC_FROM_RATIO = 12;
 /** Times the fastest engine: a baseline above that is named and not drawn. */
 const HIGHEST_BASELINE = 2;
 const FIGURE_PAIR = ["acknowledged", "durable"] as const;
-/** Fewer samples than this show no course of time. */
-const LEAST_SAMPLES = 4;
 
 export function identities(analysis: RunAnalysis): Map<string, Identity> {
   const entries: [string, Identity][] = analysis.engines.map((engine, i) => [
@@ -91,6 +90,7 @@ export function chartsOf(
       ...(areCurvesMain ? [] : endCurves),
       ...innerCurves,
       ...timeCharts(scenario, slug, known),
+      ...courseCharts(scenario, slug, known),
     ],
   };
 }
@@ -320,74 +320,6 @@ const PERCENTILE_TICKS = [
   { at: 6, label: "99.9999 %" },
 ];
 
-/** At the last point, for each engine the trial of median throughput: messages a second and dirty bytes over time. */
-function timeCharts(scenario: ScenarioAnalysis, slug: string, known: Map<string, Identity>): ChartSpec[] {
-  const point = scenario.points.at(-1);
-  if (point === undefined) return [];
-  const chosen = scenario.record.engines.flatMap((engine) => {
-    const group = findGroup(scenario.groups, engine, point, "closed");
-    const trial = group === undefined ? undefined : medianTrial(group);
-    return trial === undefined || trial.measured!.samples.length < LEAST_SAMPLES ? [] : [{ engine, trial }];
-  });
-  if (chosen.length === 0) return [];
-  const where = pointWords(scenario.axes, point);
-  const of = (
-    read: (sample: { acknowledgedMessages: number; durationNs: number; dirtyBytes: number | null }) => number | null,
-  ) =>
-    chosen.map(({ engine, trial }): ChartSeries => {
-      const measured = trial.measured!;
-      return {
-        name: engine,
-        colour: known.get(engine)!.colour,
-        line: "solid",
-        marker: "none",
-        isHollow: false,
-        points: measured.samples.flatMap((sample) => {
-          const y = read(sample);
-          return y === null ? [] : [{ x: sample.atNs / 1e9, y }];
-        }),
-        uncertainBefore: measured.warmupNs / 1e9,
-      };
-    });
-  const make = (id: string, what: string, label: string, unit: Unit, series: ChartSeries[]): ChartSpec[] => {
-    const xs = series.flatMap(({ points }) => points.map(({ x }) => x));
-    if (xs.length === 0) return [];
-    return [
-      {
-        id,
-        title: `${what} over time${where === "" ? "" : `, ${where}`}`,
-        subtitle: "Closed loop; of each engine the trial of median throughput; dotted during the warm-up",
-        x: { label: "seconds since the load began", scale: "linear", min: 0, max: Math.max(...xs) },
-        y: verticalAxis(label, unit, series, [], false),
-        series,
-        limits: [],
-      },
-    ];
-  };
-  return [
-    ...make(
-      `${slug}-time-throughput`,
-      "Acknowledged",
-      "messages a second",
-      "messagesPerSecond",
-      of((sample) => (sample.durationNs === 0 ? null : sample.acknowledgedMessages / (sample.durationNs / 1e9))),
-    ),
-    ...make(
-      `${slug}-time-dirty`,
-      "Dirty pages of the machine",
-      "dirty bytes",
-      "bytes",
-      of((sample) => sample.dirtyBytes),
-    ),
-  ];
-}
-
-function medianTrial(group: Group) {
-  const rate = (trial: Group["trials"][number]) => trial.measured!.acknowledged.messagesPerSecond;
-  const sorted = [...group.trials].sort((a, b) => rate(a) - rate(b));
-  return sorted[Math.floor((sorted.length - 1) / 2)];
-}
-
 function groupsOf(scenario: ScenarioAnalysis, facet: Facet): Group[] {
   const keys = new Set(facet.points.map((point) => point.key));
   return scenario.groups.filter((group) => keys.has(group.point.key));
@@ -499,29 +431,4 @@ function dodge(index: number, count: number, width: number): number {
 function areFarApart(values: readonly number[]): boolean {
   const positive = values.filter((value) => value > 0);
   return positive.length > 0 && Math.max(...positive) / Math.min(...positive) > LOGARITHMIC_FROM_RATIO;
-}
-
-/** Wide enough for all series, their intervals and the limits; a linear one starts at zero. */
-function verticalAxis(
-  label: string,
-  unit: Unit,
-  series: readonly ChartSeries[],
-  limits: ChartSpec["limits"],
-  isLogarithmic: boolean,
-): ChartSpec["y"] {
-  const points = series.flatMap((one) => one.points);
-  const values = points.flatMap(({ y, lower, upper }) => [y, lower ?? y, upper ?? y]).concat(limits.map(({ y }) => y));
-  const positive = values.filter((value) => value > 0);
-  const top = positive.length === 0 ? 1 : Math.max(...positive);
-  if (isLogarithmic && positive.length > 0) {
-    return { label, unit, scale: "logarithmic", min: Math.min(...positive) / 1.3, max: top * 1.3 };
-  }
-  const step = niceStep(top / 6);
-  return { label, unit, scale: "linear", min: 0, max: step * Math.ceil((top * 1.03) / step), step };
-}
-
-/** The next 1, 2, 2.5 or 5 times a power of ten. */
-function niceStep(value: number): number {
-  const decade = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 2.5, 5, 10].find((candidate) => candidate * decade >= value)! * decade;
 }

@@ -360,7 +360,7 @@ function measure(plan: PlannedTrial, configuration: Configuration, capacity: num
         stealFraction: 0.01,
         garbageCollectionNs: 1e6,
         eventLoopDelayMaxNs: 4e6,
-        detail: null,
+        detail: sampleDetail(sync, i === sampleCount - 2),
       };
     }),
     cpuUserNs: 1.4e9,
@@ -397,6 +397,29 @@ function measure(plan: PlannedTrial, configuration: Configuration, capacity: num
     },
     samplerCpuFraction: 0.004,
     memoryGrowthBytesPerSecond: 1e5,
+  };
+}
+
+/** Never changes, so that a run of a thousand trials is made in no time. */
+const intervalLatencies = histogram(1e6, 0.5, 5_000, seededRandom(3));
+
+function sampleDetail(sync: boolean, isRolling: boolean): Measured["samples"][number]["detail"] {
+  return {
+    responseTime: intervalLatencies,
+    threads: { mainNs: 2e8, poolNs: 3e7, v8Ns: 1e7, samplerNs: 1e6, otherNs: 0 },
+    mainThread: { observations: 40, engine: 0.7, generator: 0.2, eventLoop: 0.1 },
+    processorWaitNs: 1e6,
+    voluntarySwitches: 40,
+    involuntarySwitches: 3,
+    minorFaults: 900,
+    majorFaults: 0,
+    residentBytes: 2e8,
+    anonymousBytes: 1e8,
+    dispatchLagMaxBytes: null,
+    events: {
+      ...(sync ? { sync: { count: 12, totalNs: 3e7, longestNs: 4e6 } } : {}),
+      ...(isRolling ? { "segment-roll": { count: 1, totalNs: 1e6, longestNs: 1e6 } } : {}),
+    },
   };
 }
 

@@ -69,9 +69,10 @@ function compact(spec: ChartSpec): ChartSpec {
     ...spec,
     series: spec.series.map((series) => ({
       ...series,
-      points: series.points.map(({ x, y, lower, upper }) => ({
+      points: series.points.map(({ x, y, lower, upper, label }) => ({
         x,
         y: short(y),
+        ...(label === undefined ? {} : { label }),
         ...(lower === undefined || upper === undefined ? {} : { lower: short(lower), upper: short(upper) }),
       })),
     })),

@@ -63,6 +63,7 @@ figcaption { margin-bottom: 0.4rem; line-height: 1.35; }
 figcaption strong { display: block; }
 figcaption .about { font-size: 0.85rem; }
 .canvas { position: relative; height: 24rem; }
+.canvas.tall { height: 42rem; }
 dl.plain { display: grid; grid-template-columns: max-content 1fr; gap: 0.3rem 1.25rem; max-width: 62rem; }
 dl.plain dt { color: var(--muted); }
 dl.plain dd { margin: 0; }
@@ -76,7 +77,8 @@ th, td { padding: 0.35rem 0.7rem 0.35rem 0; vertical-align: top; text-align: lef
 thead th { border-bottom: 2px solid var(--line); vertical-align: bottom; font-weight: 600; }
 tbody td { border-bottom: 1px solid var(--line); }
 th.number, td.number { text-align: right; padding-left: 0.4rem; }
-td.number, td.number .note { white-space: nowrap; }
+td.number { white-space: nowrap; }
+td.number .note { white-space: normal; }
 td .note { display: block; font-size: 0.85em; }
 tr.muted td { color: var(--muted); }
 td.name { white-space: nowrap; }
@@ -88,6 +90,7 @@ summary { cursor: pointer; color: var(--link); padding: 0.2rem 0; }
   main { padding: 1.25rem 0.9rem 3rem; }
   h1 { font-size: 1.55rem; }
   .canvas { height: 27rem; }
+  .canvas.tall { height: 46rem; }
   dl.plain { grid-template-columns: 1fr; gap: 0 0; }
   dl.plain dd { margin-bottom: 0.6rem; }
 }

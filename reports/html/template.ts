@@ -147,7 +147,7 @@ export const TEMPLATE = `<!doctype html>
 export const CHARTS_TEMPLATE = `<div class="charts">
 <% for (const chart of it.charts) { %>
 <figure><figcaption><strong><%= chart.title %></strong><span class="about"><%= chart.subtitle %></span></figcaption>
-<div class="canvas"><canvas data-chart="<%= chart.id %>" id="<%= chart.id %>" role="img" aria-label="<%= chart.title %>. <%= chart.subtitle %>. The figures are in the tables below."></canvas></div></figure>
+<div class="canvas<% if (chart.panels !== undefined) { %> tall<% } %>"><canvas data-chart="<%= chart.id %>" id="<%= chart.id %>" role="img" aria-label="<%= chart.title %>. <%= chart.subtitle %>. The figures are in the tables below."></canvas></div></figure>
 <% } %>
 </div>`;
 
