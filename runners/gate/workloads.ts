@@ -42,6 +42,8 @@ const appending = {
   id: "appending",
   kind: "counted",
   ...buffered,
+  // Small, so that rolls and the indexes that they write are counted too.
+  settings: { ...buffered.settings, segmentSizeBytes: MIB },
   warmupMessages: 20_000,
   measuredMessages: 80_000,
 } as const;
