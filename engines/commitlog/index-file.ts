@@ -1,4 +1,5 @@
 import { readInt64, writeInt64 } from "../codec/commitlog-message.js";
+import { CorruptDataError } from "../errors.js";
 import type { StorageFile } from "../storage/storage.js";
 import type { OpenFiles } from "./open-files.js";
 
@@ -279,13 +280,31 @@ export class IndexFile {
     this.files.remove(this.path);
   }
 
-  /** The newest item of the chain of `hash`, 0 = none. */
+  /** The newest item of the chain of `hash`, 0 = none. @throws CorruptDataError if it names none that there is */
   newest(hash: number): number {
     const at = this.#slotAt(hash);
     if (this.#live !== null) return this.#live.slots.getInt32(at);
     const bytes = new Uint8Array(SLOT_SIZE_BYTES);
     this.#file.read(bytes, 0, SLOT_SIZE_BYTES, HEADER_SIZE_BYTES + at);
-    return new DataView(bytes.buffer).getInt32(0);
+    const number = new DataView(bytes.buffer).getInt32(0);
+    if (number >= 0 && number < this.nextItem) return number;
+    throw new CorruptDataError(`A slot with the item ${number}, which is none`, this.path, HEADER_SIZE_BYTES + at);
+  }
+
+  /**
+   * Whether item `number` can be the next of the chain of `hash`, behind one whose record stands at `newerPosition`.
+   * @throws CorruptDataError
+   */
+  checkItem(item: IndexItem, number: number, hash: number, newerPosition: number): void {
+    const belongs =
+      item.hash >= 0 &&
+      this.#slotAt(item.hash) === this.#slotAt(hash) &&
+      item.position >= this.beginPosition &&
+      item.position <= newerPosition &&
+      item.previous >= 0 &&
+      item.previous < number;
+    if (belongs) return;
+    throw new CorruptDataError(`Item ${number}, which cannot be of its chain`, this.path, this.#itemAt(number));
   }
 
   readItem(number: number, into: IndexItem): void {

@@ -261,7 +261,7 @@ export class KeyIndex {
 
   /**
    * Positions of records that may have a key of that hash, stored in that time or within a second of it, the newest
-   * first, none twice.
+   * first, none twice. @throws CorruptDataError where a chain leads to what cannot be its next item
    */
   *candidates(hash: number, fromMs: number, toMs: number): Generator<number> {
     const item: IndexItem = { hash: 0, position: 0, seconds: 0, previous: 0 };
@@ -269,18 +269,17 @@ export class KeyIndex {
     for (const file of this.#files.toReversed()) {
       if (file.endTimestampMs < fromMs) return;
       if (file.beginTimestampMs > toMs) continue;
-      for (let number = file.newest(hash); number > 0 && number < file.nextItem; ) {
+      let position = file.endPosition;
+      for (let number = file.newest(hash); number > 0; number = item.previous) {
         file.readItem(number, item);
-        const { position, previous } = item;
-        const isFirst = number === 1;
-        const storedMs = file.beginTimestampMs + (isFirst ? 0 : item.seconds * SECOND_MS);
+        file.checkItem(item, number, hash, position);
+        position = item.position;
+        const storedMs = file.beginTimestampMs + (number === 1 ? 0 : item.seconds * SECOND_MS);
         if (storedMs + SECOND_MS <= fromMs) break;
         if (item.hash === hash && storedMs <= toMs && position !== last) {
           last = position;
           yield position;
         }
-        if (previous >= number) break; // chains go back: this is none
-        number = previous;
       }
     }
   }

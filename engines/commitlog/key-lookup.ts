@@ -1,5 +1,6 @@
 import { KEYS_PROPERTY, parseProperties, SysFlag } from "../codec/commitlog-message.js";
 import type { KeyedMessageVisitor, KeyQuery } from "../engine.js";
+import { CorruptDataError } from "../errors.js";
 import { indexHash, type KeyIndex } from "./key-index.js";
 import type { Reader } from "./reader.js";
 
@@ -20,22 +21,28 @@ export function visitByKey(
   visit: KeyedMessageVisitor,
 ): number {
   let messageCount = 0;
-  for (const position of keyIndex.candidates(indexHash(topic, key), fromMs, toMs)) {
+  const hash = indexHash(topic, key);
+  for (const position of keyIndex.candidates(hash, fromMs, toMs)) {
     if (messageCount >= maxMessages || !reader.isKept(position)) break;
     const { parser, queue } = reader.readAt(position);
     // A prepared message is in no queue; whether it ever is, its commit decides.
     if ((parser.sysFlag & SysFlag.TRANSACTION_MASK) === SysFlag.TRANSACTION_PREPARED) continue;
     if (parser.storeTimestampMs < fromMs || parser.storeTimestampMs > toMs) continue;
-    if (queue === undefined || queue.topic !== topic || !hasKey(parser.properties(), key)) continue;
+    if (queue === undefined) continue;
+    const keys = keysOf(parser.properties());
+    if (!keys.some((each) => indexHash(queue.topic, each) === hash)) {
+      throw new CorruptDataError(`An item for the key ${key} that points at a message without it`, "index", position);
+    }
+    if (queue.topic !== topic || !keys.includes(key)) continue;
     messageCount++;
     visit(reader.parsedMessage(position), queue.handle);
   }
   return messageCount;
 }
 
-function hasKey(properties: Uint8Array, key: string): boolean {
-  return parseProperties(properties).some(
-    ({ name, value }) =>
-      (name === UNIQUE_KEY_PROPERTY && value === key) || (name === KEYS_PROPERTY && value.split(" ").includes(key)),
-  );
+function keysOf(properties: Uint8Array): string[] {
+  return parseProperties(properties).flatMap(({ name, value }) => {
+    if (name === UNIQUE_KEY_PROPERTY) return [value];
+    return name === KEYS_PROPERTY ? value.split(" ") : [];
+  });
 }

@@ -1,0 +1,49 @@
+import { expect, it } from "vitest";
+import { connect } from "../engine.contract-serving.js";
+import { OffsetOutOfRangeError } from "../errors.js";
+import { driven, ENGINES, open, readAll, startWriter, temporaryDirectory } from "./testing.js";
+
+const KEEPS_LITTLE: Record<string, Record<string, unknown>> = {
+  commitlog: { retentionMs: -1, retentionBytes: 300_000, retentionCheckMs: 1 },
+  "partitioned-log": { retentionMs: -1, retentionBytes: 100_000, retentionCheckMs: 1, fileDeleteDelayMs: 0 },
+};
+
+it.each(ENGINES)("%s deletes old messages and serves a consumer while several threads append", async (name) => {
+  const opened = await open(name, temporaryDirectory(), KEEPS_LITTLE[name]);
+  const { engine, partitions } = opened;
+  const connection = await connect();
+  const consumer = engine.serve!(connection.server);
+  const writers = [0, 1].map((seed) => startWriter(opened, { name: `w${seed}`, seed, messageCount: 10_000 }));
+  let isDone = false;
+  const work = Promise.all(writers.map(({ told }) => told)).finally(() => {
+    isDone = true;
+  });
+  const partition = partitions[0]!;
+  let next = 0;
+  let receivedCount = 0;
+  const consume = async () => {
+    while (!isDone) {
+      try {
+        const outcome = await consumer.send(partition, next, 20_000);
+        expect(outcome.nextOffset).toBe(next + outcome.messageCount);
+        expect(await connection.receiver.take(outcome.sizeBytes)).toHaveLength(outcome.sizeBytes);
+        next = outcome.nextOffset;
+        receivedCount += outcome.messageCount;
+      } catch (error) {
+        expect(error).toBeInstanceOf(OffsetOutOfRangeError);
+        next = (error as OffsetOutOfRangeError).startOffset;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  };
+  const [tolds] = await driven(engine, Promise.all([work, consume()]));
+  for (const told of tolds) expect(told.error).toBe("");
+  expect(receivedCount).toBeGreaterThan(0);
+  await engine.flush();
+  for (const { handle, startOffset, endOffset } of engine.partitions()) {
+    expect(startOffset).toBeGreaterThan(0);
+    expect(await readAll(engine, handle)).toHaveLength(endOffset - startOffset);
+  }
+  await engine.close();
+  connection.close();
+});
