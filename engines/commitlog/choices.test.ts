@@ -386,7 +386,13 @@ async function open(settings: Record<string, unknown>): Promise<void> {
     directory: ROOT,
     storage,
     heap,
-    settings: { segmentSizeBytes: FILE_BYTES, consumequeueFileSizeBytes: 200, ...settings },
+    settings: {
+      segmentSizeBytes: FILE_BYTES,
+      consumequeueFileSizeBytes: 200,
+      keyIndexSlots: 16,
+      keyIndexItems: 64,
+      ...settings,
+    },
     listener: {
       acknowledged: (...acknowledgement) => acknowledged.push(acknowledgement),
       failed: (...failure) => failures.push(failure),
@@ -434,12 +440,13 @@ function appendOne(handle: number, random: () => number): void {
 }
 
 /** Commitlog and consumequeues, by path. */
+/** The bytes of all files, by path; those of the key index by their order, as their names say when they were made. */
 function files(directory = ROOT): Record<string, string> {
   const found: Record<string, string> = {};
-  for (const { name, kind } of storage.list(directory)) {
-    const path = `${directory}/${name}`;
+  for (const [place, { name, kind }] of storage.list(directory).entries()) {
+    const path = `${directory}/${directory === `${ROOT}/index` ? place : name}`;
     if (kind === "directory") Object.assign(found, files(path));
-    else if (directory !== ROOT) found[path] = Buffer.from(storage.readAll(path)).toString("hex");
+    else if (directory !== ROOT) found[path] = Buffer.from(storage.readAll(`${directory}/${name}`)).toString("hex");
   }
   return found;
 }
