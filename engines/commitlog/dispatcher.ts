@@ -115,8 +115,9 @@ export class Dispatcher {
   #indexKeys(keyIndex: KeyIndex): void {
     const { view } = this.heap;
     const keyedCount = view.getUint32(this.#progress + KEYED_COUNT_AT, true);
-    for (let i = 0; i < keyedCount; i++) keyIndex.addRecord(view.getUint32(this.#keyedAddress + i * 4, true));
+    // First, so that none is added twice should the index's next file not be had.
     view.setUint32(this.#progress + KEYED_COUNT_AT, 0, true);
+    for (let i = 0; i < keyedCount; i++) keyIndex.addRecord(view.getUint32(this.#keyedAddress + i * 4, true));
   }
 
   /** The queues that have got units since they were last taken so. */

@@ -52,11 +52,16 @@ export class Reput {
       const from = this.#offset;
       // Long enough for any record, so that each round gets on.
       const sizeBytes = log.load(from, Math.min(limit, from + STEP_BYTES + this.maxRecordBytes));
-      const outcome = dispatcher.run(log.loadedAddress, sizeBytes, from);
-      const { consumedBytes } = dispatcher;
-      this.#offset = outcome === DispatchOutcome.AT_BLANK ? log.fileOf(from).endOffset : from + consumedBytes;
+      let outcome: number;
+      try {
+        outcome = dispatcher.run(log.loadedAddress, sizeBytes, from);
+      } finally {
+        // Also where a consumequeue's next file could not be made: what has its unit is not dispatched again.
+        this.#offset = from + dispatcher.consumedBytes;
+      }
+      if (outcome === DispatchOutcome.AT_BLANK) this.#offset = log.fileOf(from).endOffset;
       // A record that `to` cuts in two comes whole in the next round.
-      const isCut = outcome === DispatchOutcome.NO_RECORD && consumedBytes > 0;
+      const isCut = outcome === DispatchOutcome.NO_RECORD && dispatcher.consumedBytes > 0;
       invariant(
         outcome === DispatchOutcome.AT_END || outcome === DispatchOutcome.AT_BLANK || isCut,
         "what was appended lies in the log in its queue's order",
