@@ -372,6 +372,7 @@ export class CommitlogEngine implements StorageEngine {
     }
     await consumersClosed;
     await this.#sharing?.own.close();
+    this.#sharing?.settle();
     await this.#queueFlush.settled();
     await this.#retention.settled();
     await this.#log.close();

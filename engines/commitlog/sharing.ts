@@ -152,6 +152,12 @@ export class LogSharing {
     }
   }
 
+  /** Once nobody writes: the log ends where the last writer has, also behind what was known when it failed. */
+  settle(): void {
+    const { log } = this.#parts;
+    log.endOffset = Math.max(log.endOffset, this.#tail.endOffset);
+  }
+
   /** Gives the memory back, once no writer is attached. */
   release(): void {
     this.#desk.release();
