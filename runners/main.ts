@@ -1,10 +1,10 @@
 /** `npm run bench`: drives engines on the real disk by scenarios and ends with a report. Exit codes stand in the README. */
 
 import { randomBytes } from "node:crypto";
-import { readdirSync } from "node:fs";
-import { relative, resolve } from "node:path";
+import { readdirSync, rmSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
 import { CommanderError } from "commander";
-import { EngineLoadError, engineNames, loadEngine } from "../engines/registry.js";
+import { DiskStorage, EngineLoadError, engineNames, loadEngine } from "../engines/registry.js";
 import { UsageError } from "../results/command-line.js";
 import { makeDirectory } from "../results/make-directory.js";
 import { FORMAT_VERSION, type Run } from "../results/schema.js";
@@ -26,6 +26,8 @@ import { printable } from "./terminal.js";
 const EXIT_USAGE = 2;
 const EXIT_ENGINE_FAILED = 4;
 const EXIT_INTERRUPTED = 130;
+/** In the run's directory, while a command is at work on it. */
+const LOCK_FILE = ".lock";
 const IMPATIENCE_MS = 2_000;
 /** What a trial costs beside its load: starting the process, flushing, reading back, removing. */
 const TRIAL_OVERHEAD_MS = 600;
@@ -110,6 +112,7 @@ async function run(context: {
   const spentMs = resumed === null ? 0 : spentBefore(resumed.run);
   const runId = `${startedAt.slice(0, 19).replaceAll(":", "-")}Z-${randomBytes(2).toString("hex")}`;
   const outputDirectory = resumed?.directory ?? makeOutput(options.out ?? `results/runs/${runId}`);
+  keepForThisProcess(outputDirectory);
   const environment = await describeEnvironment(mount, profile.maximumBytes);
   const code = await describeCode();
   if (resumed !== null)
@@ -222,6 +225,16 @@ async function run(context: {
     console.log(`Go on with it: npm run bench -- --resume ${quoted(relative(process.cwd(), outputDirectory))}`);
   if (isInterrupted) return EXIT_INTERRUPTED;
   return isWritten ? outcome : EXIT_USAGE;
+}
+
+/** Two commands that resume one run would write the same files. @throws UsageError when another has the directory */
+function keepForThisProcess(outputDirectory: string): void {
+  const path = join(outputDirectory, LOCK_FILE);
+  // Held until the process ends, however it does.
+  if (new DiskStorage().lock(path) === null) {
+    throw new UsageError(`Another command is at work on ${outputDirectory}: wait until it has ended.`);
+  }
+  process.once("exit", () => rmSync(path, { force: true }));
 }
 
 /**
