@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 // The tests run the compiled JavaScript, as trials do: what is tested is what is measured.
@@ -8,5 +9,7 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: "forks",
+    // Many tests wait for processes of their own, so two at a time pay on two processors as well.
+    poolOptions: { forks: { maxForks: Math.max(2, availableParallelism() - 1) } },
   },
 });

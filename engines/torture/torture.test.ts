@@ -92,7 +92,7 @@ it.each([
   [["--engine", ","], "engine"],
   [["--minutes", "1", "--rounds", "1"], "not both"],
   [["--bogus"], "--bogus"],
-  [["more"], "arguments"],
+  [["more"], "one argument too many"],
 ])("refuses %j in one sentence", async (args, word) => {
   const { exitCode, stdout, stderr } = await torture(...args);
   expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: "" });
