@@ -125,8 +125,8 @@ describe("planted in a real engine", () => {
     4 * MINUTE_MS,
   );
 
-  it("a slower checksum is found by its CPU time, and confirmed", // A/A may alarm in one gate of twenty, which is then inconclusive: that is its right, and no fault of this test.
-  { timeout: 6 * MINUTE_MS, retry: 2 }, async () => {
+  // A/A may alarm in one gate of twenty, which is then inconclusive: that is its right, and no fault of this test.
+  it("a slower checksum is found by its CPU time, and confirmed", { timeout: 6 * MINUTE_MS, retry: 2 }, async () => {
     const { figures, outcome } = await gate("partitioned-log", { checksums: 12 }, [closed]);
     const cpu = figures.find(({ id }) => id.endsWith("cpuPerMessage"))!;
     expect(cpu.ratio.point).toBeGreaterThan(1.5);
