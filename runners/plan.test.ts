@@ -64,6 +64,20 @@ const ORDER = ["before", "trials", "after"];
 const key = ({ engine, point, load }: PlannedTrial) => JSON.stringify([engine, point, load]);
 
 describe("planRun", () => {
+  it("measures the limits again after all trials, where time is short those of the first scenario only", () => {
+    const limitsAgain = (limitsAfter: "every" | "first") =>
+      planRun({
+        scenarios: [scenario, { ...scenario, id: "second" }],
+        contestants: everyone,
+        profileName: "quick",
+        profile: { ...profile, limitsAfter },
+        seed: 1,
+      }).trials.filter(({ phase }) => phase === "after");
+    expect(new Set(limitsAgain("every").map(({ scenarioId }) => scenarioId))).toEqual(new Set(["sample", "second"]));
+    expect(new Set(limitsAgain("first").map(({ scenarioId }) => scenarioId))).toEqual(new Set(["sample"]));
+    expect(limitsAgain("every")).toHaveLength(2 * limitsAgain("first").length);
+  });
+
   it("shares the messages in flight among producers, of which there are no more", () => {
     const withProducers = (producers: number) => ({ ...scenario, load: { ...scenario.load, producers } });
     const planned = planRun({

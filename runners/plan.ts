@@ -113,7 +113,8 @@ export function planRun(options: {
     const chosen = cells.filter(({ load }) => load.model === model);
     addBlocks(chosen, "trials", 0, profile.repetitions);
   }
-  addBlocks(limits, "after", around, around);
+  const isAgain = ({ scenarioId }: Cell) => profile.limitsAfter !== "first" || scenarioId === limits[0]!.scenarioId;
+  addBlocks(limits.filter(isAgain), "after", around, around);
   const records = taking.map(({ scenario, engines, baselines }) => recordOf(scenario, engines, baselines, profileName));
   return { trials, scenarios: records.filter(({ engines, baselines }) => engines.length + baselines.length > 0) };
 }

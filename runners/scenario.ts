@@ -67,6 +67,8 @@ const profileSchema = z.strictObject({
     maximumBytes: z.int().positive(),
   }),
   measureMs: z.number().positive(),
+  /** Whether the limits of only the first scenario are measured again after all trials, for want of time. */
+  limitsAfter: z.enum(["every", "first"]).optional(),
   /** Payload sent at most in the measured interval, which ends then: bounds the disk space that a run needs. */
   maximumBytes: z.int().positive(),
   sampleIntervalMs: z.number().positive(),

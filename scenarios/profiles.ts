@@ -26,6 +26,7 @@ export default defineProfiles({
     repetitions: 3,
     warmup: { minimumMs: 160, maximumMs: 400, binMs: 40, windowBins: 4, maximumBytes: 128 * MIB },
     measureMs: 350,
+    limitsAfter: "first",
     maximumBytes: 256 * MIB,
     sampleIntervalMs: 100,
     settleMs: 500,
