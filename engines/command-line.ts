@@ -1,4 +1,7 @@
-/** How the commands of this folder read their arguments: one wording for what is wrong with them. */
+/**
+ * How all commands read their arguments: one wording for what is wrong with them. It lies here, with printable.ts, because
+ * the commands of this folder may import nothing from outside of it; it knows nothing of engines.
+ */
 import { type Command, CommanderError } from "commander";
 
 /** The command line asks for what does not exist, or says what cannot be; one sentence. */

@@ -3,7 +3,7 @@
 import { statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { Command, CommanderError } from "commander";
-import { parseCommand, UsageError } from "../results/command-line.js";
+import { parseCommand, UsageError } from "../engines/command-line.js";
 import { loadRun, UnreadableRunError } from "../results/store.js";
 import { acrossText, IncomparableRunsError, requireComparable } from "./across.js";
 import { cleanRecord } from "./clean.js";

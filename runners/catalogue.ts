@@ -1,11 +1,11 @@
 import { readdirSync } from "node:fs";
 import { isAbsolute, resolve } from "node:path";
+import { UsageError } from "../engines/command-line.js";
 import type { EngineDefinition } from "../engines/engine.js";
+import { printable } from "../engines/printable.js";
 import { engineNames, loadEngine } from "../engines/registry.js";
-import { UsageError } from "../results/command-line.js";
 import type { Contestant } from "./plan.js";
 import type { Profile, ProfileName, Scenario } from "./scenario.js";
-import { printable } from "./terminal.js";
 
 const EXIT_USAGE = 2;
 

@@ -4,8 +4,9 @@ import { randomBytes } from "node:crypto";
 import { readdirSync, rmSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import { CommanderError } from "commander";
+import { UsageError } from "../engines/command-line.js";
+import { printable } from "../engines/printable.js";
 import { DiskStorage, EngineLoadError, engineNames, loadEngine } from "../engines/registry.js";
-import { UsageError } from "../results/command-line.js";
 import { makeDirectory } from "../results/make-directory.js";
 import { FORMAT_VERSION, type Run } from "../results/schema.js";
 import { RunStore } from "../results/store.js";
@@ -21,7 +22,6 @@ import { type Plan, PlanError, planRun } from "./plan.js";
 import { createProgress, duration } from "./progress.js";
 import { findInterrupted, requireSame } from "./resume.js";
 import type { Profile, ProfileName, Scenario } from "./scenario.js";
-import { printable } from "./terminal.js";
 
 const EXIT_USAGE = 2;
 const EXIT_ENGINE_FAILED = 4;

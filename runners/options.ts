@@ -1,7 +1,7 @@
 /** What `npm run bench` is asked for. */
 import { randomInt } from "node:crypto";
 import { Command } from "commander";
-import { parseCommand, UsageError } from "../results/command-line.js";
+import { parseCommand, UsageError } from "../engines/command-line.js";
 import type { Objective, Run } from "../results/schema.js";
 import { parseObjective } from "./objective.js";
 

@@ -1,7 +1,7 @@
 import { PassThrough } from "node:stream";
 import { describe, expect, it } from "vitest";
+import { printable } from "../engines/printable.js";
 import { createProgress, duration } from "./progress.js";
-import { printable } from "./terminal.js";
 
 describe("createProgress", () => {
   it("writes plain lines where there is no terminal, without control characters", () => {

@@ -1,5 +1,5 @@
 import cliProgress from "cli-progress";
-import { printable } from "./terminal.js";
+import { printable } from "../engines/printable.js";
 
 /** Tells on standard error which trial runs and how long the rest will take. */
 export interface Progress {

@@ -1,7 +1,7 @@
 /** Going on with a run that was interrupted: what must be the same for that, and what is told if it is not. */
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { UsageError } from "../results/command-line.js";
+import { UsageError } from "../engines/command-line.js";
 import { machineDifferences } from "../results/comparability.js";
 import type { Run } from "../results/schema.js";
 import { loadRun, UnreadableRunError } from "../results/store.js";

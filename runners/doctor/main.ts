@@ -4,8 +4,8 @@ import { platform } from "node:os";
 import { resolve } from "node:path";
 import Table from "cli-table3";
 import { Command, CommanderError } from "commander";
-import { parseCommand, UsageError } from "../../results/command-line.js";
-import { printable } from "../terminal.js";
+import { parseCommand, UsageError } from "../../engines/command-line.js";
+import { printable } from "../../engines/printable.js";
 import { diagnose, type Finding, type Grade, overall } from "./diagnose.js";
 import { observe } from "./observe.js";
 

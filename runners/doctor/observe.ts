@@ -1,13 +1,13 @@
 /** Looks at the machine; reads only. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import systeminformation from "systeminformation";
 import { otherDataDirectories } from "../data-directory.js";
 import { describeEnvironment } from "../environment.js";
-import { openCounterFile, parseBlockStat, parseCpuStat, parseMemory } from "../kernel-counters.js";
+import { parseMemory } from "../kernel-counters.js";
 import { findMount } from "../mount.js";
+import { listenFor } from "../neighbours.js";
 import type { Observation } from "./diagnose.js";
 
 /** Long enough that a cron job's start or a single flush of the kernel does not pass for a neighbour. */
@@ -47,37 +47,21 @@ export async function observe(directory: string): Promise<Observation> {
   };
 }
 
-/** What the machine does while the doctor does nothing. */
+/** What the machine does while the doctor does nothing, and who does it. */
 async function listen(deviceStatPath: string | null): Promise<Observation["neighbours"]> {
-  const processors = openCounterFile("/proc/stat");
-  if (processors === null) return null;
-  const device = deviceStatPath === null ? null : openCounterFile(deviceStatPath);
-  const read = () => ({
-    cpu: parseCpuStat(processors()),
-    writtenBytes: device === null ? 0 : parseBlockStat(device()).writtenBytes,
-    ofProcesses: readProcesses(),
-  });
-  const before = read();
-  await sleep(LISTEN_MS);
-  const after = read();
-  const ticks = Math.max(1, after.cpu.totalTicks - before.cpu.totalTicks);
-  const steal = after.cpu.stealTicks - before.cpu.stealTicks;
-  const idle = after.cpu.idleTicks - before.cpu.idleTicks;
-  const ticksOfOne = ticks / after.cpu.processorCount;
-  const busiest = [...after.ofProcesses]
-    .map(([id, { name, ticks: now }]) => ({
+  if (!existsSync("/proc/stat")) return null;
+  const before = readProcesses();
+  const heard = await listenFor(LISTEN_MS, deviceStatPath);
+  if (heard === null) return null;
+  const busiest = [...readProcesses()]
+    .map(([id, { name, ticks }]) => ({
       name,
-      processorFraction: (now - (before.ofProcesses.get(id)?.ticks ?? now)) / ticksOfOne,
+      processorFraction: (ticks - (before.get(id)?.ticks ?? ticks)) / heard.ticksOfOneProcessor,
     }))
     .filter(({ processorFraction }) => processorFraction >= WORTH_NAMING)
     .sort((a, b) => b.processorFraction - a.processorFraction)
     .slice(0, BUSIEST);
-  return {
-    busyFraction: Math.max(0, 1 - (idle + steal) / ticks),
-    stealFraction: steal / ticks,
-    writtenBytesPerSecond: ((after.writtenBytes - before.writtenBytes) * 1_000) / LISTEN_MS,
-    busiest,
-  };
+  return { ...heard, busiest };
 }
 
 /** User and system time of every process but this one: /proc/<pid>/stat, proc(5). */

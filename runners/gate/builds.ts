@@ -2,7 +2,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync }
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
-import { UsageError } from "../../results/command-line.js";
+import { UsageError } from "../../engines/command-line.js";
 import type { Arm } from "./blocks.js";
 
 /** The project's directory: `dist/runners/gate/` lies three below it. */

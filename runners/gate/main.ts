@@ -4,6 +4,8 @@ import { appendFileSync, existsSync, readdirSync, rmdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
 import { CommanderError } from "commander";
+import { UsageError } from "../../engines/command-line.js";
+import { printable } from "../../engines/printable.js";
 import { EngineLoadError } from "../../engines/registry.js";
 import {
   gateMarkdown,
@@ -13,7 +15,6 @@ import {
   writeGateReports,
   writeHistoryPage,
 } from "../../reports/index.js";
-import { UsageError } from "../../results/command-line.js";
 import { GATE_FORMAT_VERSION, type GateResult, type GateSide } from "../../results/gate.js";
 import {
   loadBaseline,
@@ -32,7 +33,6 @@ import { makeDirectory } from "../../results/make-directory.js";
 import { DataDirectory, requireFitTarget, UnfitTargetError } from "../data-directory.js";
 import { describeEnvironment } from "../environment.js";
 import type { Mount } from "../mount.js";
-import { printable } from "../terminal.js";
 import { compareWithBaseline, sampleAlone } from "./baseline.js";
 import { type Builds, layOutBuilds, resolveCommit, SAME_BUILD } from "./builds.js";
 import { type GateFindings, type GateSetup, MOST_BLOCKS, runGate } from "./gate.js";

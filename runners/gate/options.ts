@@ -1,6 +1,6 @@
 import { randomInt } from "node:crypto";
 import { Command, Option } from "commander";
-import { parseCommand, UsageError } from "../../results/command-line.js";
+import { parseCommand, UsageError } from "../../engines/command-line.js";
 import { PROFILES } from "./workloads.js";
 
 export interface Options {

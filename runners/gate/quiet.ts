@@ -1,5 +1,4 @@
-import { setTimeout as sleep } from "node:timers/promises";
-import { openCounterFile, parseBlockStat, parseCpuStat } from "../kernel-counters.js";
+import { listenFor } from "../neighbours.js";
 
 /** What others do with the machine while nothing of the gate runs. */
 export interface Moment {
@@ -14,21 +13,10 @@ const WRITING_LIMIT = 20e6;
 
 /** Listens for a moment; null where the platform does not tell. */
 export async function listen(deviceStatPath: string | null): Promise<Moment | null> {
-  const processors = openCounterFile("/proc/stat");
-  if (processors === null) return null;
-  const device = deviceStatPath === null ? null : openCounterFile(deviceStatPath);
-  const read = () => ({
-    cpu: parseCpuStat(processors()),
-    writtenBytes: device === null ? 0 : parseBlockStat(device()).writtenBytes,
-  });
-  const before = read();
-  await sleep(LISTEN_MS);
-  const after = read();
-  const ticks = Math.max(1, after.cpu.totalTicks - before.cpu.totalTicks);
-  return {
-    busyFraction: Math.max(0, 1 - (after.cpu.idleTicks - before.cpu.idleTicks) / ticks),
-    writtenBytesPerSecond: ((after.writtenBytes - before.writtenBytes) * 1000) / LISTEN_MS,
-  };
+  const heard = await listenFor(LISTEN_MS, deviceStatPath);
+  if (heard === null) return null;
+  const { busyFraction, stealFraction, writtenBytesPerSecond } = heard;
+  return { busyFraction: busyFraction + stealFraction, writtenBytesPerSecond };
 }
 
 /** What others did most of the time: one sentence each. Pure. */

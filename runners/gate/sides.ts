@@ -1,7 +1,7 @@
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import { UsageError } from "../../engines/command-line.js";
 import { engineNames, loadEngine } from "../../engines/registry.js";
-import { UsageError } from "../../results/command-line.js";
 import type { GateSide } from "../../results/gate.js";
 import { describeCode } from "../environment.js";
 import type { Arm } from "./blocks.js";
