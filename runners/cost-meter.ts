@@ -31,16 +31,14 @@ export class CostMeter {
     this.#began = read(sources);
   }
 
-  stop(messages: { messageCount: number; payloadBytes: number }): Cost {
+  stop(): Omit<Cost, "messageCount" | "payloadBytes" | "idleDeviceBytesPerSecond"> {
     const before = this.#began;
     const after = read(this.#sources);
     const count = (name: keyof EngineCounters) => after.counters[name] - before.counters[name];
     return {
-      ...messages,
       durationNs: after.atNs - before.atNs,
       deviceBytes:
         before.deviceBytes === null || after.deviceBytes === null ? null : after.deviceBytes - before.deviceBytes,
-      idleDeviceBytesPerSecond: null,
       writtenBytes: count("writtenBytes"),
       logBytes: count("logBytes"),
       indexBytes: count("indexBytes"),

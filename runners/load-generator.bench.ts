@@ -96,7 +96,7 @@ async function drive(load: Load, isSampled = false): Promise<{ millionPerSecond:
   await generator.flush();
   await sampler?.stop();
   await engine.close();
-  const { scheduleLag } = generator.latencies!;
+  const { scheduleLag } = generator.latencies();
   return {
     millionPerSecond: (measured.acknowledgedCount / measured.durationNs) * 1e3,
     lagP99Us: scheduleLag === null ? 0 : decodeFromCompressedBase64(scheduleLag.encoded).getValueAtPercentile(99) / 1e3,

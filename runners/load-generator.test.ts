@@ -195,8 +195,8 @@ describe("closed loop", () => {
     const measured = await generator.measure(limits(2));
     await generator.flush();
     expect(measured.sentCount).toBe(engine.appended.length);
-    expect(generator.latencies!.serviceTime.sampleCount).toBe(measured.sentCount);
-    expect(generator.latencies!.responseTime).toEqual(generator.latencies!.serviceTime);
+    expect(generator.latencies().serviceTime.sampleCount).toBe(measured.sentCount);
+    expect(generator.latencies().responseTime).toEqual(generator.latencies().serviceTime);
     expect(generator.acknowledgedByPartition().reduce((sum, count) => sum + count, 0)).toBe(measured.sentCount);
     expectSent(engine, stream, generator.acknowledgedByPartition());
     expect(engine.appended[0]!.timestampMs).toBe(1_700_000_000_000);
@@ -218,7 +218,7 @@ describe("closed loop", () => {
     const measured = await generator.measure(limits(2));
     await generator.flush();
     expect(sentBefore).toBeGreaterThan(0);
-    expect(generator.latencies!.serviceTime.sampleCount).toBe(measured.sentCount);
+    expect(generator.latencies().serviceTime.sampleCount).toBe(measured.sentCount);
     expect(engine.appended.length).toBe(sentBefore + measured.sentCount);
   });
 
@@ -259,7 +259,7 @@ describe("closed loop", () => {
     const measured = await generator.measure(limits(2));
     await generator.flush();
     expect(measured.sentCount).toBe(engine.appended.length);
-    expect(generator.latencies!.serviceTime.sampleCount).toBe(measured.sentCount);
+    expect(generator.latencies().serviceTime.sampleCount).toBe(measured.sentCount);
     for (const { partition } of engine.appended.slice(0, 100)) expect(partition).toBeLessThan(PARTITIONS);
     expect(engine.appended.map(({ partition }) => partition)).toEqual(engine.appended.map((_, i) => i % PARTITIONS));
   });
@@ -272,7 +272,7 @@ describe("open loop", () => {
     await generator.flush();
     expect(engine.appended.length).toBe(1_000);
     expect(measured.backlogAtEnd).toBe(0);
-    const { scheduleLag, responseTime } = generator.latencies!;
+    const { scheduleLag, responseTime } = generator.latencies();
     expect(scheduleLag!.sampleCount).toBe(1_000);
     expect(responseTime.sampleCount).toBe(1_000);
     expect(percentile(scheduleLag!, 100)).toBeLessThan(2_000);
@@ -291,7 +291,7 @@ describe("open loop", () => {
     };
     await generator.measure(limits(1_000));
     await generator.flush();
-    const { responseTime, serviceTime, scheduleLag } = generator.latencies!;
+    const { responseTime, serviceTime, scheduleLag } = generator.latencies();
     // 200 ms of 1 s were lost: a fifth of the messages were due in the stall and waited 100 ms on average.
     expect(percentile(responseTime, 99)).toBeGreaterThan(180 * MILLISECOND);
     expect(percentile(responseTime, 90)).toBeGreaterThan(90 * MILLISECOND);
@@ -312,7 +312,7 @@ describe("open loop", () => {
     };
     await generator.measure(limits(220));
     await generator.flush();
-    expect(percentile(generator.latencies!.responseTime, 99)).toBeLessThan(MILLISECOND);
+    expect(percentile(generator.latencies().responseTime, 99)).toBeLessThan(MILLISECOND);
   });
 
   it("fails when the rate is out of reach, with the backlog", async () => {
@@ -334,8 +334,8 @@ describe("open loop", () => {
     const measured = await generator.measure(limits(100));
     await generator.flush();
     expect(measured.acknowledgedCount).toBe(0);
-    expect(generator.latencies!.responseTime.sampleCount).toBe(1_000);
-    expect(percentile(generator.latencies!.responseTime, 50)).toBeGreaterThan(50 * MILLISECOND);
+    expect(generator.latencies().responseTime.sampleCount).toBe(1_000);
+    expect(percentile(generator.latencies().responseTime, 50)).toBeGreaterThan(50 * MILLISECOND);
   });
 });
 
@@ -359,13 +359,13 @@ describe("an engine that stalls for 200 ms once a second", () => {
     };
     await generator.measure(limits(3_000));
     await generator.flush();
-    const tail = attributeTail(generator.tail!, eventLog.events(), { startNs: 0, endNs: 3e9 }, TAIL_CAUSES);
+    const tail = attributeTail(generator.tail(), eventLog.events(), { startNs: 0, endNs: 3e9 }, TAIL_CAUSES);
     return { generator, tail };
   }
 
   it("shows it in the p99.9 response time of an open loop, and its median service time does not", async () => {
     const { generator } = await underStalls(open(10_000), true);
-    const { responseTime, serviceTime } = generator.latencies!;
+    const { responseTime, serviceTime } = generator.latencies();
     expect(percentile(responseTime, 99.9)).toBeGreaterThan(0.95 * STALL_NS);
     expect(percentile(responseTime, 95)).toBeGreaterThan(0.5 * STALL_NS);
     expect(percentile(serviceTime, 50)).toBeLessThan(MILLISECOND);
@@ -373,7 +373,7 @@ describe("an engine that stalls for 200 ms once a second", () => {
 
   it("hides it from a closed loop, which stops sending when it would be seen", async () => {
     const { generator } = await underStalls(closed(1), true);
-    const { responseTime } = generator.latencies!;
+    const { responseTime } = generator.latencies();
     expect(responseTime.sampleCount).toBeGreaterThan(10_000);
     expect(percentile(responseTime, 99.9)).toBeLessThan(MILLISECOND);
     expect(percentile(responseTime, 100)).toBeGreaterThanOrEqual(STALL_NS);
@@ -406,7 +406,7 @@ describe("an engine that stalls for 200 ms once a second", () => {
     };
     await generator.measure(limits(1_000));
     await generator.flush();
-    const { causes } = attributeTail(generator.tail!, eventLog.events(), { startNs: 0, endNs: 1e9 }, TAIL_CAUSES);
+    const { causes } = attributeTail(generator.tail(), eventLog.events(), { startNs: 0, endNs: 1e9 }, TAIL_CAUSES);
     expect(causes.map(({ cause }) => cause)).toEqual(["event-loop"]);
   });
 });

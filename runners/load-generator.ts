@@ -144,10 +144,8 @@ export class LoadGenerator implements EngineListener {
   #turnEndedNs = Number.NaN;
   #fault: Error | null = null;
 
-  /** Null outside of the measured interval's messages: they all are recorded, and no others. */
+  /** Null before the measured interval: its messages are all recorded, and no others. */
   #recorders: Recorders | null = null;
-  #latencies: RecordedLatencies | null = null;
-  #slowTail: SlowTail | null = null;
 
   constructor(options: {
     clock: Clock;
@@ -202,13 +200,23 @@ export class LoadGenerator implements EngineListener {
     return this.#unsyncedCount;
   }
 
-  get latencies(): RecordedLatencies | null {
-    return this.#latencies;
+  /** Of the measured messages, when they are all acknowledged. Takes milliseconds, so nothing may be timed meanwhile. */
+  latencies(): RecordedLatencies {
+    const { response, service, lag } = this.#recorders!;
+    const responseTime = response.encode();
+    if (this.#load.model === "closed") return { responseTime, serviceTime: responseTime, scheduleLag: null };
+    return { responseTime, serviceTime: service.encode(), scheduleLag: lag.encode() };
   }
 
-  /** The slowest of the measured messages; null before they are all acknowledged. */
-  get tail(): SlowTail | null {
-    return this.#slowTail;
+  /** The slowest of the measured messages, when they are all acknowledged. Takes as long. */
+  tail(): SlowTail {
+    const { response, slowest } = this.#recorders!;
+    const { latencyNs, count } = response.reachedByAtMost(response.sampleCount * (1 - TAIL_PERCENTILE / 100));
+    const messages = slowest
+      .intervals()
+      .filter(({ startNs, endNs }) => endNs - startNs >= latencyNs)
+      .map(({ startNs, middleNs, endNs }) => ({ intendedNs: startNs, sentNs: middleNs, acknowledgedNs: endNs }));
+    return { percentile: TAIL_PERCENTILE, thresholdNs: latencyNs, count, messages };
   }
 
   /**
@@ -273,7 +281,6 @@ export class LoadGenerator implements EngineListener {
     if (this.#outstandingCount > 0) {
       throw new EngineFaultError(`flush() resolved with ${this.#outstandingCount} messages unacknowledged.`);
     }
-    this.#finishRecording();
   }
 
   acknowledged(partition: PartitionHandle, baseOffset: number, messageCount: number): void {
@@ -555,25 +562,6 @@ export class LoadGenerator implements EngineListener {
       if (this.#fault !== null) throw this.#fault;
       if (this.#outstandingCount > 0) await nextTurn();
     }
-  }
-
-  #finishRecording(): void {
-    if (this.#recorders === null) return;
-    const { response, service, lag, slowest } = this.#recorders;
-    const responseTime = response.encode();
-    const isOpen = this.#load.model === "open";
-    this.#latencies = {
-      responseTime,
-      serviceTime: isOpen ? service.encode() : responseTime,
-      scheduleLag: isOpen ? lag.encode() : null,
-    };
-    const { latencyNs, count } = response.reachedByAtMost(response.sampleCount * (1 - TAIL_PERCENTILE / 100));
-    const messages = slowest
-      .intervals()
-      .filter(({ startNs, endNs }) => endNs - startNs >= latencyNs)
-      .map(({ startNs, middleNs, endNs }) => ({ intendedNs: startNs, sentNs: middleNs, acknowledgedNs: endNs }));
-    this.#slowTail = { percentile: TAIL_PERCENTILE, thresholdNs: latencyNs, count, messages };
-    this.#recorders = null;
   }
 }
 

@@ -102,10 +102,7 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
   await generator.flush();
   const flushedNs = clock.nowNs();
   const counts = generator.acknowledgedByPartition();
-  const cost = costMeter.stop({
-    messageCount: sum(counts) - sum(countsBefore),
-    payloadBytes: stream.payloadBytes(counts) - stream.payloadBytes(countsBefore),
-  });
+  const spent = costMeter.stop();
   const { samples, ...sampled } = await sampler.stop();
   const ownBytesAtEnd = readOwnDeviceBytes();
   const clockStepNs = wallClockOffsetNs() - offsetAtStartNs;
@@ -121,7 +118,7 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
   });
   await engine.close();
   const tail = attributeTail(
-    generator.tail!,
+    generator.tail(),
     [
       ...eventLog.events(),
       ...sampled.collections,
@@ -144,7 +141,7 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
   }
   // Of all the trial's messages: where sizes vary, those of the interval cannot be told from those of the warm-up.
   const sizeBytes = stream.payloadBytes(counts) / Math.max(1, sum(counts));
-  const latencies = generator.latencies!;
+  const latencies = generator.latencies();
   const measured: Measured = {
     acknowledgedCount: load.acknowledgedCount,
     sentCount: load.sentCount,
@@ -168,7 +165,12 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
     cpuSystemNs: cpu.system * 1000,
     maxResidentBytes: process.resourceUsage().maxRSS * 1024,
     tail,
-    cost: { ...cost, idleDeviceBytesPerSecond },
+    cost: {
+      ...spent,
+      messageCount: sum(counts) - sum(countsBefore),
+      payloadBytes: stream.payloadBytes(counts) - stream.payloadBytes(countsBefore),
+      idleDeviceBytesPerSecond,
+    },
     samplerCpuFraction: sampled.samplerCpuFraction,
     memoryGrowthBytesPerSecond,
   };
