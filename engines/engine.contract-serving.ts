@@ -317,6 +317,19 @@ interface Connection {
   close(): void;
 }
 
+/** Files below `directory` that are deleted and that this process still has open, so that their blocks are not free. Linux. */
+export function deletedFilesOpen(directory: string): string[] {
+  const descriptors = fs.readdirSync("/proc/self/fd");
+  const targets = descriptors.map((fd) => {
+    try {
+      return fs.readlinkSync(`/proc/self/fd/${fd}`);
+    } catch {
+      return ""; // closed meanwhile
+    }
+  });
+  return targets.filter((target) => target.startsWith(directory) && target.endsWith(" (deleted)"));
+}
+
 /** A connected pair of Unix sockets. */
 export async function connect(): Promise<Connection> {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), "logduel-served-"));

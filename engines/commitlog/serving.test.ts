@@ -3,7 +3,7 @@ import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { decodeMessage, PHYSICAL_OFFSET_AT, readInt64 } from "../codec/commitlog-message.js";
-import { connect } from "../engine.contract-serving.js";
+import { connect, deletedFilesOpen } from "../engine.contract-serving.js";
 import { type Consumer, Message, type PartitionHandle, type StorageEngine } from "../engine.js";
 import { CorruptDataError } from "../errors.js";
 import { heap } from "../heap.js";
@@ -133,6 +133,25 @@ it("sends what is in the file alone, whatever waits to be written", async () => 
   await engine.flush();
   const after = await consumer.send(queues[0]!, 0, 1_000);
   expect(recordsIn(await take(after.sizeBytes)).map(({ value }) => value)).toEqual(["waiting"]);
+});
+
+it.runIf(process.platform === "linux")("closes a file of earlier sends that retention deletes", async () => {
+  await open({ ...SMALL, retentionBytes: 0, retentionCheckMs: 1 });
+  for (let i = 0; i < 60; i++) append(0, "x".repeat(400));
+  await engine.flush();
+  const { consumer, take } = await serve();
+  await take((await consumer.send(queues[0]!, 0, 1_000)).sizeBytes);
+  const first = path.join(directory, "commitlog", "0".repeat(20));
+  expect(fs.existsSync(first)).toBe(true);
+  await expect
+    .poll(() => {
+      engine.poll();
+      return [fs.existsSync(first), deletedFilesOpen(directory)];
+    })
+    .toEqual([false, []]);
+  append(0, "next");
+  await engine.flush();
+  expect((await consumer.send(queues[0]!, 60, 1_000)).messageCount).toBe(1);
 });
 
 it("ends before a unit that points nowhere, and then says where that is", async () => {

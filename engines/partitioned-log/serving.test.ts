@@ -2,7 +2,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { connect } from "../engine.contract-serving.js";
+import { connect, deletedFilesOpen } from "../engine.contract-serving.js";
 import type { Consumer, Message, PartitionHandle, StorageEngine } from "../engine.js";
 import { CorruptDataError, OffsetOutOfRangeError, UnsupportedError } from "../errors.js";
 import { heap } from "../heap.js";
@@ -159,6 +159,25 @@ it.each(TRANSFER_PATHS)(
     await expect(consumer.send(partition, 0, 1)).rejects.toThrow(OffsetOutOfRangeError);
   },
 );
+
+it.runIf(process.platform === "linux")("closes a segment of earlier sends that retention deletes", async () => {
+  await open({ ...SMALL, retentionBytes: 0, retentionCheckMs: 1, fileDeleteDelayMs: 0 });
+  appendBatches(engine, partition, [0, 40]);
+  await engine.flush();
+  const { consumer, take } = await serve();
+  await take((await consumer.send(partition, 0, 1)).sizeBytes);
+  const isThere = () => fs.readdirSync(path.join(directory, "t-0")).some((name) => name.startsWith("0".repeat(20)));
+  expect(isThere()).toBe(true);
+  await expect
+    .poll(() => {
+      for (let i = 0; i < 300; i++) engine.poll();
+      return [isThere(), deletedFilesOpen(directory)];
+    })
+    .toEqual([false, []]);
+  appendBatches(engine, partition, [40, 44]);
+  await engine.flush();
+  expect((await consumer.send(partition, 40, 1)).messageCount).toBe(4);
+});
 
 it("does not send what waits in a batch", async () => {
   await open({ lingerMs: 1_000_000 });
