@@ -358,7 +358,7 @@ describe("page-cache advice", () => {
     },
   );
 
-  it("drop-behind lets go of what is on the device and dispatched, and of nothing else", async () => {
+  it("drop-behind lets go of what is on the device, 8 MiB at a time, and of nothing else", async () => {
     const advised = spyOnAdvice();
     await open({ segmentSizeBytes: 64 << 20, writePath: "write", pageCacheAdvice: "drop-behind" });
     const [handle] = await engine.createTopic("t", 1);
@@ -439,7 +439,6 @@ function appendOne(handle: number, random: () => number): void {
   if (isInHeap) heap.release(bytes.byteOffset);
 }
 
-/** Commitlog and consumequeues, by path. */
 /** The bytes of all files, by path; those of the key index by their order, as their names say when they were made. */
 function files(directory = ROOT): Record<string, string> {
   const found: Record<string, string> = {};

@@ -19,7 +19,7 @@ const hostSchema = z.string().refine((text) => {
 
 const HOST_PATTERN = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d{1,5})$/;
 
-/** Every default is RocketMQ's; README.md beside this file says what RocketMQ calls each setting. */
+/** Defaults are RocketMQ's, unless README.md beside this file says otherwise; it also says what RocketMQ calls each. */
 export const settingsSchema = z.strictObject({
   flush: flushPolicySchema.default("async"),
   writePath: z.enum(["mmap", "write"]).default("mmap"),

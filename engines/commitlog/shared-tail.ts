@@ -141,7 +141,7 @@ export class SharedTail {
   /** What lies below is written: the log's end, or where the oldest record begins that is still being filled. */
   get writtenOffset(): number {
     let written = this.endOffset;
-    for (let writer = this.#words[(this.address + HIGHEST_WRITER_AT) / 4]!; writer >= 0; writer--) {
+    for (let writer = this.highestWriter; writer >= 0; writer--) {
       if (!this.isWriting(writer)) continue;
       written = Math.min(written, this.#numbers[(this.slots + writer * SLOT_SIZE_BYTES + POSITION_AT) / 8]!);
     }

@@ -3,7 +3,7 @@ import type { GroupCommit } from "../group-commit.js";
 import type { Heap } from "../heap.js";
 import type { Kernel } from "../kernel/kernel.js";
 import { Board, SlotState, type WriterCounts } from "../writers/board.js";
-import type { SharedLock } from "../writers/lock.js";
+import { type SharedLock, STALL_LIMIT_MS } from "../writers/lock.js";
 import { WriterDesk } from "../writers/writer-desk.js";
 import type { MappedLog } from "./mapped-log.js";
 import type { QueueTable } from "./queue-table.js";
@@ -15,7 +15,6 @@ import { CommitlogWriter, lockOf, type WriterQueue } from "./writer.js";
 const ENCODER_MEMORY_BYTES = 1 << 20;
 /** Others fill their records in less; whoever is interrupted in the middle takes longer. */
 const FILL_WAIT_MS = 0.1;
-const STALL_LIMIT_MS = 30_000;
 
 /** What a worker thread needs to append to this log. */
 export interface CommitlogTicket extends WriterTicket {

@@ -4,7 +4,7 @@ import type { Heap } from "../heap.js";
 import { invariant } from "../invariant.js";
 import type { Kernel } from "../kernel/kernel.js";
 import { type Board, SlotCounts, SlotState } from "../writers/board.js";
-import { type LockKind, SharedLock } from "../writers/lock.js";
+import { type LockKind, SharedLock, STALL_LIMIT_MS } from "../writers/lock.js";
 import { PendingRuns } from "../writers/pending-runs.js";
 import { MessageEncoder } from "./message-encoder.js";
 import type { CommitlogSettings } from "./settings.js";
@@ -14,8 +14,6 @@ import type { SharedTail } from "./shared-tail.js";
 const POLLS_PER_CLOCK = 16;
 /** How long to sleep before looking again whether there is room. */
 const ROOM_WAIT_MS = 20;
-/** A record that another thread has not filled for so long will never be filled. */
-const STALL_LIMIT_MS = 30_000;
 const TURN_MS = 1;
 
 /** What the encoder and the writer need of a queue. */

@@ -11,7 +11,7 @@ export const MAX_WRITERS = 64;
 //   640  a slot of 128 bytes for each writer:
 //          0  i32 state, then counts that the writer alone adds to (f64):
 //          8  appended   16  acknowledged   24  appends to the log   32  bytes of log   40  write calls
-//         48  i32 wantsSync   52  what the engine needs
+//         48  i32 wantsSync   64  what the engine needs
 const FAILED_AT = 0;
 const TEXT_SIZE_AT = 4;
 const TEXT_AT = 8;

@@ -19,8 +19,8 @@ const RETREAT_MS = 0.05;
 const SPINS_BEFORE_SLEEP = 100;
 /** A sleeper looks about this often whether waiting still makes sense. */
 const LONGEST_SLEEP_MS = 50;
-/** Whoever has not released a lock for so long has ended, or hangs. */
-const STALL_LIMIT_MS = 30_000;
+/** Whoever has not released a lock, or finished what was begun under it, for so long has ended, or hangs. */
+export const STALL_LIMIT_MS = 30_000;
 
 export class SharedLock {
   readonly #mine: number;
