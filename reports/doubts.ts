@@ -48,13 +48,9 @@ interface Doubt {
   grade: Grade;
 }
 
-/** One sentence for each kind of reason, with how many cells it concerns; numbers are those of the first of the gravest. */
-export function doubtSentences(scenario: ScenarioAnalysis): string[] {
-  return [...doubtsByKind([scenario]).values()].map((doubt) => sentenceOf(doubt, scenario.groups.length));
-}
-
 /**
- * The same of several scenarios: kinds of reasons that more than one of them has are said once, for all together.
+ * One sentence for each kind of reason, with how many cells it concerns; numbers are those of the first of the gravest.
+ * Kinds that more than one scenario has are said once, for all together.
  * @returns `own` in the order of the scenarios
  */
 export function splitDoubts(scenarios: readonly ScenarioAnalysis[]): { shared: string[]; own: string[][] } {

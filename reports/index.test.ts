@@ -3,8 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Run } from "../results/schema.js";
+import { renderHtml } from "./html/html.js";
 import { terminalTable, writeReports } from "./index.js";
-import { escapeMarkdown } from "./markdown.js";
+import { escapeMarkdown, renderMarkdown } from "./markdown.js";
 import { buildModel } from "./model.js";
 import { HOSTILE, syntheticRun } from "./synthetic-run.js";
 
@@ -128,6 +129,14 @@ describe("on a terminal", () => {
     expect([steady, clock].map((words) => text.split(words).length - 1)).toEqual([1, 1]);
     expect(text.indexOf(clock)).toBeLessThan(text.indexOf(last));
     expect(text.indexOf(steady)).toBeGreaterThan(text.indexOf(last));
+    const model = buildModel(run);
+    expect(model.sharedDoubts).toContainEqual(expect.stringContaining(steady));
+    for (const [what, report] of [
+      ["Markdown", renderMarkdown(model)],
+      ["HTML", renderHtml(model)],
+    ] as const) {
+      expect([what, report.split(steady).length - 1]).toEqual([what, 1]);
+    }
   });
 
   it("keeps within 120 columns, and says what the classes mean", () => {
@@ -163,14 +172,22 @@ describe("the model", () => {
     expect(model.scenarios[0]!.classBanner).toBeNull();
   });
 
-  it("names beside the figures which rules could not be kept, D3 beside D2 only", () => {
+  it("names which rules could not be kept, once in all, and D3 beside D2 only", () => {
     const run = syntheticRun({ trialCount: 1 });
     const notPossible = ["The cache is volatile: D3 is not claimed.", "The governor cannot be read."];
-    const { scenarios } = buildModel({ ...run, environment: { ...run.environment, notPossible } });
-    const rules = (slug: string) =>
-      scenarios.find((scenario) => scenario.slug === slug)!.doubts.filter((doubt) => doubt.startsWith("Not possible"));
-    expect(rules("flush-policy")).toEqual(notPossible.map((rule) => `Not possible on this machine: ${rule}`));
-    expect(rules("linger")).toEqual(["Not possible on this machine: The governor cannot be read."]);
+    const rulesIn = (doubts: readonly string[]) => doubts.filter((doubt) => doubt.startsWith("Not possible"));
+    const rules = (...ids: string[]) => {
+      const model = buildModel({
+        ...run,
+        scenarios: run.scenarios.filter(({ id }) => ids.includes(id)),
+        environment: { ...run.environment, notPossible },
+      });
+      return [model.sharedDoubts, ...model.scenarios.map(({ doubts }) => doubts)].map(rulesIn);
+    };
+    const [cache, governor] = notPossible.map((rule) => `Not possible on this machine: ${rule}`);
+    expect(rules("flush-policy")).toEqual([[], [cache, governor]]);
+    expect(rules("linger")).toEqual([[], [governor]]);
+    expect(rules("linger", "flush-policy")).toEqual([[governor], [], [cache]]);
   });
 
   it("gives every scenario a name of its own that is safe in files and addresses", () => {

@@ -16,21 +16,17 @@ export function renderMarkdown(model: ReportModel): string {
     escapeMarkdown(model.summary),
     "The whole report, with response times, every trial and the method, is `report.html` beside this file.",
     ...model.scenarios.flatMap(scenarioParts),
+    ...(model.sharedDoubts.length === 0 ? [] : ["## Doubts that several scenarios share", bullets(model.sharedDoubts)]),
     ...(model.unresolved === null
       ? []
-      : [
-          `## ${escapeMarkdown(model.unresolved.heading)}`,
-          model.unresolved.sentences.map((sentence) => `- ${escapeMarkdown(sentence)}`).join("\n"),
-        ]),
+      : [`## ${escapeMarkdown(model.unresolved.heading)}`, bullets(model.unresolved.sentences)]),
     ...(model.searches.rows.length === 0
       ? []
       : ["## The highest rate that meets the objective", ...captionedTable(model.searches)]),
     "## What the device can do",
     markdownTable(model.probe),
     "## Environment",
-    environmentRows(run)
-      .map(([name, value]) => `- ${escapeMarkdown(name)}: ${escapeMarkdown(value)}`)
-      .join("\n"),
+    bullets(environmentRows(run).map(([name, value]) => `${name}: ${value}`)),
     "To repeat this run:",
     codeBlock(commandWords(run)),
     "",
@@ -57,8 +53,12 @@ function scenarioParts(scenario: ScenarioModel): string[] {
     ...(scenario.course === null ? [] : [scenario.course]).flatMap(captionedTable),
     ...captionedTable(scenario.throughput),
     ...[scenario.tail, scenario.cost].filter(({ rows }) => rows.length > 0).flatMap(captionedTable),
-    ...(scenario.doubts.length === 0 ? [] : [scenario.doubts.map((doubt) => `- ${escapeMarkdown(doubt)}`).join("\n")]),
+    ...(scenario.doubts.length === 0 ? [] : [bullets(scenario.doubts)]),
   ];
+}
+
+function bullets(sentences: readonly string[]): string {
+  return sentences.map((sentence) => `- ${escapeMarkdown(sentence)}`).join("\n");
 }
 
 function captionedTable(table: Table): string[] {

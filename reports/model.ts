@@ -7,7 +7,7 @@ import { type Answer, answer, FACETS_IN_WORDS, summary } from "./answers.js";
 import { chartsOf, identities, type ScenarioCharts } from "./charts.js";
 import { cleanRecord } from "./clean.js";
 import { costTable, tailTable } from "./cost-tables.js";
-import { doubtSentences } from "./doubts.js";
+import { splitDoubts } from "./doubts.js";
 import { groupThousands } from "./format.js";
 import {
   courseTable,
@@ -41,7 +41,7 @@ export interface ScenarioModel {
   cost: Table;
   /** Without rows if every figure is valid. */
   validity: Table;
-  /** One sentence for each reason why figures are not valid. */
+  /** One sentence for each reason why figures are not valid that no other scenario has, and each rule not kept here alone. */
   doubts: string[];
   warnings: string[];
   failures: { where: string; reasons: readonly string[] }[];
@@ -56,6 +56,8 @@ export interface ReportModel {
   /** What the run's time did not suffice to resolve; null if it had no such bound, or was cut short before saying. */
   unresolved: { heading: string; sentences: readonly string[] } | null;
   scenarios: ScenarioModel[];
+  /** The same that several scenarios have: said once. */
+  sharedDoubts: string[];
   /** Without rows if the run made no search. */
   searches: Table;
   probe: Table;
@@ -67,15 +69,17 @@ export function buildModel(stored: Run): ReportModel {
   const analysis = analyse(run);
   const known = identities(analysis);
   const taken = new Set<string>();
+  const doubts = doubtsOf(analysis.scenarios, run.environment.notPossible);
   return {
     run,
     analysis,
     summary: `${summary(analysis, run.trials.length, run.plannedTrialCount)} ${verificationSentence(run)}`,
     banners: bannersOf(run, analysis),
     unresolved: unresolvedOf(run),
-    scenarios: analysis.scenarios.map((scenario) =>
-      scenarioModel(scenario, slugOf(scenario.record.id, taken), known, analysis.device, run.environment.notPossible),
+    scenarios: analysis.scenarios.map((scenario, i) =>
+      scenarioModel(scenario, slugOf(scenario.record.id, taken), known, analysis.device, doubts.own[i]!),
     ),
+    sharedDoubts: doubts.shared,
     searches: searchTable(run),
     probe: probeTable(run),
     rawTrials: rawTrialTable(run, analysis),
@@ -87,7 +91,7 @@ function scenarioModel(
   slug: string,
   known: ReturnType<typeof identities>,
   device: RunAnalysis["device"],
-  notPossible: readonly string[],
+  doubts: string[],
 ): ScenarioModel {
   return {
     slug,
@@ -102,7 +106,7 @@ function scenarioModel(
     tail: tailTable(scenario, slug),
     cost: costTable(scenario, slug),
     validity: validityTable(scenario, slug),
-    doubts: [...doubtSentences(scenario), ...impossibleHere(scenario, notPossible)],
+    doubts,
     warnings: scenario.warnings.map(({ text, engines }) => {
       const counts = [...engines].map(([engine, count]) => `${engine}: ${countWords(count, "trial")}`);
       return `${text} (${counts.join(", ")})`;
@@ -115,6 +119,19 @@ export function unresolvedOf({ budgetMs, unresolved }: Run): ReportModel["unreso
   if (budgetMs === null || unresolved.length === 0) return null;
   const heading = `What the run's ${groupThousands(budgetMs / 1000)} s did not suffice to resolve`;
   return { heading, sentences: unresolved };
+}
+
+function doubtsOf(
+  scenarios: readonly ScenarioAnalysis[],
+  notPossible: readonly string[],
+): ReturnType<typeof splitDoubts> {
+  const { shared, own } = splitDoubts(scenarios);
+  const rules = scenarios.map((scenario) => impossibleHere(scenario, notPossible));
+  const isShared = (rule: string) => rules.filter((here) => here.includes(rule)).length > 1;
+  return {
+    shared: [...shared, ...new Set(rules.flat().filter(isShared))],
+    own: own.map((doubts, i) => [...doubts, ...rules[i]!.filter((rule) => !isShared(rule))]),
+  };
 }
 
 /** Rules of the method that could not be kept for these figures: what bears on D3 stands beside figures of D2 alone. */

@@ -32,6 +32,9 @@ export const TEMPLATE = `<!doctype html>
 <% if (it.model.unresolved !== null) { %>
 <details><summary><%= it.model.unresolved.heading %> (<%= it.model.unresolved.sentences.length %>)</summary><%~ it.list(it.model.unresolved.sentences) %></details>
 <% } %>
+<% if (it.model.sharedDoubts.length > 0) { %>
+<details id="shared-doubts"><summary>Doubts that several scenarios share (<%= it.model.sharedDoubts.length %>)</summary><%~ it.list(it.model.sharedDoubts) %></details>
+<% } %>
 <p class="muted">Figures hold for the machine and the disk below. Acknowledgements mean: <%= it.classMeanings %>. <a href="#method">How they were made</a>, <a href="#environment">where</a>, <a href="#raw-trials">every trial</a>.</p>
 <noscript><p class="banner">The charts need JavaScript; the tables hold the same figures.</p></noscript>
 
