@@ -4,7 +4,7 @@ import { agreementWords } from "../results/agreement.js";
 import type { Run } from "../results/schema.js";
 import { syncCost } from "../results/sync-cost.js";
 import { formatBytes, formatTime, groupThousands } from "./format.js";
-import { CLASS_MEANINGS, listWords } from "./words.js";
+import { CLASS_MEANINGS, listWords, shellWords } from "./words.js";
 
 /** "2 × AMD EPYC 7B13, ext4 on vda, Node 20.20.0". */
 export function machineWords(run: Run): string {
@@ -26,12 +26,8 @@ export function classMeaningsWords(): string {
     .join("; ");
 }
 
-/** Arguments quoted for a shell, so that a directory with a space or a quote comes through whole. */
-export function commandWords(run: Run): string {
-  const quoted = run.command.map((argument) =>
-    /^[\w./:=,@%+-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", "'\\''")}'`,
-  );
-  return ["npm run bench", ...(quoted.length === 0 ? [] : ["--", ...quoted])].join(" ");
+export function commandWords({ command }: Run): string {
+  return ["npm run bench", ...(command.length === 0 ? [] : ["--", ...shellWords(command)])].join(" ");
 }
 
 /** What a distrustful reader asks about every figure. */
@@ -42,7 +38,7 @@ export const METHOD: readonly string[] = [
   "The trial is the unit: figures are medians over trials, with a bootstrap interval of 95 %. Of fewer than 6 trials that interval is their whole range, which holds the true median with 75 % for 3 trials and 94 % for 5. One trial has no interval.",
   "Engines are compared by the ratio of trials of equal repetition (Hodges and Lehmann's estimate with its exact interval). It can differ a little from the quotient of the two figures named beside it. If the interval includes 1, the engines cannot be told apart. Figures of different durability classes are not compared.",
   "Percentiles are never averaged: the histograms of all trials are added. A percentile is given from 100 samples beyond it on; with 10 to 99 it is marked ≈ and has its rank interval; with fewer it is not shown.",
-  "Shares of raw (one file, one write after another), null (accepts and discards) and the device are of the same run: both go through the same loop with the message size, batch size, flush policy and messages in flight of the engine that they limit, before all trials and again after them. A limit that changed by more than 10 % meanwhile makes the figures beside it doubtful. The share is Hodges and Lehmann's estimate with its exact interval; a limit from another point is named. Within 2× of null a figure is called harness-bound: it says as much about the harness as about the engine.",
+  "Shares of raw (one file, one write after another), null (accepts and discards) and the device are of the same run: both go through the same loop with the message size, batch size, flush policy and messages in flight of the engine that they limit, before all trials and again after them (by a profile that is short of time only those of its first scenario). A limit that changed by more than 10 % meanwhile makes the figures beside it doubtful. The share is Hodges and Lehmann's estimate with its exact interval; a limit from another point is named. Within 2× of null a figure is called harness-bound: it says as much about the harness as about the engine.",
   "Of the device: acknowledged payload is set against the probe's buffered sequential write, durable payload against its direct sequential write, each at the fastest block size probed.",
   "Each figure is valid, doubtful or invalid, judged by how it came about and never by its value: a clock step, stolen time, a generator behind its schedule, no steady state, other writers on the device, dirty pages left, a working set that fits in memory, no file rolled inside, too few samples, a sync that costs nothing, limits that drifted. Nothing is concluded from an invalid figure, and a sentence that rests on a doubtful one says so.",
   "After each trial everything acknowledged was read back through the engine and checked for count, order and content. A trial that fails this, misses its rate, throws or hangs has no figures; it is listed with its cause and never ranked.",

@@ -248,7 +248,7 @@ export function searchTable(run: Run): Table {
   return {
     id: "searches-table",
     caption:
-      "The highest rate, open loop with Poisson arrivals, at which the objective was met in two trials; a rate 5 % above it missed. A noisy machine may miss what it meets otherwise.",
+      "The highest rate, open loop with Poisson arrivals, at which the objective was met in two trials; the notes say how each search ended. A noisy machine may miss what it meets otherwise.",
     columns: [
       text("scenario", "Scenario"),
       text("point", "Point"),
@@ -268,9 +268,9 @@ export function searchTable(run: Run): Table {
         { text: row.engine },
         { text: row.classes },
         { text: row.objective },
-        row.ratePerSecond === null ? NOTHING : numberCell(row.ratePerSecond, formatRate),
-        row.shareOfCapacity === null ? NOTHING : numberCell(row.shareOfCapacity, formatShare),
-        row.latencyNs === null ? NOTHING : numberCell(row.latencyNs, formatTime),
+        numberCell(row.ratePerSecond, formatRate),
+        numberCell(row.shareOfCapacity, formatShare),
+        numberCell(row.latencyNs, formatTime),
         { text: row.words },
       ],
     })),

@@ -134,6 +134,13 @@ export function cautionWords(group: Group): string[] {
   return cautions;
 }
 
+/** Quoted for a shell, so that an argument with a space or a quote comes through whole. */
+export function shellWords(command: readonly string[]): string[] {
+  return command.map((argument) =>
+    /^[\w./:=,@%+-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", "'\\''")}'`,
+  );
+}
+
 /** The first letter large. */
 export function capitalised(text: string): string {
   return text === "" ? text : text[0]!.toUpperCase() + text.slice(1);

@@ -1,6 +1,7 @@
 /** A gate's result, already clean (`clean.ts`), in words and figures: the same for terminal, Markdown, JUnit and page. */
 import type { GateCounter, GateFigure, GateResult } from "../../results/gate.js";
 import { formatBytes, formatRate, formatTime, groupThousands, threeDigits } from "../format.js";
+import { shellWords } from "../words.js";
 
 export interface FigureRow {
   readonly name: string;
@@ -125,10 +126,7 @@ export function comparedWords({ candidate, reference }: GateResult): string {
 export function commandWords({ command, seed }: GateResult): string {
   const hasSeed = command.some((argument) => /^--seed(=|$)/.test(argument));
   const complete = hasSeed ? command : [...command, "--seed", String(seed)];
-  const quoted = complete.map((argument) =>
-    /^[\w./:=,@%+-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", "'\\''")}'`,
-  );
-  return `npm run gate -- ${quoted.join(" ")}`;
+  return `npm run gate -- ${shellWords(complete).join(" ")}`;
 }
 
 export const EXPLANATION =
