@@ -1,13 +1,16 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { Message } from "../../engines/engine.js";
+import { DiskStorage, heap } from "../../engines/registry.js";
 import { DataDirectory } from "../data-directory.js";
 import { SAME_BUILD } from "./builds.js";
 import { fewestBlocks } from "./decide.js";
 import type { Reading } from "./figures.js";
 import { type GateFindings, runGate } from "./gate.js";
 import { type Bench, measure, REAL_INSTRUMENTS, type Subject } from "./measure.js";
+import plantedEngine from "./planted-engine.js";
 import type { TimedWorkload, Workload } from "./workloads.js";
 
 /** Real engines in real processes on the disk: small, so that only what is exact or gross can be asked of them. */
@@ -87,6 +90,56 @@ function measureRecovery(engine: string, plant: Record<string, unknown>): Promis
 }
 
 describe("planted in a real engine", () => {
+  it.each(["partitioned-log", "commitlog"])(
+    "%s: a slower sync holds back the acknowledgement that waits for it",
+    async (engine) => {
+      const delayMs = 12_345;
+      const later = setTimeout;
+      const held: (() => void)[] = [];
+      let isHolding = false;
+      vi.stubGlobal("setTimeout", (run: () => void, ms: number) => {
+        if (ms !== delayMs) return later(run, ms);
+        return isHolding ? held.push(run) : setImmediate(run);
+      });
+      try {
+        let acknowledgedCount = 0;
+        const opened = await plantedEngine.open({
+          directory: mkdtempSync(join(parent, "sync-")),
+          storage: new DiskStorage(),
+          heap,
+          settings: { engine, flush: "sync", plant: { syncDelayMs: delayMs } },
+          listener: {
+            acknowledged: (_partition, _baseOffset, messageCount) => {
+              acknowledgedCount += messageCount;
+            },
+            failed: () => {},
+          },
+        });
+        const [partition] = await opened.createTopic("t", 1);
+        const message = new Message(heap, heap.place(new Uint8Array(100)));
+        const until = async (isReached: () => boolean) => {
+          while (!isReached()) {
+            opened.poll();
+            await new Promise((resolve) => setImmediate(resolve));
+          }
+        };
+        // The first also syncs what has to be there before it.
+        opened.append(partition!, message, 1);
+        await until(() => acknowledgedCount === 1);
+        isHolding = true;
+        opened.append(partition!, message, 2);
+        await until(() => held.length > 0);
+        expect(acknowledgedCount).toBe(1);
+        isHolding = false;
+        for (const run of held) run();
+        await until(() => acknowledgedCount === 2);
+        await opened.close();
+      } finally {
+        vi.unstubAllGlobals();
+      }
+    },
+  );
+
   for (const engine of ["partitioned-log", "commitlog"]) {
     it(
       `${engine}: nothing changed, so no counter rises`,

@@ -24,7 +24,7 @@ const plantSchema = z.strictObject({
   writes: z.boolean().default(false),
   /** Syncs the file last opened after each so many messages. */
   syncEvery: z.int().nonnegative().default(0),
-  /** Lets each asynchronous sync take longer. */
+  /** Lets each asynchronous sync, of a file or of a mapping, take longer. */
   syncDelayMs: z.number().nonnegative().default(0),
   /** Loses the n-th write to a file, and says that it was written. */
   dropWrite: z.int().nonnegative().default(0),
@@ -135,7 +135,6 @@ class PlantedFiles {
     if (parameters[1] === "read") return file;
     const { plant } = this;
     const write = file.write.bind(file);
-    const sync = file.sync.bind(file);
     file.write = (...bytes) => {
       this.#writeCount++;
       if (this.#writeCount === plant.dropWrite) return;
@@ -143,9 +142,12 @@ class PlantedFiles {
       if (plant.writes) write(...bytes);
     };
     if (plant.syncDelayMs > 0) {
-      file.sync = async () => {
-        await new Promise((resolve) => setTimeout(resolve, plant.syncDelayMs));
-        await sync();
+      delaySyncs(file, plant.syncDelayMs);
+      const map = file.map.bind(file);
+      file.map = (...window) => {
+        const region = map(...window);
+        delaySyncs(region, plant.syncDelayMs);
+        return region;
       };
     }
     const close = file.close.bind(file);
@@ -156,6 +158,14 @@ class PlantedFiles {
     this.#files.add(file);
     return file;
   }
+}
+
+function delaySyncs<T extends unknown[]>(synced: { sync(...part: T): Promise<void> }, delayMs: number): void {
+  const sync = synced.sync.bind(synced);
+  synced.sync = async (...part) => {
+    await new Promise((resolve) => setTimeout(resolve, delayMs));
+    await sync(...part);
+  };
 }
 
 /** Always the same work for the same number, whatever the clock says. */
