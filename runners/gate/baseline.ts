@@ -7,7 +7,7 @@ import { seededRandom, shuffle } from "../../results/random.js";
 import { median } from "../../results/statistics.js";
 import { UnfitTargetError } from "../data-directory.js";
 import { type Cell, figuresOf, layOutCells } from "./cells.js";
-import { compareTotals } from "./counters.js";
+import { compareTotals, messageCountOf } from "./counters.js";
 import { conclude, type FigureBlocks, outcomeOf, screen } from "./decide.js";
 import { plainValue, type Reading } from "./figures.js";
 import { chooseAgain, type GateFindings, type GateSetup } from "./gate.js";
@@ -58,7 +58,9 @@ export async function compareWithBaseline(
   try {
     const totals = await countAlone(setup);
     counters = Object.entries(totals).flatMap(([cell, now]) =>
-      cell in stored.counters ? compareTotals(cell, messageCountOf(setup, cell), stored.counters[cell]!, now) : [],
+      cell in stored.counters
+        ? compareTotals(cell, messageCountOf(workloadOf(setup, cell)), stored.counters[cell]!, now)
+        : [],
     );
     const cells = await withRaw(setup, stored.rates);
     failures.push(...goneFrom(stored, cells, totals));
@@ -154,9 +156,8 @@ async function countAlone({
   return counters;
 }
 
-function messageCountOf({ workloads }: GateSetup, cell: string): number {
-  const workload = workloads.find(({ id }) => cell.endsWith(`/${id}`)) as CountedWorkload;
-  return workload.warmupMessages + workload.measuredMessages;
+function workloadOf({ workloads }: GateSetup, cell: string): CountedWorkload {
+  return workloads.find(({ id }) => cell.endsWith(`/${id}`)) as CountedWorkload;
 }
 
 interface Sampled {

@@ -60,7 +60,7 @@ export async function compareCounters(
   return compared.some(({ verdict }) => verdict === "regression" || verdict === "improvement") ? repeat() : compared;
 }
 
-function messageCountOf({ warmupMessages, measuredMessages }: CountedWorkload): number {
+export function messageCountOf({ warmupMessages, measuredMessages }: CountedWorkload): number {
   return warmupMessages + measuredMessages;
 }
 

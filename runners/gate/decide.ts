@@ -7,9 +7,9 @@
  * A suspect is a regression only if the fresh blocks alone say so again. A figure that is merely open (a slow-down by the
  * second margin is not ruled out) is judged by all blocks together, which can clear it and never condemn it.
  *
- * A block's value of a side is the geometric mean of its trials, the reference's being those of both its copies. The test is the exact sign-flip test on the signed ranks
- * of the blocks' log ratios (one stalled trial then weighs no more than its rank), the interval its inversion, so the two
- * never contradict each other. Nothing is trimmed.
+ * A block's value of a side is the geometric mean of its trials, the reference's being those of both its copies. The test
+ * is the exact sign-flip test on the signed ranks of the blocks' log ratios (one stalled trial then weighs no more than
+ * its rank), the interval its inversion, so the two never contradict each other. Nothing is trimmed.
  */
 import type { GateBlock, GateComparison, GateCounter, GateFigure, GateRound } from "../../results/gate.js";
 import {

@@ -44,7 +44,12 @@ export function parseOptions(args: string[]): { mode: Mode; options: Options } {
     .addOption(settingOption("--set <name=value>", "a setting of the engine, as JSON or a word; may be repeated"))
     .addOption(settingOption("--against-set <name=value>", "the same for what is compared with"))
     .option("--profile <name>", describeProfiles(), "gate")
-    .addOption(new Option("--budget <time>", "be done within this time, such as 90s or 8m").argParser(parseTime))
+    .addOption(
+      new Option(
+        "--budget <time>",
+        `be done within this time, such as 90s or 8m (default: ${describeBudgets()})`,
+      ).argParser(parseTime),
+    )
     .option("--self-test", "measure this machine's false alarms and power", false)
     .option("--minutes <n>", "for how long the self-test runs", parseMinutes, DEFAULT_MINUTES)
     .addOption(
@@ -56,7 +61,11 @@ export function parseOptions(args: string[]): { mode: Mode; options: Options } {
     .option("--append-history <file>", "add this run to a history")
     .option("--dir <directory>", "measure the disk that this existing directory lies on", ".")
     .option("--out <directory>", "where the results go (default: results/runs/<time>-gate-<id>)")
-    .option("--seed <n>", "of payloads, arrivals and order", parseSeed, randomInt(2 ** 31))
+    .addOption(
+      new Option("--seed <n>", "of payloads, arrivals and order")
+        .argParser(parseSeed)
+        .default(randomInt(2 ** 31), "a random one"),
+    )
     .option("--any-filesystem", "measure even on what is no disk (tmpfs, overlay, network)", false)
     .addHelpText(
       "after",
@@ -107,6 +116,12 @@ function modeOf(options: Options): Mode {
 function describeProfiles(): string {
   return Object.entries(PROFILES)
     .map(([name, { description }]) => `${name}: ${description}`)
+    .join("; ");
+}
+
+function describeBudgets(): string {
+  return Object.entries(PROFILES)
+    .map(([name, { budgetMs }]) => `${name}: ${budgetMs / 60_000}m`)
     .join("; ");
 }
 
