@@ -1,7 +1,8 @@
 import { build, encodeIntoCompressedBase64 } from "hdr-histogram-js";
 import { describe, expect, it } from "vitest";
+import { DamagedHistogramError } from "../results/histogram.js";
 import type { EncodedHistogram } from "../results/schema.js";
-import { DamagedHistogramError, summariseLatency, trialPercentile } from "./histograms.js";
+import { summariseLatency, trialPercentile } from "./histograms.js";
 
 /** [value, how often] each. */
 function encode(values: readonly (readonly [number, number])[], overflowCount = 0): EncodedHistogram {

@@ -5,7 +5,7 @@
  * it: from 100 on it is published, from 10 to 99 it is shown as uncertain with its interval, below 10 it is suppressed
  * (method rule 27).
  */
-import { decodeFromCompressedBase64, type JsHistogram } from "hdr-histogram-js";
+import { decodeHistogram } from "../results/histogram.js";
 import type { EncodedHistogram } from "../results/schema.js";
 
 /** The percentiles of tables, terminal and comparisons. */
@@ -49,11 +49,6 @@ export interface LatencySummary {
   publishedUpToNines: number;
 }
 
-/** The run's file was changed or cut by other hands than ours. */
-export class DamagedHistogramError extends Error {
-  override name = "DamagedHistogramError";
-}
-
 /** Recorded values in rising order, each with how many samples are at most that large. */
 interface Distribution {
   valuesNs: readonly number[];
@@ -70,7 +65,7 @@ const distributions = new WeakMap<EncodedHistogram, Distribution>();
 function distributionOf(encoded: EncodedHistogram): Distribution {
   const known = distributions.get(encoded);
   if (known !== undefined) return known;
-  const histogram = decode(encoded.encoded);
+  const histogram = decodeHistogram(encoded);
   const counts = new Map<number, number>();
   let left = histogram.totalCount;
   for (let index = 0; left > 0 && index < histogram.countsArrayLength; index++) {
@@ -83,15 +78,6 @@ function distributionOf(encoded: EncodedHistogram): Distribution {
   const distribution = cumulate(counts, encoded.overflowCount);
   distributions.set(encoded, distribution);
   return distribution;
-}
-
-function decode(encoded: string): JsHistogram {
-  try {
-    // Counts of 8 and 16 bits wrap in silence, and 32 would in a long run.
-    return decodeFromCompressedBase64(encoded, 64, false) as JsHistogram;
-  } catch (cause) {
-    throw new DamagedHistogramError("A latency histogram of the run is damaged and cannot be decoded.", { cause });
-  }
 }
 
 function cumulate(counts: ReadonlyMap<number, number>, overflowCount: number): Distribution {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
 import { afterAll, describe, expect, it } from "vitest";
+import type { EncodedHistogram, Measured } from "../results/schema.js";
 import { syntheticRun } from "./synthetic-run.js";
 
 const directory = mkdtempSync(join(tmpdir(), "logduel-report-command-"));
@@ -54,7 +55,26 @@ describe("npm run report", () => {
     ["a path that is not there", () => [join(directory, "nowhere")], /nowhere/],
     ["a run with an unknown key", () => [store("key", { ...run, surprise: 1 })], /surprise/],
     ["a file that is no JSON", () => [new URL(import.meta.url).pathname], /is not a run/],
-    ["a damaged histogram", () => [store("damaged", damaged())], /histogram of the run is damaged/],
+    [
+      "a damaged histogram",
+      () => [
+        store(
+          "damaged",
+          damaged(({ responseTime }) => [responseTime]),
+        ),
+      ],
+      /^A latency histogram of the run is damaged/,
+    ],
+    [
+      "a damaged histogram of a sample",
+      () => [
+        store(
+          "damaged-sample",
+          damaged(({ samples }) => samples.flatMap(({ detail }) => detail?.responseTime ?? [])),
+        ),
+      ],
+      /^A latency histogram of the run is damaged/,
+    ],
     [
       "a file as its output",
       () => [store("taken", run), "--out", new URL(import.meta.url).pathname],
@@ -72,8 +92,10 @@ function elsewhere() {
   return { ...run, environment: { ...run.environment, fingerprint: "another", kernel: "9" } };
 }
 
-function damaged() {
+function damaged(histogramsOf: (measured: Measured) => EncodedHistogram[]) {
   const copy = structuredClone(run);
-  copy.trials.find(({ measured }) => measured !== null)!.measured!.responseTime.encoded = "AAAA";
+  for (const { measured } of copy.trials) {
+    for (const histogram of measured === null ? [] : histogramsOf(measured)) histogram.encoded = "AAAA";
+  }
   return copy;
 }

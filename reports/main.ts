@@ -4,10 +4,10 @@ import { statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { Command, CommanderError } from "commander";
 import { parseCommand, UsageError } from "../engines/command-line.js";
+import { DamagedHistogramError } from "../results/histogram.js";
 import { loadRun, UnreadableRunError } from "../results/store.js";
 import { acrossText, IncomparableRunsError, requireComparable } from "./across.js";
 import { cleanRecord } from "./clean.js";
-import { DamagedHistogramError } from "./histograms.js";
 import { terminalTable, writeReports } from "./index.js";
 
 const EXIT_USAGE = 2;

@@ -1,4 +1,4 @@
-import { decodeFromCompressedBase64 } from "hdr-histogram-js";
+import { decodeHistogram } from "../../results/histogram.js";
 import type { EncodedHistogram } from "../../results/schema.js";
 import type { FigureName, Validity } from "../../results/validity.js";
 import type { FigureDefinition } from "./decide.js";
@@ -126,7 +126,7 @@ function valuesOf(kind: "closed" | "open", measured: TrialFigures): Record<strin
 /** An open trial whose rate was not met has no response times; for the ranks it is slower than any that has. */
 export const FIGURES_OF_UNMET_RATE = { responseP99: RATE_NOT_MET_NS, responseP50: RATE_NOT_MET_NS };
 
-function percentile({ encoded, overflowCount }: EncodedHistogram, percent: number): number {
-  if (overflowCount > 0) return RATE_NOT_MET_NS;
-  return decodeFromCompressedBase64(encoded, 64, false).getValueAtPercentile(percent);
+function percentile(histogram: EncodedHistogram, percent: number): number {
+  if (histogram.overflowCount > 0) return RATE_NOT_MET_NS;
+  return decodeHistogram(histogram).getValueAtPercentile(percent);
 }
