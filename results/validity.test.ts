@@ -290,6 +290,10 @@ describe("a cell", () => {
     expect(texts(gradeCell([stolen(0.03), stolen(0.08)], circumstances).durable)).toEqual([
       "The hypervisor withheld 8 % of the processors' time.",
     ]);
+    const wrote = (logBytes: number) => having(counters({ logBytes }));
+    expect(texts(gradeCell([wrote(2e8), wrote(1e8), wrote(3e8)], circumstances).acknowledged)).toEqual([
+      expect.stringMatching(/^Cached: the trial wrote 100 MB/),
+    ]);
   });
 
   it("counts the samples of all its trials", () => {

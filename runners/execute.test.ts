@@ -5,48 +5,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { execaNode } from "execa";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { FORMAT_VERSION, type Trial } from "../results/schema.js";
-import { RunStore } from "../results/store.js";
+import type { Trial } from "../results/schema.js";
 import { loadContestants } from "./catalogue.js";
-import { DataDirectory } from "./data-directory.js";
-import { describeEnvironment } from "./environment.js";
 import { type Budget, executeTrials, probeDevice } from "./execute.js";
-import { findMount } from "./mount.js";
 import { describePayloadFile } from "./payload-pool.js";
 import { planRun } from "./plan.js";
-import type { Progress } from "./progress.js";
 import { defineScenario, type Profile } from "./scenario.js";
+import { TINY_PROFILE, TINY_SCENARIO, testExecution } from "./test-execution.js";
 
 const MIB = 1024 * 1024;
-const profile: Profile = {
-  description: "tiny",
-  repetitions: 1,
-  warmup: { minimumMs: 10, maximumMs: 30, binMs: 5, windowBins: 3, maximumBytes: MIB },
-  measureMs: 40,
-  maximumBytes: 2 * MIB,
-  sampleIntervalMs: 10,
-  settleMs: 20,
-  trialLimitMs: 10_000,
-  budgetMs: null,
-  probe: { durationMs: 10, fileSizeBytes: 2 * MIB },
-  settings: {},
-};
-const scenario = defineScenario({
-  id: "tiny",
-  title: "Tiny",
-  question: "Does it work?",
-  expectation: "Yes.",
-  refutedIf: "It does not.",
-  figure: "acknowledged",
-  engines: ["null"],
-  baselines: [],
-  topology: { topicCount: 2, partitionsPerTopic: 2 },
-  messages: { sizeBytes: 100, compressibleFraction: 0.5 },
-  settings: {},
-  load: { inFlight: 64 },
-  vary: [],
-});
-const silent: Progress = { begin: () => {}, note: () => {}, end: () => {} };
 const testEngine = (fault: string) => `${new URL("./test-engine.js", import.meta.url).href}?fault=${fault}`;
 
 /** What has ended and was not yet buried does not run. */
@@ -60,11 +27,9 @@ function isRunning(processId: number): boolean {
 }
 
 let parent: string;
-let dataDirectory: DataDirectory;
 
 beforeEach(() => {
   parent = mkdtempSync(join(tmpdir(), "logduel-test-"));
-  dataDirectory = new DataDirectory(parent);
 });
 afterEach(() => rmSync(parent, { recursive: true, force: true }));
 
@@ -76,56 +41,33 @@ async function execute(
     limitMs?: (trialId: string) => number;
     payload?: ReturnType<typeof describePayloadFile>;
     onBegin?: () => void;
-    scenario?: typeof scenario;
+    scenario?: typeof TINY_SCENARIO;
     signal?: AbortSignal;
     budget?: Budget;
   } = {},
 ) {
-  const used: { -readonly [Key in keyof Profile]: Profile[Key] } = { ...profile, ...overrides.profile };
+  const used: { -readonly [Key in keyof Profile]: Profile[Key] } = { ...TINY_PROFILE, ...overrides.profile };
   const plan = planRun({
-    scenarios: [overrides.scenario ?? scenario],
+    scenarios: [overrides.scenario ?? TINY_SCENARIO],
     contestants: await loadContestants(engines),
     profileName: "smoke",
     profile: used,
     seed: 1,
     ...(overrides.payload === undefined ? {} : { payload: overrides.payload }),
   });
-  const mount = await findMount(parent);
-  const environment = await describeEnvironment(mount, used.maximumBytes);
-  const store = new RunStore(join(parent, "out"), {
-    formatVersion: FORMAT_VERSION,
-    runId: "test",
-    startedAt: new Date().toISOString(),
-    command: [],
-    profile: "smoke",
-    seed: 1,
-    code: { version: "0", commit: null, dirty: null, hash: null },
-    packages: {},
-    environment,
-    probe: [],
-    probeAfter: [],
-    agreement: null,
-    budgetMs: null,
-    unresolved: [],
-    scenarios: [...plan.scenarios],
-    plannedTrialCount: plan.trials.length,
-  });
+  const silent = await testExecution(parent, plan, used);
   const execution = {
-    store,
-    dataDirectory,
-    profile: used,
+    ...silent,
     progress: {
-      ...silent,
+      ...silent.progress,
       begin: (_index: number, _count: number, trialId: string) => {
         overrides.onBegin?.();
         if (overrides.limitMs !== undefined) used.trialLimitMs = overrides.limitMs(trialId);
       },
     },
-    deviceStatPath: mount.statPath,
-    environment,
-    code: store.run.code,
-    signal: overrides.signal ?? new AbortController().signal,
+    signal: overrides.signal ?? silent.signal,
   };
+  const { store } = execution;
   const result = await executeTrials(plan.trials, execution, overrides.budget);
   return { ...result, execution, trials: store.run.trials, run: store.finish({ interrupted: false }) };
 }
@@ -134,7 +76,7 @@ const byEngine = (trials: readonly Trial[], name: string) => trials.find(({ engi
 
 describe("executeTrials", () => {
   it("measures, verifies and stores a trial, and leaves nothing behind", async () => {
-    const { trials, engineFailed, run } = await execute([testEngine("none")]);
+    const { trials, engineFailed, run, execution } = await execute([testEngine("none")]);
     const { status, measured, verification, failures } = trials[0]!;
     expect({ status, failures, engineFailed, runStatus: run.status }).toEqual({
       status: "ok",
@@ -153,16 +95,16 @@ describe("executeTrials", () => {
     expect(measured!.samples.length).toBeGreaterThan(0);
     const sampled = measured!.samples.reduce((sum, { acknowledgedMessages }) => sum + acknowledgedMessages, 0);
     expect(sampled).toBe(measured!.counters.acknowledgedMessages);
-    expect(readdirSync(dataDirectory.path)).toEqual([".made-by-logduel"]);
+    expect(readdirSync(execution.dataDirectory.path)).toEqual([".made-by-logduel"]);
   });
 
   it.each(["partitioned-log", "commitlog"])(
     "verifies %s when keys choose partitions and sizes vary",
     async (engine) => {
       const keyed = defineScenario({
-        ...scenario,
+        ...TINY_SCENARIO,
         engines: [engine],
-        messages: { ...scenario.messages, sizes: "exponential", keys: "zipf", keyCount: 200 },
+        messages: { ...TINY_SCENARIO.messages, sizes: "exponential", keys: "zipf", keyCount: 200 },
         settings: { segmentSizeBytes: MIB },
         load: { inFlight: 64, producers: 3 },
       });
@@ -281,7 +223,7 @@ describe("executeTrials", () => {
   });
 
   it("leaves its class to an engine that syncs before it acknowledges", async () => {
-    const synced = defineScenario({ ...scenario, engines: ["partitioned-log"], settings: { flush: "sync" } });
+    const synced = defineScenario({ ...TINY_SCENARIO, engines: ["partitioned-log"], settings: { flush: "sync" } });
     const { trials } = await execute(["partitioned-log"], { scenario: synced });
     expect(trials[0]!.measured!.durabilityClass).toBe("D2");
     expect(trials[0]!.warnings.join()).not.toMatch(/claims/);
@@ -298,7 +240,7 @@ describe("executeTrials", () => {
   it("warns of an engine that leaks, with how much a second and a message", async () => {
     const { trials } = await execute([testEngine("leaks")], {
       profile: {
-        warmup: { ...profile.warmup, maximumBytes: 20_000 },
+        warmup: { ...TINY_PROFILE.warmup, maximumBytes: 20_000 },
         measureMs: 1_000,
         maximumBytes: 100_000,
         sampleIntervalMs: 5,
@@ -311,7 +253,7 @@ describe("executeTrials", () => {
 
   it("states with every trial where its time went: what the machine did, the tail's causes, costs, its own sampler", async () => {
     const { trials } = await execute(["partitioned-log"], {
-      scenario: defineScenario({ ...scenario, engines: ["partitioned-log"], settings: { flush: "sync" } }),
+      scenario: defineScenario({ ...TINY_SCENARIO, engines: ["partitioned-log"], settings: { flush: "sync" } }),
       profile: { measureMs: 200 },
     });
     const { measured } = trials[0]!;
@@ -333,7 +275,7 @@ describe("executeTrials", () => {
 
   it("runs open loops at a fraction of the capacity that it measured before", async () => {
     const withOpen = defineScenario({
-      ...scenario,
+      ...TINY_SCENARIO,
       load: { inFlight: 64, open: { capacityFractions: [0.2], arrivals: "constant" } },
     });
     const { trials } = await execute(["null"], { scenario: withOpen });
@@ -347,14 +289,14 @@ describe("executeTrials", () => {
 
   it("says why an open loop has no rate when its engine never succeeded", async () => {
     const withOpen = defineScenario({
-      ...scenario,
+      ...TINY_SCENARIO,
       load: { inFlight: 64, open: { capacityFractions: [0.5], arrivals: "constant" } },
     });
     const { trials } = await execute([testEngine("throws")], { scenario: withOpen });
     expect(trials[1]!.failures[0]).toMatch(/no closed-loop trial of this engine and point succeeded/);
   });
 
-  const compared = defineScenario({ ...scenario, engines: ["null", "raw"] });
+  const compared = defineScenario({ ...TINY_SCENARIO, engines: ["null", "raw"] });
   const within = (milliseconds: number, maximumRepetitions: number) => ({
     deadlineMs: Date.now() + milliseconds,
     maximumRepetitions,
@@ -362,7 +304,7 @@ describe("executeTrials", () => {
 
   it("spends a budget in whole blocks after a first pass, with the limits around them", async () => {
     const limited = defineScenario({
-      ...scenario,
+      ...TINY_SCENARIO,
       engines: ["raw", "test-engine"],
       baselines: ["null"],
       load: { inFlight: 64, open: { capacityFractions: [0.1], arrivals: "constant" } },
@@ -430,7 +372,7 @@ describe("probeDevice", () => {
     for (const result of own.filter(({ unavailable }) => unavailable !== null)) {
       expect(result.unavailable).toMatch(/refused|platform/);
     }
-    expect(existsSync(dataDirectory.path)).toBe(true);
-    expect(readdirSync(dataDirectory.path)).toEqual([".made-by-logduel"]);
+    expect(existsSync(execution.dataDirectory.path)).toBe(true);
+    expect(readdirSync(execution.dataDirectory.path)).toEqual([".made-by-logduel"]);
   });
 });

@@ -2,46 +2,17 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { FORMAT_VERSION } from "../results/schema.js";
 import { loadRun, RunStore } from "../results/store.js";
 import { loadContestants } from "./catalogue.js";
-import { DataDirectory } from "./data-directory.js";
-import { describeEnvironment } from "./environment.js";
 import { type Execution, executeTrials } from "./execute.js";
-import { findMount } from "./mount.js";
 import { parseObjective, searchRates } from "./objective.js";
 import { planRun } from "./plan.js";
 import { defineScenario, type Profile } from "./scenario.js";
+import { TINY_PROFILE, TINY_SCENARIO, testExecution } from "./test-execution.js";
 
-const MIB = 1024 * 1024;
-const profile: Profile = {
-  description: "tiny",
-  repetitions: 1,
-  warmup: { minimumMs: 5, maximumMs: 10, binMs: 2, windowBins: 3, maximumBytes: MIB },
-  measureMs: 20,
-  maximumBytes: 32 * MIB,
-  sampleIntervalMs: 10,
-  settleMs: 1,
-  trialLimitMs: 10_000,
-  budgetMs: null,
-  probe: { durationMs: 10, fileSizeBytes: 2 * MIB },
-  settings: {},
-};
-const scenario = defineScenario({
-  id: "tiny",
-  title: "Tiny",
-  question: "Does it work?",
-  expectation: "Yes.",
-  refutedIf: "It does not.",
-  figure: "acknowledged",
-  engines: ["null"],
-  baselines: [],
-  topology: { topicCount: 1, partitionsPerTopic: 2 },
-  messages: { sizeBytes: 100, compressibleFraction: 0.5 },
-  settings: {},
-  load: { inFlight: 64, producers: 2 },
-  vary: [],
-});
+/** Long enough for a busy machine to send anything: a capacity of nothing is searched no further. */
+const profile: Profile = { ...TINY_PROFILE, measureMs: 100 };
+const scenario = defineScenario({ ...TINY_SCENARIO, load: { inFlight: 64, producers: 2 } });
 
 describe("parseObjective", () => {
   it.each([
@@ -72,36 +43,7 @@ describe("searchRates", () => {
 
   beforeEach(async () => {
     parent = mkdtempSync(join(tmpdir(), "logduel-test-"));
-    const mount = await findMount(parent);
-    const environment = await describeEnvironment(mount, profile.maximumBytes);
-    const { trials, scenarios } = await plan();
-    execution = {
-      code: { version: "0", commit: null, dirty: null, hash: null },
-      store: new RunStore(join(parent, "out"), {
-        formatVersion: FORMAT_VERSION,
-        runId: "test",
-        startedAt: new Date().toISOString(),
-        command: [],
-        profile: "smoke",
-        seed: 1,
-        code: { version: "0", commit: null, dirty: null, hash: null },
-        packages: {},
-        environment,
-        probe: [],
-        probeAfter: [],
-        agreement: null,
-        budgetMs: null,
-        unresolved: [],
-        scenarios: [...scenarios],
-        plannedTrialCount: trials.length,
-      }),
-      dataDirectory: new DataDirectory(parent),
-      profile,
-      progress: { begin: () => {}, note: () => {}, end: () => {} },
-      deviceStatPath: mount.statPath,
-      environment,
-      signal: new AbortController().signal,
-    };
+    execution = await testExecution(parent, await plan(), profile);
   });
   afterEach(() => rmSync(parent, { recursive: true, force: true }));
 

@@ -40,7 +40,7 @@ export interface PlannedTrial {
   readonly storesMessages: boolean;
   readonly point: Readonly<Record<string, Scalar>>;
   readonly repetition: number;
-  /** Limits run before and after everything that they limit. */
+  /** Limits run before everything that they limit, and again after it, where the profile has time for that. */
   readonly phase: Trial["phase"];
   /** Of a baseline: the engines whose sizes and flush policy it has. */
   readonly limits: readonly string[] | null;
@@ -68,7 +68,7 @@ const BASELINE_AXES: Readonly<Record<string, readonly string[]>> = {
 };
 /** A limit has these of the engine that it limits, where that engine knows the word and the limit takes any. */
 const LIMITING_SETTINGS = ["flush", "batchSizeBytes", "lingerMs"];
-/** Each limit runs this share of the repetitions before the engines' trials, and again after them. */
+/** Of the repetitions, what share a limit runs each time: before the engines' trials, and again after them. */
 const LIMIT_REPETITIONS = 1 / 3;
 /** Open load: a bound far above what is in flight unless the engine falls behind. */
 const OPEN_IN_FLIGHT = 65_536;
@@ -76,7 +76,7 @@ const OPEN_IN_FLIGHT = 65_536;
 /**
  * Expands scenarios into trials: the limits, all repetitions of closed loops, the open loops (which need the capacities of
  * the closed ones), the limits again. Each repetition is a block: everything compared once, in an order of its own, so
- * that a machine that drifts hits all alike; what it drifts by as a whole the limits before and after show.
+ * that a machine that drifts hits all alike; what it drifts by as a whole the limits measured twice show.
  * @throws PlanError
  */
 export function planRun(options: {
