@@ -135,6 +135,21 @@ it("sends what is in the file alone, whatever waits to be written", async () => 
   expect(recordsIn(await take(after.sizeBytes)).map(({ value }) => value)).toEqual(["waiting"]);
 });
 
+it("reaches into eight files with one send at most, and the next goes on", async () => {
+  await open(SMALL);
+  for (let i = 0; i < 60; i++) append(0, "x".repeat(2_000)); // three to a file
+  await engine.flush();
+  const { consumer, take } = await serve();
+  const counts: number[] = [];
+  for (let next = 0; next < 60; ) {
+    const { sizeBytes, messageCount, nextOffset } = await consumer.send(queues[0]!, next, 1_000_000);
+    expect(recordsIn(await take(sizeBytes))).toHaveLength(messageCount);
+    counts.push(messageCount);
+    next = nextOffset;
+  }
+  expect(counts).toEqual([24, 24, 12]);
+});
+
 it.runIf(process.platform === "linux")("closes a file of earlier sends that retention deletes", async () => {
   await open({ ...SMALL, retentionBytes: 0, retentionCheckMs: 1 });
   for (let i = 0; i < 60; i++) append(0, "x".repeat(400));

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it, vi } from "vitest";
 import { heap } from "../heap.js";
 import type { ContenderData } from "./lock.contender.js";
 import { LOCK_KINDS, type LockKind, SharedLock } from "./lock.js";
@@ -31,6 +31,21 @@ describe.each(LOCK_KINDS)("a %s lock", (kind) => {
   it.each([1, 2, 4, 8])("lets in one of %i threads at a time, and all of them in the end", async (count) => {
     expect(await contend(kind, count, 20_000)).toBe(count * 20_000);
     expect(Atomics.load(heap.words, LOCK / 4)).toBe(0);
+  });
+
+  it("wakes one sleeper when it is released, and makes no call when nobody sleeps", () => {
+    const word = LOCK / 4;
+    const lock = new SharedLock(heap.words, word, 1, kind, () => false);
+    const notify = vi.spyOn(Atomics, "notify");
+    heap.words[word] = 0;
+    expect(lock.acquire()).toBe(true);
+    lock.release();
+    expect(notify).not.toHaveBeenCalled();
+    expect(lock.acquire()).toBe(true);
+    Atomics.or(heap.words, word, 1); // as whoever goes to sleep does
+    lock.release();
+    expect(notify.mock.calls).toEqual([[heap.words, word, 1]]);
+    notify.mockRestore();
   });
 
   it("tells who holds it when its holder has died, and does not make others wait without hope", async () => {

@@ -47,3 +47,21 @@ it.each(ENGINES)("%s deletes old messages and serves a consumer while several th
   await engine.close();
   connection.close();
 });
+
+it("partitioned-log keeps an active segment, however old, while several threads append to it", async () => {
+  const old = { retentionMs: 1, retentionCheckMs: 1, segmentSizeBytes: 1 << 26 };
+  const opened = await open("partitioned-log", temporaryDirectory(), old);
+  const { engine } = opened;
+  const writers = [0, 1].map((seed) => startWriter(opened, { name: `w${seed}`, seed, messageCount: 3_000 }));
+  const tolds = await driven(engine, Promise.all(writers.map(({ told }) => told)));
+  for (const told of tolds) expect(told.error).toBe("");
+  await engine.flush();
+  for (let i = 0; i < 2_000; i++) engine.poll();
+  let found = 0;
+  for (const { handle, startOffset } of engine.partitions()) {
+    expect(startOffset).toBe(0);
+    found += (await readAll(engine, handle)).length;
+  }
+  expect(found).toBe(6_000);
+  await engine.close();
+});
