@@ -150,8 +150,30 @@ describe("on a terminal", () => {
   });
 
   it("says at the end what the budget did not resolve", () => {
-    const run = { ...smallRun(), budgetMs: 600_000, unresolved: ["a ÷ b lies between 0.9 and 1.2."] };
-    expect(terminalTable(run)).toMatch(/What the run's 600 s did not suffice to resolve:\n {2}- a ÷ b lies between/);
+    const point = { "topology.partitionsPerTopic": 1_000 };
+    const load = { model: "closed" as const, inFlight: 1_024, producers: 1 };
+    const compared = { what: "comparison" as const, scenarioId: "many-partitions", point, load, pairCount: 3 };
+    const engines: [string, string] = ["partitioned-log", "commitlog"];
+    const run: Run = {
+      ...smallRun(),
+      scenarios: syntheticRun({ trialCount: 1 }).scenarios,
+      budgetMs: 600_000,
+      unresolved: [
+        { ...compared, engines, interval: { lower: 0.9, upper: 1.2, confidence: 0.95 } },
+        { ...compared, engines, pairCount: 1, interval: null },
+        {
+          what: "search",
+          scenarioId: "device-ceiling",
+          point: {},
+          engine: "commitlog",
+          objective: { percentile: 99, latencyNs: 5e6 },
+        },
+        "A sentence of an older run.",
+      ],
+    };
+    expect(terminalTable(run).replace(/\s+/g, " ")).toContain(
+      "What the run's 600 s did not suffice to resolve: - Many partitions, partitions = 1 000, closed loop, 1 024 in flight: partitioned-log ÷ commitlog lies between 0.900 and 1.20 (95 %, Student) after 3 pairs: neither a difference nor its absence is shown. - Many partitions, partitions = 1 000, closed loop, 1 024 in flight: partitioned-log ÷ commitlog has 1 of the two pairs of trials that an interval needs at least. - How near the disk's limit: commitlog has no highest rate for p99 ≤ 5.00 ms, because the time was up. - A sentence of an older run.",
+    );
     expect(terminalTable({ ...run, unresolved: [] })).not.toContain("resolve");
     expect(terminalTable({ ...run, unresolved: Array(9).fill("a ÷ b.") })).toContain("… and 4 more, in the report.");
   });

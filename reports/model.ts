@@ -21,6 +21,7 @@ import {
   validityTable,
   workTable,
 } from "./tables.js";
+import { unresolvedSentence } from "./unresolved.js";
 import { classWords, countWords, listWords } from "./words.js";
 
 export interface ScenarioModel {
@@ -115,10 +116,11 @@ function scenarioModel(
   };
 }
 
-export function unresolvedOf({ budgetMs, unresolved }: Run): ReportModel["unresolved"] {
+export function unresolvedOf(run: Run): ReportModel["unresolved"] {
+  const { budgetMs, unresolved } = run;
   if (budgetMs === null || unresolved.length === 0) return null;
   const heading = `What the run's ${groupThousands(budgetMs / 1000)} s did not suffice to resolve`;
-  return { heading, sentences: unresolved };
+  return { heading, sentences: unresolved.map((one) => unresolvedSentence(run, one)) };
 }
 
 function doubtsOf(

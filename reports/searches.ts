@@ -1,7 +1,7 @@
 /** What the searches for the highest rate under an objective came to. */
 import type { Objective, Run, Search } from "../results/schema.js";
 import { formatRate, formatShare, formatTime } from "./format.js";
-import { classWords, countWords } from "./words.js";
+import { classWords, countWords, storedPointWords } from "./words.js";
 
 /** One row of the table of searches: text, and values in their stored units. */
 export interface SearchRow {
@@ -26,12 +26,12 @@ export function searchRows(run: Run): SearchRow[] {
     const at = search.steps.filter((step) => step.isMet && rateOf(step.trial) === ratePerSecond);
     const latencies = at.flatMap(({ latencyNs }) => latencyNs ?? []);
     const classes = [...new Set(at.flatMap(({ trial }) => trial.measured?.durabilityClass ?? []))].sort();
-    const axes = run.scenarios.find(({ id }) => id === scenarioId)?.axes ?? [];
     return {
       scenarioId,
-      point: Object.entries(point)
-        .map(([path, value]) => `${axes.find((axis) => axis.path === path)?.label ?? path}\u00a0=\u00a0${value}`)
-        .join(", "),
+      point: storedPointWords(
+        run.scenarios.find(({ id }) => id === scenarioId),
+        point,
+      ),
       engine,
       objective: objectiveWords(objective),
       ratePerSecond,
@@ -50,7 +50,7 @@ export function searchSentence(row: SearchRow): string {
   return `${where}, ${row.engine}: ${formatRate(row.ratePerSecond)} with ${row.objective} (${formatShare(row.shareOfCapacity!)} of its closed-loop capacity); ${row.words}.`;
 }
 
-function objectiveWords({ percentile, latencyNs }: Objective): string {
+export function objectiveWords({ percentile, latencyNs }: Objective): string {
   return `p${percentile} ≤ ${formatTime(latencyNs)}`;
 }
 

@@ -210,6 +210,7 @@ function makeTrial(plan: PlannedTrial, index: number, order: number, random: Ran
     durationNs: 4e9,
     identity: null,
     status: failures.length > 0 ? "failed" : "ok",
+    failureKind: failures.length > 0 ? "engine" : null,
     failures,
     warnings:
       measured?.steady === false

@@ -1,6 +1,6 @@
 /** Points, loads, classes and intervals in words: one wording for page, Markdown, terminal and charts. */
 
-import type { DurabilityClass, Load } from "../results/schema.js";
+import type { DurabilityClass, Load, PlannedLoad, ScenarioRecord } from "../results/schema.js";
 import type { Estimate } from "../results/statistics.js";
 import type { Axis, Group, Point, Scalar } from "./analysis.js";
 import { formatCount, formatRate, formatShare, groupThousands } from "./format.js";
@@ -13,8 +13,10 @@ export const CLASS_MEANINGS: Record<DurabilityClass, string> = {
   D3: "fdatasync has returned on a device whose flush is known to work",
 };
 
+type NamedAxis = Pick<Axis, "path" | "label">;
+
 /** Sizes on an axis are powers of two and read as such: 16 384 is 16 KiB. */
-export function axisValueWords(axis: Axis, value: Scalar): string {
+export function axisValueWords(axis: NamedAxis, value: Scalar): string {
   if (typeof value !== "number") return String(value);
   if (axis.path.endsWith("Ms")) return `${value}\u00a0ms`;
   if (axis.path.endsWith("Bytes") && value > 0) {
@@ -26,12 +28,12 @@ export function axisValueWords(axis: Axis, value: Scalar): string {
 }
 
 /** The label without a unit that its values carry themselves: "batch size (bytes)" of 16 KiB is "batch size". */
-export function axisName(axis: Axis): string {
+export function axisName(axis: NamedAxis): string {
   return /(Bytes|Ms)$/.test(axis.path) ? axis.label.replace(/\s*\((bytes|ms)\)$/i, "") : axis.label;
 }
 
 /** "partitions = 1 000". */
-export function valueWords(axis: Axis, value: Scalar): string {
+export function valueWords(axis: NamedAxis, value: Scalar): string {
   return `${axisName(axis)}\u00a0=\u00a0${axisValueWords(axis, value)}`;
 }
 
@@ -44,8 +46,15 @@ export function facetWords(values: readonly { axis: Axis; value: Scalar }[]): st
   return values.map(({ axis, value }) => valueWords(axis, value)).join(", ");
 }
 
+/** The same of a stored point; axes that the record does not name have their paths. */
+export function storedPointWords(record: ScenarioRecord | undefined, point: Readonly<Record<string, Scalar>>): string {
+  return Object.entries(point)
+    .map(([path, value]) => valueWords(record?.axes.find((axis) => axis.path === path) ?? { path, label: path }, value))
+    .join(", ");
+}
+
 /** "closed loop, 1 024 in flight" or "open loop, 70 % of capacity, Poisson". */
-export function loadWords(load: Load): string {
+export function loadWords(load: Load | PlannedLoad): string {
   if (load.model === "closed") return `closed loop, ${groupThousands(load.inFlight)}\u00a0in flight`;
   const arrivals = load.arrivals === "poisson" ? "Poisson" : "constant";
   return `open loop, ${formatShare(load.capacityFraction)} of capacity, ${arrivals}`;

@@ -202,23 +202,28 @@ export const verificationSchema = z.strictObject({
 /** Independent senders, each with its own share of what may be in flight, its own schedule and its own sticky partition. */
 const producers = z.int().positive().default(1);
 
+const closedLoadSchema = z.strictObject({
+  model: z.literal("closed"),
+  /** Of all producers together. */
+  inFlight: z.int().positive(),
+  producers,
+});
+
+/** An open load's rate is known only once the closed-loop trials of the same engine and point have run. */
+const plannedOpenLoadSchema = z.strictObject({
+  model: z.literal("open"),
+  /** Share of this engine's own closed-loop capacity at the same point that the rate is chosen as. */
+  capacityFraction: z.number().positive(),
+  arrivals: z.enum(["constant", "poisson"]),
+  /** Bound on messages sent and not acknowledged, so that a rate out of reach ends in a backlog and not in memory. */
+  inFlight: z.int().positive(),
+  producers,
+});
+const plannedLoadSchema = z.discriminatedUnion("model", [closedLoadSchema, plannedOpenLoadSchema]);
+
 const loadSchema = z.discriminatedUnion("model", [
-  z.strictObject({
-    model: z.literal("closed"),
-    /** Of all producers together. */
-    inFlight: z.int().positive(),
-    producers,
-  }),
-  z.strictObject({
-    model: z.literal("open"),
-    ratePerSecond: z.number().positive(),
-    /** Share of this engine's own closed-loop capacity at the same point that the rate was chosen as. */
-    capacityFraction: z.number().positive(),
-    arrivals: z.enum(["constant", "poisson"]),
-    /** Bound on messages sent and not acknowledged, so that a rate out of reach ends in a backlog and not in memory. */
-    inFlight: z.int().positive(),
-    producers,
-  }),
+  closedLoadSchema,
+  plannedOpenLoadSchema.extend({ ratePerSecond: z.number().positive() }),
 ]);
 
 export const messagesSchema = z.strictObject({
@@ -318,6 +323,11 @@ export const trialSchema = z
     /** Hash of what determines it (configuration, seed, code, machine), by which a resumed run knows it; null: unknown. */
     identity: z.string().nullable().default(null),
     status: z.enum(["ok", "failed"]),
+    /**
+     * What failed: the engine, its data, or only to meet an open load's rate, which is a finding and no fault. Null: nothing,
+     * or unknown.
+     */
+    failureKind: z.enum(["engine", "data", "rate"]).nullable().default(null),
     /** Why it failed; a failed trial has no figures. */
     failures: z.array(z.string()),
     /** What makes its figures doubtful, in whole sentences. */
@@ -352,6 +362,29 @@ const searchSchema = z.strictObject({
   /** `ceiling`: met at the highest rate tried; `never`: missed at the lowest; `unsettled`: the steps did not suffice. */
   end: z.enum(["found", "ceiling", "never", "unsettled"]),
 });
+
+/** What a run's time did not suffice to resolve. */
+const unresolvedSchema = z.discriminatedUnion("what", [
+  /** A comparison that shows neither a difference nor its absence. */
+  z.strictObject({
+    what: z.literal("comparison"),
+    scenarioId: z.string(),
+    point: z.record(z.string(), scalar),
+    load: plannedLoadSchema,
+    engines: z.tuple([z.string(), z.string()]),
+    pairCount: count,
+    /** Of the ratio first ÷ second by Student's t; null: fewer than two pairs. */
+    interval: z.strictObject({ lower: amount, upper: amount, confidence: z.number() }).nullable(),
+  }),
+  /** A search that the time ended before it had begun or ended. */
+  z.strictObject({
+    what: z.literal("search"),
+    scenarioId: z.string(),
+    point: z.record(z.string(), scalar),
+    engine: z.string(),
+    objective: objectiveSchema,
+  }),
+]);
 
 const axisSchema = z.strictObject({ path: z.string(), label: z.string(), values: z.array(scalar) });
 
@@ -461,8 +494,8 @@ export const runSchema = z.strictObject({
   agreement: agreementSchema.nullable().default(null),
   /** The time that the run was given; null: as long as it takes. */
   budgetMs: z.number().positive().nullable().default(null),
-  /** What the time did not suffice to resolve, one sentence each. */
-  unresolved: z.array(z.string()).default([]),
+  /** A sentence: from an older run. */
+  unresolved: z.array(z.union([z.string(), unresolvedSchema])).default([]),
   scenarios: z.array(scenarioRecordSchema),
   /** How many trials were planned; fewer in `trials` means that the run is partial. */
   plannedTrialCount: count,
@@ -483,11 +516,13 @@ export type ThreadTimes = z.infer<typeof threadTimesSchema>;
 export type MainThread = z.infer<typeof mainThreadSchema>;
 export type Verification = z.infer<typeof verificationSchema>;
 export type Load = z.infer<typeof loadSchema>;
+export type PlannedLoad = z.infer<typeof plannedLoadSchema>;
 export type Configuration = z.infer<typeof configurationSchema>;
 export type Measured = z.infer<typeof measuredSchema>;
 export type Trial = z.infer<typeof trialSchema>;
 export type Objective = z.infer<typeof objectiveSchema>;
 export type Search = z.infer<typeof searchSchema>;
+export type Unresolved = z.infer<typeof unresolvedSchema>;
 export type ScenarioRecord = z.infer<typeof scenarioRecordSchema>;
 export type ProbeResult = z.infer<typeof probeResultSchema>;
 export type Environment = z.infer<typeof environmentSchema>;

@@ -77,6 +77,7 @@ const trial = (order: number): Trial => ({
   durationNs: 1,
   identity: null,
   status: "failed",
+  failureKind: "engine",
   failures: ["It broke."],
   warnings: [],
   verification: null,

@@ -83,7 +83,7 @@ export class RunStore {
   }
 
   /** What the run's time did not suffice to resolve. */
-  setUnresolved(unresolved: readonly string[]): void {
+  setUnresolved(unresolved: Run["unresolved"]): void {
     this.#run = { ...this.#run, unresolved: [...unresolved] };
   }
 

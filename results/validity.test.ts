@@ -109,6 +109,7 @@ const base: Trial = {
   durationNs: 3e9,
   identity: null,
   status: "ok",
+  failureKind: null,
   failures: [],
   warnings: [],
   verification,

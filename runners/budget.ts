@@ -6,7 +6,7 @@
  * interval of the ratio is widest against the effect that it shows.
  */
 import { percentileNs } from "../results/histogram.js";
-import type { ScenarioRecord, Trial } from "../results/schema.js";
+import type { ScenarioRecord, Trial, Unresolved } from "../results/schema.js";
 import { cellName, type PlannedTrial } from "./plan.js";
 
 export interface Unit {
@@ -24,6 +24,7 @@ export interface Unit {
 const EFFECT_FLOOR = Math.log(1.05);
 /** A half-width of a tenth of the effect is sharp enough: no time is spent on what is sharper. */
 const SHARP = 0.1;
+const CONFIDENCE = 0.95;
 /** Student's t, 97.5 %, by degrees of freedom from 1 on; beyond the table the last is near enough. */
 const STUDENT_T = [
   12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.16, 2.145, 2.131, 2.12, 2.11,
@@ -80,20 +81,21 @@ export function blurOf(unit: Unit, finished: readonly Trial[]): number {
   );
 }
 
-/** One sentence for every comparison that shows neither a difference nor, within 5 %, that there is none. */
-export function unresolvedOf(units: readonly Unit[], finished: readonly Trial[]): string[] {
+/** Every comparison that shows neither a difference nor, within 5 %, that there is none. */
+export function unresolvedOf(units: readonly Unit[], finished: readonly Trial[]): Unresolved[] {
   return units
     .filter(({ isCompared, cells }) => isCompared && cells.length > 1)
     .flatMap((unit) =>
-      contrastsOf(unit, finished).flatMap(({ names, logs }) => {
-        const where = `${cellName(unit.cells[0]!).replace(`/${unit.cells[0]!.engine}`, "")}: ${names.join(" ÷ ")}`;
-        if (logs.length < 2) return [`${where} has ${logs.length} of the two pairs that an interval needs at least.`];
+      contrastsOf(unit, finished).flatMap(({ names, logs }): Unresolved[] => {
+        const { scenarioId, point, load } = unit;
+        const engines: [string, string] = [names[0]!, names[1]!];
+        const open = { what: "comparison" as const, scenarioId, point, load, engines, pairCount: logs.length };
+        if (logs.length < 2) return [{ ...open, interval: null }];
         const { centre, halfWidth } = studentInterval(logs);
         const [lower, upper] = [centre - halfWidth, centre + halfWidth];
         const isShown = lower > 0 || upper < 0 || (lower > -EFFECT_FLOOR && upper < EFFECT_FLOOR);
         if (isShown) return [];
-        const range = `between ${factor(lower)} and ${factor(upper)} (95 %, Student)`;
-        return [`${where} lies ${range} after ${logs.length} pairs: neither a difference nor its absence is shown.`];
+        return [{ ...open, interval: { lower: Math.exp(lower), upper: Math.exp(upper), confidence: CONFIDENCE } }];
       }),
     );
 }
@@ -176,8 +178,4 @@ function studentInterval(values: readonly number[]): { centre: number; halfWidth
 function isAhead(rank: readonly number[], other: readonly number[]): boolean {
   const first = rank.findIndex((value, at) => value !== other[at]);
   return first !== -1 && rank[first]! > other[first]!;
-}
-
-function factor(logarithm: number): string {
-  return Math.exp(logarithm).toPrecision(3);
 }

@@ -7,7 +7,7 @@ import { execaNode } from "execa";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Trial } from "../results/schema.js";
 import { loadContestants } from "./catalogue.js";
-import { type Budget, executeTrials, probeDevice } from "./execute.js";
+import { type Budget, executeTrials, hasFault, probeDevice } from "./execute.js";
 import { describePayloadFile } from "./payload-pool.js";
 import { planRun } from "./plan.js";
 import { defineScenario, type Profile } from "./scenario.js";
@@ -68,8 +68,13 @@ async function execute(
     signal: overrides.signal ?? silent.signal,
   };
   const { store } = execution;
-  const result = await executeTrials(plan.trials, execution, overrides.budget);
-  return { ...result, execution, trials: store.run.trials, run: store.finish({ interrupted: false }) };
+  await executeTrials(plan.trials, execution, overrides.budget);
+  return {
+    engineFailed: hasFault(store.run),
+    execution,
+    trials: store.run.trials,
+    run: store.finish({ interrupted: false }),
+  };
 }
 
 const byEngine = (trials: readonly Trial[], name: string) => trials.find(({ engine }) => engine === name)!;
@@ -333,8 +338,8 @@ describe("executeTrials", () => {
   it("begins no trial after its budget, is partial when a point is left without, and says what stays open", async () => {
     const { trials, run } = await execute(["null", "raw"], { scenario: compared, budget: within(0, 3) });
     expect({ done: trials.length, status: run.status }).toEqual({ done: 0, status: "partial" });
-    expect(run.unresolved).toEqual([
-      expect.stringMatching(/^tiny\/closed: (null ÷ raw|raw ÷ null) has 0 of the two pairs that an interval needs/),
+    expect(run.unresolved).toMatchObject([
+      { what: "comparison", scenarioId: "tiny", load: { model: "closed" }, pairCount: 0, interval: null },
     ]);
   });
 

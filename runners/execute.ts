@@ -79,17 +79,16 @@ export interface Budget {
  * Runs the planned trials one after the other and stores each as it ends; what the store already has is not run again. A
  * trial that fails does not stop the others. With a budget, the plan's first repetition of everything is followed by
  * whole blocks where the intervals are widest (`budget.ts`), and the time for the last limits is kept.
- * @returns whether an engine or its data failed: a rate that was not met is a finding, not a failure of the run
  */
 export async function executeTrials(
   planned: readonly PlannedTrial[],
   execution: Execution,
   budget: Budget | null = null,
-): Promise<{ engineFailed: boolean }> {
+): Promise<void> {
   const rounds = new Rounds(execution);
   if (budget === null) {
     await rounds.run(planned);
-    return rounds;
+    return;
   }
   const of = (phase: Trial["phase"]) => planned.filter((trial) => trial.phase === phase);
   const [before, trials, after] = [of("before"), of("trials"), of("after")];
@@ -116,7 +115,18 @@ export async function executeTrials(
   }
   await rounds.run(after, () => budget.deadlineMs > Date.now());
   execution.store.setUnresolved(unresolvedOf(units, rounds.finished));
-  return rounds;
+}
+
+/**
+ * Whether an engine or its data failed in any trial of the run, those before it was resumed included: a rate that was not
+ * met is a finding, not a failure of the run.
+ */
+export function hasFault({ trials, searches }: Pick<Run, "trials" | "searches">): boolean {
+  return [...trials, ...searches.flatMap(({ steps }) => steps.map(({ trial }) => trial))].some(isFaulty);
+}
+
+export function isFaulty({ failureKind }: Trial): boolean {
+  return failureKind === "engine" || failureKind === "data";
 }
 
 /** The engines in turns: in every other block in the reversed order of the one before. */
@@ -128,7 +138,6 @@ function blockOf({ cells }: Unit, repetition: number): { cell: PlannedTrial; rep
 
 /** Runs trials, stores them, and knows what they take. */
 class Rounds {
-  engineFailed = false;
   readonly #elapsedMs = new Map<string, { totalMs: number; count: number }>();
 
   constructor(private readonly execution: Execution) {}
@@ -146,11 +155,10 @@ class Rounds {
       if (!isTimeFor(next)) return;
       progress.begin(this.finished.length, store.run.plannedTrialCount, next.trialId);
       const startedMs = Date.now();
-      const { trial, isFault } = await executeTrial({ ...next, order: this.finished.length }, this.execution);
+      const trial = await executeTrial({ ...next, order: this.finished.length }, this.execution);
       if (signal.aborted) return;
       this.#learn(next, Date.now() - startedMs);
       store.appendTrial(trial);
-      this.engineFailed ||= isFault;
       for (const failure of trial.failures) progress.note(`Failed: ${trial.trialId}: ${failure}`);
     }
   }
@@ -182,7 +190,7 @@ export async function executeTrial(
   planned: PlannedTrial,
   execution: Execution,
   given: Load | null = null,
-): Promise<{ trial: Trial; isFault: boolean }> {
+): Promise<Trial> {
   const { dataDirectory, profile, signal } = execution;
   const remainingBytes = await settle(profile.settleMs, signal);
   const startedAt = new Date().toISOString();
@@ -192,13 +200,14 @@ export async function executeTrial(
   const configuration = { ...planned.configuration, load: load ?? impossibleLoad(planned) };
   const outcome = load === null ? noCapacity() : await runTrial({ planned, directory, configuration, execution });
   dataDirectory.clear();
-  if (outcome.status === "failed" && outcome.kind === "input") throw new PayloadFileError(outcome.failures.join(" "));
+  const failureKind = outcome.status === "failed" ? outcome.kind : null;
+  if (failureKind === "input") throw new PayloadFileError(failuresOf(outcome).join(" "));
   const warnings = [...outcome.warnings];
   if (remainingBytes !== null && remainingBytes > 0) {
     warnings.push(`${Math.round(remainingBytes / 1e6)} MB were still waiting to be written back when the trial began.`);
   }
   const { trialId, scenarioId, engine, point, repetition, phase, limits, order, seed } = planned;
-  const trial: Trial = {
+  return {
     trialId,
     scenarioId,
     engine,
@@ -213,12 +222,16 @@ export async function executeTrial(
     durationNs: Number(process.hrtime.bigint() - startedNs),
     identity: identityOf(planned, { code: execution.code, fingerprint: execution.environment.fingerprint, profile }),
     status: outcome.status,
-    failures: outcome.status === "failed" ? outcome.failures : [],
+    failureKind,
+    failures: failuresOf(outcome),
     warnings,
     verification: outcome.verification,
     measured: outcome.status === "ok" ? withDevice(outcome.measured, execution) : null,
   };
-  return { trial, isFault: outcome.status === "failed" && outcome.kind !== "rate" };
+}
+
+function failuresOf(outcome: TrialOutcome): string[] {
+  return outcome.status === "failed" ? outcome.failures : [];
 }
 
 async function runTrial(options: {

@@ -68,6 +68,11 @@ describe("bad input", () => {
     ["a seed that is no number", ["--seed", "soon"], /^The seed "soon" is not a whole number/],
     ["a budget without a unit", ["--budget", "10"], /^The budget "10" is not a time from 10s on; give one as 90s, /],
     ["a budget of nothing", ["--budget", ""], /^The budget "" is not a time/],
+    [
+      "an objective for the limits alone",
+      ["--objective", "p99<=5ms", "--engine", "null,raw", "--scenario", "many-topics"],
+      /^--objective finds nothing to search: (null and raw|raw and null) would run as limits only, .*; add an engine /,
+    ],
     ["a missing directory", ["--dir", "./absent"], /absent does not exist\. Create it, or give another --dir\.$/],
   ])("%s is refused in one sentence, with exit code 2", async (_, args, sentence) => {
     const { exitCode, stderr, stdout } = await start(args);
@@ -182,7 +187,8 @@ describe("a run", { timeout: RUN_LIMIT_MS }, () => {
       "out",
     ]);
     expect(exitCode).toBe(4);
-    const { trials, status } = loadRun(join(directory, "out"));
+    const whole = loadRun(join(directory, "out"));
+    const { trials, status } = whole;
     expect(status).toBe("complete");
     const faulty = trials.filter(({ engine }) => engine === "test-engine");
     expect(faulty.length).toBe(4);
@@ -190,6 +196,15 @@ describe("a run", { timeout: RUN_LIMIT_MS }, () => {
     expect(trials.find(({ engine }) => engine === "null")!.status).toBe("ok");
     expect(stderr).toMatch(/^Failed: .*: Partition topic-0\/\d holds other bytes at offset \d+ than were sent\.$/m);
     expect(leftovers()).toEqual([]);
+
+    // As if it had been killed before its last trials, none of which fails.
+    const kept = trials.filter(({ phase }) => phase !== "after");
+    expect(kept.length).toBeLessThan(trials.length);
+    const killed: Run = { ...whole, status: "partial", trials: kept };
+    writeFileSync(join(directory, "out", "run.json"), JSON.stringify(killed));
+    const resumed = await start(["--resume", "out"]);
+    expect(resumed.stderr).not.toMatch(/^Failed: /m);
+    expect([resumed.exitCode, loadRun(join(directory, "out")).status]).toEqual([4, "complete"]);
   });
 
   it.each<[string, string, number, RegExp, string[]]>([

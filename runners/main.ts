@@ -14,8 +14,8 @@ import { chooseScenarios, loadContestants, loadProfiles, loadScenarios } from ".
 import { ChildFailedError } from "./child-process.js";
 import { DataDirectory, otherDataDirectories, requireFitTarget, UnfitTargetError } from "./data-directory.js";
 import { describeCode, describeEnvironment, installedPackages } from "./environment.js";
-import { compareDeviceWithFio, executeTrials, probeDevice } from "./execute.js";
-import { searchRates } from "./objective.js";
+import { compareDeviceWithFio, executeTrials, hasFault, probeDevice } from "./execute.js";
+import { searchable, searchRates } from "./objective.js";
 import { type Options, optionsOf, parseOptions } from "./options.js";
 import { describePayloadFile, PayloadFileError } from "./payload-pool.js";
 import { type Plan, PlanError, planRun } from "./plan.js";
@@ -81,6 +81,12 @@ async function bench(args: string[]): Promise<number> {
   });
   if (plan.trials.length === 0) {
     throw new UsageError("None of the chosen engines takes part in the chosen scenarios; --list shows which do.");
+  }
+  if (options.objective !== undefined && searchable(plan.trials).length === 0) {
+    const engines = [...new Set(plan.trials.map(({ engine }) => engine))].join(" and ");
+    throw new UsageError(
+      `--objective finds nothing to search: ${engines} would run as limits only, whose rates nobody asks for; add an engine that the scenarios compare to --engine, or leave --objective out.`,
+    );
   }
   if (options.dryRun) {
     printPlan(plan, profile, options);
@@ -167,7 +173,6 @@ async function run(context: {
     code,
     signal: interruption.signal,
   };
-  let engineFailed = false;
   let isSearched = true;
   let obstacle: string | null = null;
   if (options.objective !== undefined) {
@@ -197,11 +202,10 @@ async function run(context: {
       deadlineMs: deadlineMs - searchesShare * Math.max(0, deadlineMs - Date.now()),
       maximumRepetitions: options.budget === undefined ? profile.repetitions : BUDGET_REPETITIONS,
     };
-    ({ engineFailed } = await executeTrials(plan.trials, execution, budgetMs === null ? null : budget));
+    await executeTrials(plan.trials, execution, budgetMs === null ? null : budget);
     if (options.objective !== undefined) {
       const until = options.budget === undefined ? Number.POSITIVE_INFINITY : deadlineMs;
       const searched = await searchRates(plan.trials, options.objective, execution, until);
-      engineFailed ||= searched.engineFailed;
       isSearched = searched.isWhole;
     }
     progress.note("Probing the device again …");
@@ -215,7 +219,7 @@ async function run(context: {
   }
   // A Ctrl-C from here on takes nothing from the run: the reports are written all the same.
   const isInterrupted = interruption.signal.aborted;
-  const outcome = obstacle !== null ? EXIT_USAGE : engineFailed ? EXIT_ENGINE_FAILED : 0;
+  const outcome = obstacle !== null ? EXIT_USAGE : hasFault(store.run) ? EXIT_ENGINE_FAILED : 0;
   if (obstacle !== null) console.error(printable(`The run stopped: ${obstacle}.`));
   const isWritten = await conclude(store, isInterrupted || obstacle !== null || !isSearched);
   if (isInterrupted) console.log("Interrupted: the report is partial.");

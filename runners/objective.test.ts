@@ -51,7 +51,7 @@ describe("searchRates", () => {
     const { trials } = await plan();
     await executeTrials(trials, execution);
     const objective = { percentile: 50, latencyNs: 10e9 };
-    expect(await searchRates(trials, objective, execution)).toEqual({ engineFailed: false, isWhole: true });
+    expect(await searchRates(trials, objective, execution)).toEqual({ isWhole: true });
     const [search] = loadRun(join(parent, "out")).searches;
     const capacity = execution.store.run.trials[0]!.measured!.acknowledged.messagesPerSecond;
     expect(search).toMatchObject({ scenarioId: "tiny", engine: "null", objective, capacityPerSecond: capacity });
@@ -87,12 +87,11 @@ describe("searchRates", () => {
     await executeTrials(trials, execution);
     const objective = { percentile: 50, latencyNs: 10e9 };
     expect(await searchRates(trials, objective, execution, Date.now())).toEqual({
-      engineFailed: false,
       isWhole: false,
     });
     expect(execution.store.run).toMatchObject({
       searches: [],
-      unresolved: ["tiny/null/closed has no highest rate for p50 ≤ 10000 ms: the time was up."],
+      unresolved: [{ what: "search", scenarioId: "tiny", point: {}, engine: "null", objective }],
     });
     execution.store.finish({ interrupted: true });
     const store = RunStore.resume(join(parent, "out"));
@@ -100,9 +99,12 @@ describe("searchRates", () => {
     expect(store.run.searches).toHaveLength(1);
   }, 60_000);
 
-  it("searches nothing for an engine without a capacity", async () => {
+  it("searches nothing for an engine without a capacity, and says so", async () => {
     const { trials } = await plan();
-    await searchRates(trials, { percentile: 99, latencyNs: 5e6 }, execution);
+    const notes: string[] = [];
+    const progress = { ...execution.progress, note: (text: string) => notes.push(text) };
+    await searchRates(trials, { percentile: 99, latencyNs: 5e6 }, { ...execution, progress });
     expect(execution.store.run.searches).toEqual([]);
+    expect(notes).toEqual(["tiny/null/closed: nothing to search, because no closed-loop trial of it has figures."]);
   });
 });

@@ -1,8 +1,8 @@
 /** The search for the highest rate that meets an objective, trial by trial. */
 import { percentileNs } from "../results/histogram.js";
-import type { Objective, Search, Trial } from "../results/schema.js";
+import type { Objective, Search, Trial, Unresolved } from "../results/schema.js";
 import { median } from "../results/statistics.js";
-import { type Execution, executeTrial } from "./execute.js";
+import { type Execution, executeTrial, isFaulty } from "./execute.js";
 import { cellName, type PlannedTrial } from "./plan.js";
 import { RateSearch } from "./rate-search.js";
 
@@ -27,23 +27,24 @@ export function parseObjective(text: string): Objective | null {
  * Searches for every engine at every point that has a closed-loop capacity, one after the other, and stores each search as
  * it ends; what the store already has is not searched again. A search that is cut short is not stored.
  * @param deadlineMs on the clock of `Date.now`: no step begins that would probably end later
- * @returns whether an engine or its data failed, and whether no search remains to be done
+ * @returns whether no search remains to be done
  */
 export async function searchRates(
   planned: readonly PlannedTrial[],
   objective: Objective,
   execution: Execution,
   deadlineMs = Number.POSITIVE_INFINITY,
-): Promise<{ engineFailed: boolean; isWhole: boolean }> {
+): Promise<{ isWhole: boolean }> {
   const { store, progress, signal } = execution;
-  let engineFailed = false;
-  const missed: string[] = [];
-  const cells = planned.filter(
-    ({ phase, load, repetition }) => phase === "trials" && load.model === "closed" && repetition === 0,
-  );
+  const missed: Unresolved[] = [];
+  const cells = searchable(planned);
   for (const [index, cell] of cells.entries()) {
     const capacityPerSecond = capacityOf(cell, store.run.trials);
-    if (capacityPerSecond === null || store.run.searches.some((search) => isOf(search, cell, objective))) continue;
+    if (store.run.searches.some((search) => isOf(search, cell, objective))) continue;
+    if (capacityPerSecond === null) {
+      progress.note(`${cellName(cell)}: nothing to search, because no closed-loop trial of it has figures.`);
+      continue;
+    }
     const found = await searchCell(cell, objective, capacityPerSecond, execution, {
       deadlineMs,
       begins: (rate) =>
@@ -53,16 +54,23 @@ export async function searchRates(
           `${cellName(cell)}, ${Math.round(rate)}/s for ${objectiveWords(objective)}`,
         ),
     });
-    if (signal.aborted) return { engineFailed, isWhole: false };
+    if (signal.aborted) return { isWhole: false };
     if (found === null) {
-      missed.push(`${cellName(cell)} has no highest rate for ${objectiveWords(objective)}: the time was up.`);
+      const { scenarioId, engine, point } = cell;
+      missed.push({ what: "search", scenarioId, engine, point, objective });
       continue;
     }
-    engineFailed ||= found.isFault;
-    store.addSearch(found.search);
+    store.addSearch(found);
   }
   store.setUnresolved([...store.run.unresolved, ...missed]);
-  return { engineFailed, isWhole: missed.length === 0 };
+  return { isWhole: missed.length === 0 };
+}
+
+/** One trial of each cell that a search can begin with: baselines run as limits and have no rates of their own. */
+export function searchable(planned: readonly PlannedTrial[]): PlannedTrial[] {
+  return planned.filter(
+    ({ phase, load, repetition }) => phase === "trials" && load.model === "closed" && repetition === 0,
+  );
 }
 
 /** @returns null when the time was up before its end */
@@ -72,7 +80,7 @@ async function searchCell(
   capacityPerSecond: number,
   execution: Execution,
   { begins, deadlineMs }: { begins: (ratePerSecond: number) => void; deadlineMs: number },
-): Promise<{ search: Search; isFault: boolean } | null> {
+): Promise<Search | null> {
   const { scenarioId, engine, point } = cell;
   const search = new RateSearch(capacityPerSecond);
   const steps: Search["steps"] = [];
@@ -81,7 +89,7 @@ async function searchCell(
     const last = steps.at(-1)?.trial ?? execution.store.run.trials.find((trial) => cellName(trial) === cellName(cell));
     if (Date.now() + (last?.durationNs ?? 0) / 1e6 > deadlineMs) return null;
     begins(rate);
-    const { trial, isFault: isFailed } = await executeTrial(
+    const trial = await executeTrial(
       { ...cell, trialId: `${cellName(cell)}/search-${steps.length}`, order: steps.length },
       longEnough(execution, objective, rate),
       {
@@ -93,13 +101,13 @@ async function searchCell(
         producers: cell.load.producers,
       },
     );
-    isFault = isFailed;
+    isFault = isFaulty(trial);
     const latencyNs = latencyOf(trial, objective);
     const isMet = latencyNs !== null && latencyNs <= objective.latencyNs;
     steps.push({ isMet, latencyNs, trial });
     search.record(rate, isMet);
   }
-  return { search: { scenarioId, engine, point, objective, capacityPerSecond, steps, ...search.result }, isFault };
+  return { scenarioId, engine, point, objective, capacityPerSecond, steps, ...search.result };
 }
 
 /** As long as it takes for the percentile to have its samples at this rate, within reason. */

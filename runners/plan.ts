@@ -1,7 +1,13 @@
 import { createHash } from "node:crypto";
 import type { EngineDefinition } from "../engines/engine.js";
 import { seededRandom, shuffle } from "../results/random.js";
-import { type Configuration, messagesSchema, type ScenarioRecord, type Trial } from "../results/schema.js";
+import {
+  type Configuration,
+  messagesSchema,
+  type PlannedLoad,
+  type ScenarioRecord,
+  type Trial,
+} from "../results/schema.js";
 import type { Axis, Profile, ProfileName, Scenario } from "./scenario.js";
 
 type Scalar = string | number | boolean;
@@ -20,17 +26,6 @@ export interface Contestant {
   readonly isThirdParty: boolean;
 }
 
-/** An open load's rate is known only once the closed-loop trials of the same engine and point have run. */
-type PlannedLoad =
-  | { readonly model: "closed"; readonly inFlight: number; readonly producers: number }
-  | {
-      readonly model: "open";
-      readonly capacityFraction: number;
-      readonly arrivals: "constant" | "poisson";
-      readonly inFlight: number;
-      readonly producers: number;
-    };
-
 export interface PlannedTrial {
   readonly trialId: string;
   readonly scenarioId: string;
@@ -48,7 +43,7 @@ export interface PlannedTrial {
   readonly order: number;
   readonly seed: number;
   readonly configuration: Omit<Configuration, "load">;
-  readonly load: PlannedLoad;
+  readonly load: Readonly<PlannedLoad>;
 }
 
 export interface Plan {
