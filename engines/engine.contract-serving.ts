@@ -337,14 +337,14 @@ export async function connect(): Promise<Connection> {
   await once(listener, "listening");
   const socket = net.connect(path.join(directory, "socket"));
   const [server] = (await once(listener, "connection")) as [net.Socket];
+  listener.close();
+  fs.rmSync(directory, { recursive: true }); // a connection needs its socket's name no more
   return {
     server,
     receiver: new Receiver(socket),
     close() {
       socket.destroy();
       server.destroy();
-      listener.close();
-      fs.rmSync(directory, { recursive: true, force: true });
     },
   };
 }

@@ -2,7 +2,14 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import { ClosedError, EngineError, ReceiverGoneError } from "../errors.js";
-import { RANGE_FIELDS, type TransferPath, type TransferSource, transferSource } from "./transfer.js";
+import {
+  RANGE_FIELDS,
+  type SourceRange,
+  sendRanges,
+  type TransferPath,
+  type TransferSource,
+  transferSource,
+} from "./transfer.js";
 
 export type TransferOrder =
   | { readonly kind: "open"; readonly source: number; readonly path: TransferPath; readonly fd: number }
@@ -64,20 +71,13 @@ function sendNext(ranges: Float64Array): number {
   return sentBytes;
 }
 
-function sendAll(ranges: Float64Array): number {
-  let sentBytes = 0;
-  for (let at = 0; at < ranges.length; at += RANGE_FIELDS) {
-    const sizeBytes = ranges[at + 2]!;
-    try {
-      const sent = sources.get(ranges[at]!)!.send(socketFd, ranges[at + 1]!, sizeBytes);
-      sentBytes += sent;
-      if (sent < sizeBytes) break;
-    } catch (error) {
-      if (!(error instanceof ReceiverGoneError)) throw error;
-      throw new ReceiverGoneError(sentBytes + error.sentBytes, { cause: error.cause });
-    }
+function sendAll(packed: Float64Array): number {
+  const ranges: SourceRange[] = [];
+  for (let at = 0; at < packed.length; at += RANGE_FIELDS) {
+    const source = sources.get(packed[at]!)!;
+    ranges.push({ source, positionBytes: packed[at + 1]!, sizeBytes: packed[at + 2]! });
   }
-  return sentBytes;
+  return sendRanges(socketFd, ranges);
 }
 
 function asReply(error: unknown): TransferReply {

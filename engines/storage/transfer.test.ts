@@ -11,7 +11,7 @@ import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { ClosedError, ReceiverGoneError, UnsupportedError } from "../errors.js";
 import { type AttachedFile, type AttachedRange, ConsumerThread } from "./consumer-thread.js";
-import { TRANSFER_PATHS, transferSource } from "./transfer.js";
+import { sendRanges, TRANSFER_PATHS, transferSource } from "./transfer.js";
 
 const MIB = 1 << 20;
 /** More than any socket buffers: its end is only sent once its beginning was read. */
@@ -90,6 +90,25 @@ describe.each(TRANSFER_PATHS)("%s", (transfer) => {
     expect(error.sentBytes).toBeGreaterThanOrEqual(1_000);
     await thread.detach(b);
     fs.closeSync(smallFd);
+  });
+
+  it("sends scattered ranges of any sizes behind one another", async () => {
+    const { thread, consumer } = await connect("unix");
+    const source = await thread.attach(fd, transfer);
+    const sizes = fc.oneof(fc.integer({ min: 1, max: 3_000 }), fc.constantFrom(262_143, 262_144, 262_145, 300_000));
+    const scattered = fc.array(fc.tuple(fc.nat(FILE_SIZE_BYTES - 300_000), sizes), { minLength: 1, maxLength: 30 });
+    await fc.assert(
+      fc.asyncProperty(scattered, async (ranges) => {
+        const expected = Buffer.concat(ranges.map(([position, size]) => content.subarray(position, position + size)));
+        const [sent, received] = await Promise.all([
+          thread.send(ranges.map(([position, size]) => range(source, position, size))),
+          receive(consumer, expected.byteLength),
+        ]);
+        expect(sent).toBe(expected.byteLength);
+        expect(Buffer.compare(received, expected)).toBe(0);
+      }),
+      { numRuns: 20 },
+    );
   });
 
   it("waits for a receiver that reads in small steps and stops for several stalls, and loses nothing", async () => {
@@ -211,6 +230,18 @@ describe.each(TRANSFER_PATHS)("%s", (transfer) => {
   });
 });
 
+it.runIf(process.platform === "linux")("copies scattered ranges into a buffer that leaves in one write", async () => {
+  const { server, consumer } = await pair("unix");
+  const source = transferSource("copy", fd);
+  const ranges = Array.from({ length: 50 }, (_, i) => ({ source, positionBytes: i * 9_000, sizeBytes: 1_000 }));
+  const before = writeCallsOfThread();
+  expect(sendRanges(descriptorOf(server), ranges)).toBe(50_000);
+  expect(writeCallsOfThread() - before).toBe(1);
+  const expected = ranges.map(({ positionBytes }) => content.subarray(positionBytes, positionBytes + 1_000));
+  expect(Buffer.compare(await receive(consumer, 50_000), Buffer.concat(expected))).toBe(0);
+  source.close();
+});
+
 it("names what to use where the kernel does not sendfile", async () => {
   const { thread } = await connect("unix");
   const notAFile = fs.openSync(directory, "r");
@@ -253,6 +284,10 @@ it("has a benchmark that runs", async () => {
     for (const transfer of TRANSFER_PATHS) expect(stdout).toMatch(new RegExp(`^${kind} +64  ${transfer} +\\d+ `, "m"));
   }
 });
+
+function writeCallsOfThread(): number {
+  return Number(/^syscw: (\d+)$/m.exec(fs.readFileSync("/proc/thread-self/io", "utf8"))![1]);
+}
 
 function range(file: AttachedFile, positionBytes: number, sizeBytes: number): AttachedRange {
   return { file, positionBytes, sizeBytes };
