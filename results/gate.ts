@@ -19,6 +19,8 @@ const ratioSchema = z.strictObject({ point: positive, lower: positive, upper: po
  */
 const blockSchema = z.strictObject({
   order: z.string().regex(/^[RGC]+$/),
+  /** All four at the same time: the first two of the order side by side on one processor, the others on another. */
+  isDuet: z.boolean(),
   reference: z.array(positive),
   guard: z.array(positive),
   candidate: z.array(positive),

@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { execaNode } from "execa";
+import { execa } from "execa";
 import type { z } from "zod";
 import { TRIAL_ENVIRONMENT, TRIAL_NODE_OPTIONS } from "./environment.js";
 import { killGroup } from "./orphan.js";
@@ -15,6 +15,8 @@ export interface ChildOptions {
   /** After the fixed ones, and stronger. */
   readonly nodeOptions?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
+  /** The only processor that it may run on, by `taskset`; else any. */
+  readonly processor?: number | undefined;
 }
 
 /**
@@ -27,10 +29,12 @@ export async function runChild<Answer>(
   module: "trial.js" | "probe-process.js" | URL,
   input: object,
   answerSchema: z.ZodType<Answer>,
-  { timeLimitMs, signal, nodeOptions = [], environment = {} }: ChildOptions,
+  { timeLimitMs, signal, nodeOptions = [], environment = {}, processor }: ChildOptions,
 ): Promise<Answer> {
-  const running = execaNode(fileURLToPath(new URL(module, import.meta.url)), {
-    nodeOptions: [...TRIAL_NODE_OPTIONS, ...nodeOptions],
+  const path = fileURLToPath(new URL(module, import.meta.url));
+  const pinning = processor === undefined ? [] : ["taskset", "--cpu-list", String(processor)];
+  const [file, ...parameters] = [...pinning, process.execPath, ...TRIAL_NODE_OPTIONS, ...nodeOptions, path];
+  const running = execa(file!, parameters, {
     env: { ...TRIAL_ENVIRONMENT, ...environment },
     ipc: true,
     ipcInput: input as never,

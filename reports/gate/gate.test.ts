@@ -17,6 +17,7 @@ function comparison(point: number): GateComparison {
 function figure(id: string, over: Partial<GateFigure> = {}): GateFigure {
   const blocks = [1.1, 1.12, 1.09].map((ratio) => ({
     order: "RCCG",
+    isDuet: false,
     reference: [1000],
     guard: [1000],
     candidate: [1000 * ratio, 1000 * ratio],

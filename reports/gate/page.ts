@@ -34,6 +34,7 @@ const TEMPLATE = `<!doctype html>
 </tbody></table></div>
 <p class="muted"><%= it.explanation %></p>
 <details><summary>Block data</summary>
+<p class="muted">Order: R the reference, G its second copy, C the candidate, one after the other; RC ∥ CG: all at the same time, each two of them on a processor of their own.</p>
 <div class="scroll"><table id="blocks">
 <thead><tr><th>figure</th><th>block</th><th>order</th><th>reference</th><th>guard</th><th>candidate</th><th>ratio</th></tr></thead>
 <tbody><% for (const block of it.blocks) { %>
@@ -82,7 +83,7 @@ function blockRows({ figures }: GateResult) {
       blocks.map((block, at) => ({
         figure: id,
         name: `${round === 0 ? "" : "re-run "}${at + 1}`,
-        order: block.order,
+        order: block.isDuet ? `${block.order.slice(0, 2)} ∥ ${block.order.slice(2)}` : block.order,
         reference: list(block.reference),
         guard: list(block.guard),
         candidate: list(block.candidate),

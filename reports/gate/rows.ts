@@ -130,4 +130,4 @@ export function commandWords({ command, seed }: GateResult): string {
 }
 
 export const EXPLANATION =
-  "Ratio: candidate ÷ reference with its 90 % interval, from the blocks that decided. A/A: the same of the reference against itself. p: one-sided exact sign-flip test, on signed ranks of the blocks' log ratios, of being worse than the margin, after Holm's correction over the gated figures.";
+  "Ratio: candidate ÷ reference with its 90 % interval, from the blocks that decided. A/A: the same of the reference against itself. CPU per message is that of trials that run at the same time, two on a processor. p: one-sided exact sign-flip test, on signed ranks of the blocks' log ratios, of being worse than the margin, after Holm's correction over the gated figures.";

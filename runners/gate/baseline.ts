@@ -97,7 +97,8 @@ function figuresAgainst(
     const candidate = samples.get(figure.id);
     if (reference === undefined || candidate === undefined) return [];
     const order = "R".repeat(reference.length) + "C".repeat(candidate.length);
-    const block: GateBlock = { order, reference: [...reference], guard: [], candidate: [...candidate] };
+    const values = { reference: [...reference], guard: [], candidate: [...candidate] };
+    const block: GateBlock = { order, isDuet: false, ...values };
     return [{ ...figure, blocks: [block], invalid: invalid.get(figure.id) }];
   });
 }
@@ -123,12 +124,12 @@ function goneFrom(stored: GateSamples, cells: readonly Cell[], counters: GateSam
   return gone.map((id) => `${id} was measured for the baseline and is missing now.`);
 }
 
-/** The cells of the gate, and `raw` under its closed loads. */
+/** The cells of the gate, and `raw` under those loads that tell its throughput and its CPU time. */
 async function withRaw(setup: GateSetup, rates: Readonly<Record<string, number>>): Promise<Cell[]> {
-  const closed = setup.workloads.filter(({ kind }) => kind === "closed");
+  const comparable = setup.workloads.filter(({ kind }) => kind === "closed" || kind === "duet");
   return [
     ...(await layOutCells(setup, rates)),
-    ...(await layOutCells({ ...setup, subjects: [RAW], workloads: closed })),
+    ...(await layOutCells({ ...setup, subjects: [RAW], workloads: comparable })),
   ];
 }
 
@@ -184,8 +185,8 @@ async function sampleCells(setup: GateSetup, cells: readonly Cell[], untilMs: nu
       const startedMs = instruments.nowMs();
       const trial = { subject: cell.subject, arm: "candidate", seed: setup.seed + round } as const;
       const bench = cell.subject === RAW ? { ...setup.bench, settings: NO_SETTINGS } : setup.bench;
-      const figures = await instruments.measure(bench, cell.workload, trial, cell.ratePerSecond);
-      for (const { id, name } of figuresOf(cell)) readings.get(id)!.push(figures[name]!);
+      const [figures] = await instruments.measure(bench, cell.workload, [trial], cell.ratePerSecond);
+      for (const { id, name } of figuresOf(cell)) readings.get(id)!.push(figures![name]!);
       durationsMs.push(instruments.nowMs() - startedMs);
     }
   }

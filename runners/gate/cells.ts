@@ -44,8 +44,8 @@ async function capacity(setup: GateSetup, open: TimedWorkload, subject: Subject)
   const capacities: number[] = [];
   for (let trial = 0; trial < PILOT_TRIALS; trial++) {
     const seed = setup.seed + trial;
-    const figures = await setup.instruments.measure(setup.bench, closed, { subject, arm: "reference", seed }, 0);
-    capacities.push(plainValue(figures.acknowledgedThroughput!));
+    const [figures] = await setup.instruments.measure(setup.bench, closed, [{ subject, arm: "reference", seed }], 0);
+    capacities.push(plainValue(figures!.acknowledgedThroughput!));
   }
   return median(capacities);
 }

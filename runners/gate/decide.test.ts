@@ -85,7 +85,7 @@ function runBlocks(orders: Arm[][], slowdowns: number[], slowness: () => number,
       });
     }
     blocks.forEach((block, at) => {
-      figures[at]!.push({ order: order.map((arm) => arm[0]!.toUpperCase()).join(""), ...block });
+      figures[at]!.push({ order: order.map((arm) => arm[0]!.toUpperCase()).join(""), isDuet: false, ...block });
     });
   }
   return figures;
@@ -199,6 +199,7 @@ describe("the two stages", () => {
           ...figureOf(`f${at}`),
           blocks: Array.from({ length: blockCount }, () => ({
             order: "RCCG",
+            isDuet: false,
             reference: [1],
             guard: [1],
             candidate: at === 0 ? [3, 3] : [1, 1],
@@ -213,7 +214,13 @@ describe("the two stages", () => {
     const ratio = fc.double({ min: 0.8, max: 1.4, noNaN: true });
     fc.assert(
       fc.property(fc.uniqueArray(ratio, { minLength: 5, maxLength: 10 }), (ratios) => {
-        const blocks = ratios.map((value) => ({ order: "RC", reference: [1], guard: [1], candidate: [value] }));
+        const blocks = ratios.map((value) => ({
+          order: "RC",
+          isDuet: false,
+          reference: [1],
+          guard: [1],
+          candidate: [value],
+        }));
         const { candidate } = screen([{ ...figureOf("a"), blocks }])[0]!.screen;
         expect(candidate.pWorse <= 0.05).toBe(candidate.ratio.lower > 1.03);
         expect(candidate.pBetter <= 0.05).toBe(candidate.ratio.upper < 1 / 1.03);
@@ -276,7 +283,7 @@ describe("against a stored baseline", () => {
   const stored = trials(1);
   const against = (now: number[]) => ({
     ...figureOf("a"),
-    blocks: [{ order: "R".repeat(12) + "C".repeat(12), reference: stored, guard: [], candidate: now }],
+    blocks: [{ order: "R".repeat(12) + "C".repeat(12), isDuet: false, reference: stored, guard: [], candidate: now }],
   });
 
   it("compares independent trials, without a guard", () => {
@@ -300,5 +307,40 @@ describe("against a stored baseline", () => {
       expect(candidate.pWorse <= 0.05).toBe(candidate.ratio.lower > 1.03);
       expect(candidate.pBetter <= 0.05).toBe(candidate.ratio.upper < 1 / 1.03);
     }
+  });
+});
+
+describe("a duet", () => {
+  const random = seededRandom(31);
+  const orders = blockOrders(8, 3);
+  /** Two processors of which one is slower by a different factor in each block, and pairs that share it. */
+  const duets = (cost: Record<Arm, number>): FigureBlocks => ({
+    ...figureOf("cpu"),
+    blocks: orders.map((order) => {
+      const speeds = [1, Math.exp(0.4 * normal(random))];
+      const values: Record<Arm, number[]> = { reference: [], guard: [], candidate: [] };
+      order.forEach((arm, at) => {
+        values[arm].push(1000 * cost[arm] * speeds[at < 2 ? 0 : 1]! * Math.exp(0.01 * normal(random)));
+      });
+      return { order: order.map((arm) => arm[0]!.toUpperCase()).join(""), isDuet: true, ...values };
+    }),
+  });
+
+  it("finds what is lost on processors that differ by more", () => {
+    const [slow] = screen([duets({ reference: 1, guard: 1, candidate: 1.08 })]);
+    expect(slow).toMatchObject({ isSuspect: true });
+    expect(slow!.screen.candidate.ratio.point).toBeCloseTo(1.08, 1);
+    const [equal] = screen([duets({ reference: 1, guard: 1, candidate: 1 })]);
+    expect(equal).toMatchObject({ isSuspect: false, isOpen: false });
+  });
+
+  it("compares the copies of the reference by way of the candidate beside each", () => {
+    const [calm] = screen([duets({ reference: 1, guard: 1, candidate: 1.5 })]);
+    expect(calm!.screen.guardAlarms).toBe(false);
+    const { ratio } = calm!.screen.guard!;
+    expect(ratio.upper / ratio.lower).toBeLessThan(1.1);
+    const [alarmed] = screen([duets({ reference: 1, guard: 1.2, candidate: 1 })]);
+    expect(alarmed!.screen.guardAlarms).toBe(true);
+    expect(alarmed!.screen.guard!.ratio.point).toBeCloseTo(1.2, 1);
   });
 });

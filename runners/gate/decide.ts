@@ -204,9 +204,14 @@ function ratioOf(figure: FigureBlocks, arm: "candidate" | "guard"): Estimate {
 
 /** Of the candidate against both copies of the reference, or of one copy against the other. */
 function logRatios({ blocks }: FigureBlocks, arm: "candidate" | "guard"): number[] {
-  return blocks.map(({ candidate, reference, guard }) =>
-    arm === "candidate" ? meanLog(candidate) - meanLog([...reference, ...guard]) : meanLog(guard) - meanLog(reference),
-  );
+  return blocks.map(({ candidate, reference, guard, ...block }) => {
+    if (arm === "candidate") return meanLog(candidate) - meanLog([...reference, ...guard]);
+    const difference = meanLog(guard) - meanLog(reference);
+    if (!block.isDuet) return difference;
+    // The copies ran on different processors, so each is seen relative to the candidate beside it.
+    const [first, second] = candidate.map(Math.log) as [number, number];
+    return difference - (block.order.slice(0, 2).includes("R") ? second - first : first - second);
+  });
 }
 
 /** The arm's trials of all blocks, and the reference's, which are stored once and the same in each block. */

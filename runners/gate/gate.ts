@@ -42,6 +42,8 @@ export interface GateFindings extends Conclusion {
 
 /** Of the time left after the counters; the rest confirms. */
 const SCREENING_SHARE = 0.6;
+const UNPINNED =
+  "Trials could not be pinned to a processor (it takes Linux and taskset), so CPU per message varies more than it need.";
 /** More would make a quick gate slow for little: the interval shrinks with the square root. */
 export const MOST_BLOCKS = 40;
 
@@ -111,9 +113,10 @@ async function timeFigures(setup: GateSetup): Promise<Timed> {
   }
   const rerun = laboratory.takeFigures(again?.cells ?? []).filter(({ invalid }) => invalid === undefined);
   const confirmations = new Map(rerun.map(({ id, blocks }) => [id, blocks]));
+  const isUnpinned = setup.bench.duetProcessors === null && cells.some(({ workload }) => workload.kind === "duet");
   return {
     figures: conclude(screened, confirmations),
-    doubts: [...disturbances(laboratory.moments), ...laboratory.leftOut],
+    doubts: [...(isUnpinned ? [UNPINNED] : []), ...disturbances(laboratory.moments), ...laboratory.leftOut],
     unfit: [],
   };
 }
@@ -233,24 +236,25 @@ class Laboratory {
     });
   }
 
-  /** The trials of a block of one cell follow each other closely. */
+  /** The trials of a block of one cell follow each other closely; those of a duet run at the same time. */
   async #runBlock(cell: Cell, order: readonly Arm[]): Promise<void> {
     const { subject, workload, ratePerSecond } = cell;
     const { bench, instruments } = this.setup;
     const startedMs = instruments.nowMs();
     const seed = this.setup.seed + this.#blockNumber;
     const letters = order.map((arm) => arm[0]!.toUpperCase()).join("");
-    const figures = figuresOf(cell);
-    const trials: { arm: Arm; readings: Readonly<Record<string, Reading>> }[] = [];
-    for (const arm of order) {
-      const readings = await instruments.measure(bench, workload, { subject, arm, seed }, ratePerSecond);
-      trials.push({ arm, readings });
+    const isDuet = workload.kind === "duet";
+    const trials = order.map((arm) => ({ subject, arm, seed }));
+    const readings: Readonly<Record<string, Reading>>[] = [];
+    for (const together of isDuet ? [trials] : trials.map((trial) => [trial])) {
+      readings.push(...(await instruments.measure(bench, workload, together, ratePerSecond)));
     }
-    for (const { id, name } of figures) {
-      const of = (side: Arm) =>
-        trials.filter(({ arm }) => arm === side).map(({ readings }) => plainValue(readings[name]!));
-      const block = { order: letters, reference: of("reference"), guard: of("guard"), candidate: of("candidate") };
-      const invalid = trials.map(({ readings }) => readings[name]!).find((reading) => typeof reading !== "number");
+    for (const { id, name } of figuresOf(cell)) {
+      const all = readings.map((figures) => figures[name]!);
+      const of = (side: Arm) => all.filter((_, at) => order[at] === side).map(plainValue);
+      const values = { reference: of("reference"), guard: of("guard"), candidate: of("candidate") };
+      const block = { order: letters, isDuet, ...values };
+      const invalid = all.find((reading) => typeof reading !== "number");
       this.#blocks.set(id, [...(this.#blocks.get(id) ?? []), { block, invalid: invalid?.invalid ?? null }]);
     }
     this.#durationsMs.set(cell.id, [...(this.#durationsMs.get(cell.id) ?? []), instruments.nowMs() - startedMs]);

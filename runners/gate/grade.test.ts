@@ -33,15 +33,16 @@ describe("the grade of a gate's trial", () => {
     expect(figures).toEqual({
       durableThroughput: { value: 5, invalid },
       acknowledgedThroughput: { value: 5, invalid },
-      cpuPerMessage: { value: 10, invalid },
       residentBytes: 1,
     });
+    const cpu = readFigures("duet", stolen.measured, gradeAnswer(stolen, "x", {}));
+    expect(cpu).toEqual({ cpuPerMessage: { value: 10, invalid } });
   });
 
   it("leaves a trial on a machine of its own as it is", () => {
     const calm = answer({ samples: [] });
     expect(gradeAnswer(calm, "x", {})?.durable.grade).toBe("valid");
-    expect(readFigures("closed", calm.measured, gradeAnswer(calm, "x", {})).cpuPerMessage).toBe(10);
+    expect(readFigures("duet", calm.measured, gradeAnswer(calm, "x", {})).cpuPerMessage).toBe(10);
   });
 
   it("holds nothing against a build that tells less than this one, or other things", () => {

@@ -38,6 +38,7 @@ import { type Builds, layOutBuilds, resolveCommit, SAME_BUILD } from "./builds.j
 import { type GateFindings, type GateSetup, MOST_BLOCKS, runGate } from "./gate.js";
 import { REAL_INSTRUMENTS } from "./measure.js";
 import { type Options, parseOptions } from "./options.js";
+import { findDuetProcessors } from "./processors.js";
 import { runSelfTest, type SelfTestEntry, selfTestTable } from "./self-test.js";
 import { checkSettings, chooseSubjects, describeSide, type SideOptions, whatIsMissing } from "./sides.js";
 import { type GateProfile, PROFILES } from "./workloads.js";
@@ -122,6 +123,7 @@ async function openWorkshop(options: Options, args: string[]): Promise<Workshop>
   const { signal } = interruption;
   const scratch = new DataDirectory(tmpdir());
   const dataDirectory = new DataDirectory(parent);
+  const duetProcessors = await findDuetProcessors();
   const tell = (line: string) => void process.stderr.write(`${printable(line)}\n`);
   let builds: Builds = SAME_BUILD;
   return {
@@ -150,6 +152,7 @@ async function openWorkshop(options: Options, args: string[]): Promise<Workshop>
           candidate: sides.candidate.settings,
         },
         dataDirectory,
+        duetProcessors,
         scratchDirectory: scratch.path,
         signal,
       },

@@ -7,6 +7,7 @@ import { settle } from "../settle.js";
 import type { Arm } from "./blocks.js";
 import { FIGURES_OF_UNMET_RATE, type Reading, readFigures } from "./figures.js";
 import { gradeAnswer } from "./grade.js";
+import type { DuetProcessors } from "./processors.js";
 import { listen } from "./quiet.js";
 import { type RecoveryInput, recoveryOutcomeSchema } from "./recovery-protocol.js";
 import { type TrialAnswer, trialAnswerSchema, trialOrder } from "./trial-exchange.js";
@@ -25,6 +26,8 @@ export interface Bench {
   readonly settings: Readonly<Record<Arm, Readonly<Record<string, unknown>>>>;
   /** On the disk measured; emptied after every trial. */
   readonly dataDirectory: DataDirectory;
+  /** What the two pairs of a duet are pinned to; null: they cannot be. */
+  readonly duetProcessors: DuetProcessors | null;
   /** For small files between processes. */
   readonly scratchDirectory: string;
   readonly signal: AbortSignal;
@@ -61,20 +64,43 @@ const TALLY_MODULE = new URL("./tally.js", import.meta.url);
 const TALLY_FILE = "tally.json";
 
 /**
- * Runs one timed trial in fresh processes and a fresh directory.
+ * Runs timed trials at the same time, each in fresh processes and a fresh directory: one, or the four of a duet, of which
+ * the first two share one processor and the others another.
  * @param ratePerSecond of an open workload
- * @returns its figures by name; those that its own circumstances make invalid are marked
- * @throws TrialFailedError
+ * @returns for each trial its figures by name; those that its own circumstances make invalid are marked
+ * @throws TrialFailedError of the first that failed, when all have ended
  */
 export async function measure(
   bench: Bench,
   workload: TimedWorkload,
+  trials: readonly Trial[],
+  ratePerSecond: number,
+): Promise<Record<string, Reading>[]> {
+  await settle(SETTLE_MS, bench.signal);
+  const processors = trials.length > 1 ? bench.duetProcessors : null;
+  const processorOf = (at: number) => processors?.[at < trials.length / 2 ? 0 : 1];
+  try {
+    const ended = await Promise.allSettled(
+      trials.map((trial, at) => measureOne(bench, workload, trial, ratePerSecond, processorOf(at))),
+    );
+    return ended.map((outcome) => {
+      if (outcome.status === "rejected") throw outcome.reason;
+      return outcome.value;
+    });
+  } finally {
+    bench.dataDirectory.clear();
+  }
+}
+
+async function measureOne(
+  bench: Bench,
+  workload: TimedWorkload,
   trial: Trial,
   ratePerSecond: number,
+  processor: number | undefined,
 ): Promise<Record<string, Reading>> {
-  await settle(SETTLE_MS, bench.signal);
   if (workload.kind === "recovery") return { recoveryTime: await recover(bench, workload, trial) };
-  const outcome = await runTrial(bench, workload, trial, ratePerSecond, {});
+  const outcome = await runTrial(bench, workload, trial, ratePerSecond, { processor });
   if (outcome.status === "ok") {
     const validity = gradeAnswer(outcome, trial.subject.name, workload.settings);
     return readFigures(workload.kind, outcome.measured, validity);
@@ -90,14 +116,15 @@ export async function measure(
  */
 async function count(bench: Bench, workload: CountedWorkload, trial: Trial): Promise<Record<string, number>> {
   const tallyFile = join(bench.scratchDirectory, TALLY_FILE);
-  const outcome = await runTrial(bench, workload, trial, 0, {
+  const options = {
     nodeOptions: [
       `--min-semi-space-size=${YOUNG_GENERATION_MB}`,
       `--max-semi-space-size=${YOUNG_GENERATION_MB}`,
       `--import=${TALLY_MODULE.href}`,
     ],
     environment: { LOGDUEL_TALLY: tallyFile },
-  });
+  };
+  const outcome = await runTrial(bench, workload, trial, 0, options).finally(() => bench.dataDirectory.clear());
   if (outcome.status === "failed") throw failed(bench, trial, workload, outcome.failures.join(" "));
   const { collections, allocatedBytes, ...tally } = JSON.parse(readFileSync(tallyFile, "utf8"));
   const { appendedMessages: _a, acknowledgedMessages: _b, ...counters } = outcome.measured.counters;
@@ -124,8 +151,6 @@ async function runTrial(
   } catch (error) {
     if (!(error instanceof ChildFailedError)) throw error;
     return { status: "failed", kind: "engine", failures: [error.message] };
-  } finally {
-    bench.dataDirectory.clear();
   }
 }
 
@@ -151,8 +176,6 @@ async function recover(bench: Bench, workload: TimedWorkload, trial: Trial): Pro
   } catch (error) {
     if (error instanceof ChildFailedError) throw failed(bench, trial, workload, error.message);
     throw error;
-  } finally {
-    bench.dataDirectory.clear();
   }
 }
 

@@ -11,6 +11,7 @@ import type { Reading } from "./figures.js";
 import { type GateFindings, runGate } from "./gate.js";
 import { type Bench, measure, REAL_INSTRUMENTS, type Subject } from "./measure.js";
 import plantedEngine from "./planted-engine.js";
+import { type DuetProcessors, findDuetProcessors } from "./processors.js";
 import type { TimedWorkload, Workload } from "./workloads.js";
 
 /** Real engines in real processes on the disk: small, so that only what is exact or gross can be asked of them. */
@@ -34,6 +35,7 @@ const closed: Workload = {
   warmupMessages: 10_000,
   measuredMessages: 30_000,
 };
+const duet: Workload = { ...closed, id: "cpu", kind: "duet" };
 const recovery: TimedWorkload = {
   id: "recovery",
   kind: "recovery",
@@ -45,8 +47,10 @@ const recovery: TimedWorkload = {
 let readings = 0;
 let parent: string;
 let dataDirectory: DataDirectory;
+let duetProcessors: DuetProcessors | null;
 
-beforeAll(() => {
+beforeAll(async () => {
+  duetProcessors = await findDuetProcessors();
   parent = mkdtempSync(join(tmpdir(), "logduel-gate-test-"));
   dataDirectory = new DataDirectory(parent);
 });
@@ -60,6 +64,7 @@ function benchFor(engine: string, plant: Record<string, unknown>): Bench {
     builds: SAME_BUILD,
     settings: { reference: { engine }, guard: { engine }, candidate: { engine, plant } },
     dataDirectory,
+    duetProcessors,
     scratchDirectory: parent,
     signal: new AbortController().signal,
   };
@@ -85,8 +90,10 @@ function gate(engine: string, plant: Record<string, unknown>, workloads: Workloa
   });
 }
 
-function measureRecovery(engine: string, plant: Record<string, unknown>): Promise<Record<string, Reading>> {
-  return measure(benchFor(engine, plant), recovery, { subject: subjectOf(engine), arm: "candidate", seed: 1 }, 0);
+async function measureRecovery(engine: string, plant: Record<string, unknown>): Promise<Record<string, Reading>> {
+  const trial = { subject: subjectOf(engine), arm: "candidate", seed: 1 } as const;
+  const [figures] = await measure(benchFor(engine, plant), recovery, [trial], 0);
+  return figures!;
 }
 
 describe("planted in a real engine", () => {
@@ -180,7 +187,7 @@ describe("planted in a real engine", () => {
 
   // A/A may alarm in one gate of twenty, which is then inconclusive: that is its right, and no fault of this test.
   it("a slower checksum is found by its CPU time, and confirmed", { timeout: 6 * MINUTE_MS, retry: 2 }, async () => {
-    const { figures, outcome } = await gate("partitioned-log", { checksums: 12 }, [closed]);
+    const { figures, outcome } = await gate("partitioned-log", { checksums: 12 }, [duet]);
     const cpu = figures.find(({ id }) => id.endsWith("cpuPerMessage"))!;
     expect(cpu.ratio.point).toBeGreaterThan(1.5);
     expect(cpu.verdict).toBe("regression");

@@ -10,9 +10,9 @@ import { layOutCells } from "./cells.js";
 import { plainValue } from "./figures.js";
 import { type GateFindings, type GateSetup, runGate } from "./gate.js";
 import type { Subject } from "./measure.js";
-import type { TimedWorkload } from "./workloads.js";
 
-const CALIBRATION_TRIALS = 5;
+const CALIBRATION_DUETS = 5;
+const CALIBRATION_ORDER = ["reference", "candidate", "candidate", "guard"] as const;
 const CALIBRATION_ITERATIONS = 400;
 
 export interface SelfTestEntry {
@@ -116,21 +116,17 @@ function allArms<T>(value: T): Record<Arm, T> {
   return { reference: value, guard: value, candidate: value };
 }
 
-/** How many turns of the burning loop cost as much CPU time as a message costs without: both measured, alternating. */
+/** How many turns of the burning loop cost as much CPU time as a message costs without: both measured, in duets. */
 async function iterationsForAll(setup: GateSetup): Promise<number> {
-  const cells = await layOutCells({ ...setup, workloads: setup.workloads.filter(({ kind }) => kind === "closed") });
-  const { subject, workload } = cells[0]! as { subject: Subject; workload: TimedWorkload };
-  const cpuPerMessage = async (iterations: number, seed: number) => {
-    const { bench } = withBurn(setup, iterations);
-    const figures = await setup.instruments.measure(bench, workload, { subject, arm: "candidate", seed }, 0);
-    return plainValue(figures.cpuPerMessage!);
-  };
-  const plain: number[] = [];
-  const burning: number[] = [];
-  for (let trial = 0; trial < CALIBRATION_TRIALS; trial++) {
-    plain.push(await cpuPerMessage(0, trial));
-    burning.push(await cpuPerMessage(CALIBRATION_ITERATIONS, trial));
+  const [cell] = await layOutCells({ ...setup, workloads: setup.workloads.filter(({ kind }) => kind === "duet") });
+  const { subject, workload } = cell!;
+  const { bench } = withBurn(setup, CALIBRATION_ITERATIONS);
+  const added: number[] = [];
+  for (let seed = 0; seed < CALIBRATION_DUETS; seed++) {
+    const trials = CALIBRATION_ORDER.map((arm) => ({ subject, arm, seed }));
+    const figures = await setup.instruments.measure(bench, workload, trials, 0);
+    const [plain, burning, burningToo, plainToo] = figures.map(({ cpuPerMessage }) => plainValue(cpuPerMessage!));
+    added.push(burning! / plain! - 1, burningToo! / plainToo! - 1);
   }
-  const nsPerIteration = (median(burning) - median(plain)) / CALIBRATION_ITERATIONS;
-  return median(plain) / nsPerIteration;
+  return CALIBRATION_ITERATIONS / median(added);
 }
