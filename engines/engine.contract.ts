@@ -5,7 +5,14 @@ import { diskMachine, type Machine, memoryMachine, open, SyncHoldingStorage } fr
 import { describeRetention } from "./engine.contract-retention.js";
 import { describeServing } from "./engine.contract-serving.js";
 import { describeWaiting } from "./engine.contract-waiting.js";
-import { type EngineDefinition, type Header, Message, type MessageVisitor, type PartitionHandle } from "./engine.js";
+import {
+  type EngineDefinition,
+  type Header,
+  type KeyQuery,
+  Message,
+  type MessageVisitor,
+  type PartitionHandle,
+} from "./engine.js";
 import {
   ClosedError,
   LogFailedError,
@@ -397,6 +404,47 @@ function describeFetching(definition: EngineDefinition, machine: Machine, traits
     await again.close();
   });
 
+  it("finds the messages of a key in all partitions of a topic, the newest first, where it can", async () => {
+    const driven = await open(definition, machine, traits.smallFiles);
+    if (driven.engine.messagesByKey === undefined) return driven.close();
+    const handles = [...(await driven.createTopic("t", 2)), ...(await driven.createTopic("u", 1))];
+    const keyOf = (i: number) => (i % 7 === 0 ? null : `k${(i * i) % 5}`);
+    const count = 400;
+    for (let i = 0; i < count; i++) {
+      const key = keyOf(i);
+      await appendOwn(driven, handles[i % 3]!, [], Date.now(), key === null ? null : Buffer.from(key));
+    }
+    await driven.engine.flush();
+    const ever = { fromMs: 0, toMs: Number.MAX_SAFE_INTEGER, maxMessages: count };
+    const find = async ({ engine }: Driven, key: string, query: KeyQuery) => {
+      const found: string[] = [];
+      const visitedCount = await engine.messagesByKey!("t", key, query, (message, partition) => {
+        expect(Buffer.from(message.key!).toString()).toBe(key);
+        found.push(`${engine.partitionInfo(partition).index} ${message.offset}`);
+      });
+      expect(visitedCount).toBe(found.length);
+      return found;
+    };
+    const search = async (which: Driven) => {
+      for (const key of ["k0", "k1", "k4", "k", "k00"]) {
+        const wanted = Array.from({ length: count }, (_, i) => i)
+          .filter((i) => i % 3 < 2 && keyOf(i) === key)
+          .map((i) => `${i % 3} ${Math.floor(i / 3)}`)
+          .reverse();
+        for (const maxMessages of [count, 3, 0]) {
+          expect(await find(which, key, { ...ever, maxMessages })).toEqual(wanted.slice(0, maxMessages));
+        }
+        expect(await find(which, key, { ...ever, toMs: 1_000 })).toEqual([]);
+        expect(await find(which, key, { ...ever, fromMs: Date.now() + 3_600_000 })).toEqual([]);
+      }
+    };
+    await search(driven);
+    await driven.close();
+    const again = await open(definition, machine, traits.smallFiles);
+    await search(again);
+    await again.close();
+  });
+
   it.skipIf(traits.hasTags)("refuses to look for tags, which its format does not have", async () => {
     const driven = await open(definition, machine);
     const [handle] = await driven.createTopic("t", 1);
@@ -418,8 +466,9 @@ async function appendOwn(
   partition: PartitionHandle,
   headers: readonly Header[],
   timestampMs: number,
+  key: Uint8Array | null = null,
 ): Promise<void> {
-  const message = new Message(heap, Buffer.from("own"), null, headers);
+  const message = new Message(heap, Buffer.from("own"), key, headers);
   driven.progress.get(partition)!.appendedTo++;
   while (!driven.engine.append(partition, message, timestampMs)) {
     driven.engine.poll();
