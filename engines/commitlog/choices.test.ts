@@ -358,6 +358,20 @@ describe("page-cache advice", () => {
     },
   );
 
+  it("synchronous flush has only the file that is appended to faulted in page by page", async () => {
+    const settings = { segmentSizeBytes: 1 << 20, flush: "sync" };
+    const advised = spyOnAdvice();
+    await open(settings);
+    const [handle] = await engine.createTopic("t", 1);
+    for (let i = 0; i < 15; i++) append(handle!, 100_000);
+    expect([...new Set(advised.map(({ path }) => path))]).toEqual([0, 1 << 20].map(logPath));
+    await engine.close();
+    advised.length = 0;
+    await open(settings);
+    expect(await valuesFrom(handle!)).toHaveLength(15);
+    expect([...new Set(advised.map(({ path }) => path))]).toEqual([logPath(1 << 20)]);
+  });
+
   it("drop-behind lets go of what is on the device, 8 MiB at a time, and of nothing else", async () => {
     const advised = spyOnAdvice();
     await open({ segmentSizeBytes: 64 << 20, writePath: "write", pageCacheAdvice: "drop-behind" });

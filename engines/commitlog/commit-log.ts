@@ -204,14 +204,9 @@ export abstract class CommitLog {
     for (const file of [...this.files]) {
       // A copy: retention may take the oldest meanwhile.
       if (file.endOffset <= from || file.baseOffset >= to) continue;
-      await file.sync(from, this.syncEnd(file, to));
+      await file.sync(from, to);
     }
     this.flushedOffset = Math.max(this.flushedOffset, to);
-  }
-
-  /** How far a sync of `file` reaches that is to cover what lies below `to`. */
-  protected syncEnd(_file: MappedFile, to: number): number {
-    return to;
   }
 
   /** Deletes the oldest file, which is not the last. @returns its path */

@@ -35,6 +35,7 @@ export class MappedFile {
   /** Stays mapped for now. */
   #syncing: MappedRegion | null = null;
   #readsAtRandom = false;
+  #faultsSinglePages = false;
 
   private constructor(
     private readonly storage: Storage,
@@ -96,7 +97,7 @@ export class MappedFile {
       const address = this.heap.reserveWindow(sizeBytes);
       try {
         window = this.file.map(address, sizeBytes, at);
-        if (this.#readsAtRandom) window.adviseRandomReads();
+        if (this.#readsAtRandom || this.#faultsSinglePages) window.adviseRandomReads();
       } catch (error) {
         this.heap.release(address);
         throw error;
@@ -164,6 +165,14 @@ export class MappedFile {
     this.#readsAtRandom = true;
     this.file.advise("random", 0, 0);
     for (const window of this.#windows.values()) window.adviseRandomReads();
+  }
+
+  /**
+   * Whether windows mapped from now on fault in page by page. Without that Linux may cache up to 2 MiB of the file as one
+   * folio; a store makes all of it dirty, and each small sync would write all of it.
+   */
+  faultSinglePages(isOn: boolean): void {
+    this.#faultsSinglePages = isOn;
   }
 
   /** Lets go what lies between these positions of the log, as far as it is this file's and not mapped. */

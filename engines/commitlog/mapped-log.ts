@@ -29,18 +29,18 @@ export class MappedLog extends CommitLog {
 
   /**
    * @param warmUp what is faulted in before it is written
-   * @param syncsAhead A sync takes along the zeros that were faulted in ahead. Later ones then find their blocks written,
-   * and take about two thirds of the time; but the pages have to be faulted in again, so it pays only for many small syncs.
+   * @param hasSmallSyncs What is appended to is faulted in page by page, so that a sync writes no more than it has to.
    */
   constructor(
     options: CommitLogOptions,
     files: MappedFile[],
     endOffset: number,
     warmUp: "ahead" | "file" | "none",
-    private readonly syncsAhead: boolean,
+    private readonly hasSmallSyncs: boolean,
   ) {
     super(options, files, endOffset);
     this.#warmUp = new WarmUp(warmUp);
+    if (hasSmallSyncs) files.at(-1)?.faultSinglePages(true);
   }
 
   override get appendOffset(): number {
@@ -78,6 +78,16 @@ export class MappedLog extends CommitLog {
   }
 
   override release(): void {}
+
+  protected override roll(): MappedFile {
+    const ended = this.files.at(-1);
+    const file = super.roll();
+    if (this.hasSmallSyncs) {
+      ended?.faultSinglePages(false);
+      file.faultSinglePages(true);
+    }
+    return file;
+  }
 
   #makeRoom(sizeBytes: number): void {
     invariant(sizeBytes <= this.options.geometry.overlapBytes, "a record that begins in a window ends in it");
@@ -120,6 +130,7 @@ export class MappedLog extends CommitLog {
   /** Faults pages in, too, before they are written. */
   override prepare(nowMs: number): void {
     super.prepare(nowMs);
+    if (this.hasSmallSyncs) this.next?.faultSinglePages(true);
     const file = this.files.at(-1);
     if (file !== undefined && this.endOffset >= this.#warmUp.dueAt) {
       this.#warmUp.step(this.endOffset, nowMs, file, this.next);
@@ -129,10 +140,6 @@ export class MappedLog extends CommitLog {
   override async warm(nowMs: number): Promise<void> {
     await super.warm(nowMs);
     await this.#warmUp.settled();
-  }
-
-  protected override syncEnd(file: MappedFile, to: number): number {
-    return this.syncsAhead && file === this.files.at(-1) ? Math.max(to, this.#warmUp.warmedTo) : to;
   }
 
   override async close(): Promise<void> {

@@ -175,6 +175,30 @@ describe("DiskStorage mappings", () => {
     heap.release(window);
   });
 
+  it("keeps what is stored before and during a sync, in the mapping and in the file", async () => {
+    const sizeBytes = 4 * 65_536;
+    const window = heap.reserveWindow(sizeBytes);
+    const file = storage.open(at("m"), "create");
+    file.allocate(sizeBytes);
+    const region = file.map(window, sizeBytes, 0);
+    const expected = new Uint8Array(sizeBytes);
+    for (let round = 1; round <= 20; round++) {
+      const store = (position: number) => {
+        heap.bytes[window + position] = round;
+        expected[position] = round;
+      };
+      for (let position = round; position < sizeBytes; position += 4_096) store(position);
+      const synced = region.sync(65_536, 2 * 65_536);
+      for (let position = round + 100; position < sizeBytes; position += 4_096) store(position);
+      await synced;
+      expect(heap.bytes.slice(window, window + sizeBytes)).toEqual(expected);
+    }
+    region.unmap();
+    file.close();
+    expect(new Uint8Array(fs.readFileSync(at("m")))).toEqual(expected);
+    heap.release(window);
+  });
+
   it("maps a part of a file", () => {
     const window = heap.reserveWindow(65_536);
     const file = storage.open(at("m"), "create");
