@@ -121,7 +121,8 @@ function verdictOf(figure: Screened, confirmation: GateRound | null): Judged {
   }
   if (figure.isSuspect) {
     if (confirmation === null) {
-      return conclusion("inconclusive", `worse by more than ${limit}, but it could not be confirmed within the budget`);
+      const reason = `worse by more than ${limit}, but it could not be confirmed within the budget; raise --budget`;
+      return { ratio, verdict: "inconclusive", rulesOutSlowdown: false, reason };
     }
     if (confirmation.candidate.pWorseHolm <= SIGNIFICANCE) {
       return conclusion("regression", `worse by more than ${limit}, and again when re-run in reversed order`);

@@ -123,7 +123,7 @@ async function timeFigures(setup: GateSetup): Promise<Timed> {
 
 /**
  * How many blocks to screen with, the one already run included, so that there is time left to confirm what is found in
- * any one cell; or why the time does not suffice even for that. Pure.
+ * any one cell. Where there is not, the fewest: what they clear is cleared. Or why the time suffices for nothing. Pure.
  */
 function planRound(
   cells: readonly Cell[],
@@ -134,9 +134,9 @@ function planRound(
   const gatedCount = (chosen: readonly Cell[]) => chosen.flatMap(figuresOf).filter(({ gated }) => gated).length;
   const least = fewestBlocks(gatedCount(cells));
   const confirmingMs = Math.max(...cells.map((cell) => fewestBlocks(gatedCount([cell])) * blockMs([cell])));
-  const missingMs = (least - 1) * blockMs(cells) + confirmingMs - leftMs;
-  if (missingMs > 0) {
-    const minutes = Math.ceil(missingMs / 60_000);
+  const leastMs = (least - 1) * blockMs(cells);
+  if (leastMs > leftMs) {
+    const minutes = Math.ceil((leastMs + confirmingMs - leftMs) / 60_000);
     const why = `${gatedCount(cells)} gated figures need ${least} blocks, a re-run, and about ${minutes} min more than the budget: nothing was decided by timing; raise --budget.`;
     return { why };
   }
