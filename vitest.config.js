@@ -6,6 +6,7 @@ export default defineConfig({
   test: {
     include: ["dist/**/*.test.js"],
     exclude: ["node_modules"],
+    setupFiles: ["./vitest.setup.js"],
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: "forks",

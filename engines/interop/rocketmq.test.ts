@@ -11,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { commitlog } from "../commitlog/index.js";
 import { Driven, type ReadMessage } from "./drive.js";
 import { inspected } from "./inspected.js";
-import { type InteropMessage, message, noise, START_MS, toHex } from "./messages.js";
+import { type InteropMessage, message, noise, outOfOrder, START_MS, toHex } from "./messages.js";
 import { Peer, preparePeer } from "./peer.js";
 
 const setup = await preparePeer("rocketmq");
@@ -80,6 +80,11 @@ const CASES_OF_THE_LOG: readonly Case[] = [
     name: "a last message that exactly fits its file",
     settings: { segmentSizeBytes: 4_096 },
     messages: fitting(4_096).slice(0, 2),
+  },
+  {
+    name: "born times out of order",
+    settings: { segmentSizeBytes: 4_096 },
+    messages: outOfOrder().map((each) => ({ ...each, topic: "times", queueId: 0 })),
   },
   {
     name: "IPv6 hosts",
