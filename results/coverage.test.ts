@@ -25,6 +25,8 @@ describe("intervals of a thing against itself", () => {
     const coverage = coverageOfOne(comparisons(400, pairCount, 1, 17 + pairCount));
     expect(coverage.confidence).toBe(attainableConfidence(pairCount));
     expect(coverage.isKept, JSON.stringify(coverage)).toBe(true);
+    // Nor more often, by being wider than they need be.
+    expect(coverage.actual.lower).toBeLessThanOrEqual(coverage.confidence);
   });
 
   it("are found out where they do not: a second side that is 10 % faster", () => {
@@ -35,6 +37,13 @@ describe("intervals of a thing against itself", () => {
 
   it("are judged by the binomial limits of what was seen", () => {
     const certain = { first: [1, 1, 1], second: [2, 2, 2] };
-    expect(coverageOfOne([certain, certain])).toMatchObject({ covered: 0, count: 2, confidence: 0.75 });
+    expect(coverageOfOne([certain, certain])).toMatchObject({ covered: 0, count: 2, confidence: 0.75, isKept: true });
+    const never = Array(40).fill(certain);
+    expect(coverageOfOne(never)).toMatchObject({ covered: 0, count: 40, isKept: false });
+    const level = { first: [1, 2, 3], second: [2, 2, 2] };
+    expect(coverageOfOne(Array(40).fill(level))).toMatchObject({ covered: 40, isKept: true });
+    // Five pairs promise 93.75 %: two comparisons are the fewest whose failing speaks against that.
+    const five = { first: [1, 1, 1, 1, 1], second: [2, 2, 2, 2, 2] };
+    expect([1, 2].map((count) => coverageOfOne(Array(count).fill(five)).isKept)).toEqual([true, false]);
   });
 });
