@@ -31,11 +31,8 @@ import {
 } from "./sampler-cells.js";
 import { ThreadClock, threadTimesBetween } from "./thread-times.js";
 
-/**
- * The main thread is looked at after between half and one and a half times as long, so that no rhythm of its own can
- * hide from it. A look costs about 60 µs of this thread, waking included.
- */
-const LOOK_EVERY_MS = 20;
+/** Of samples so far apart the trial is long, and has looks enough if there are fewer a second. */
+const LONG_INTERVAL_MS = 500;
 /** A histogram for every interval of 100 ms or less would be most of a stored run. */
 const HISTOGRAM_EVERY_NS = 250e6;
 const ORPHAN_LOOK_MS = 500;
@@ -54,6 +51,11 @@ interface Reading {
 }
 
 const { originNs, intervalMs, deviceStatPath, threadPoolSize, cells: buffer } = workerData as SamplerStart;
+/**
+ * The main thread is looked at after between half and one and a half times as long, so that no rhythm of its own can
+ * hide from it. A look costs 60 to 200 µs of this thread, waking included.
+ */
+const lookEveryMs = intervalMs < LONG_INTERVAL_MS ? 20 : 40;
 const cells = new SharedCells(buffer);
 const { numbers } = cells;
 const clock = clockFrom(originNs);
@@ -67,6 +69,8 @@ const ownThreadId = process.platform === "linux" ? Number(readlinkSync("/proc/th
 const threadClock = new ThreadClock(ownThreadId, threadPoolSize);
 
 let countsBefore = cells.responseCounts.slice();
+/** By the number of their sample; encoded when the load is over, since that takes milliseconds. */
+const responseTimes = new Map<number, SparseCounts>();
 let histogramAtNs = 0;
 const processorWaits: { startNs: number; endNs: number }[] = [];
 let lookedNs = 0;
@@ -83,7 +87,7 @@ for (let index = 1; signal !== STOP; index++) {
   const dueNs = started.atNs + index * intervalMs * 1e6;
   let nowNs = clock.nowNs();
   do {
-    const lookMs = LOOK_EVERY_MS * (0.5 + Math.random());
+    const lookMs = lookEveryMs * (0.5 + Math.random());
     signal = cells.wait(signal, Math.max(0, Math.min((dueNs - nowNs) / 1e6, lookMs)));
     look();
     nowNs = clock.nowNs();
@@ -91,8 +95,12 @@ for (let index = 1; signal !== STOP; index++) {
   if (isOrphan()) endWithChildren();
   const reading = read();
   samples.push(sampleBetween(last, reading));
+  if (reading.atNs - histogramAtNs >= HISTOGRAM_EVERY_NS || signal === STOP) {
+    responseTimes.set(samples.length - 1, responseCountsUntil(reading.atNs));
+  }
   last = reading;
 }
+for (const [at, counts] of responseTimes) samples[at]!.detail!.responseTime = encoded(counts);
 const answer: SamplerAnswer<Sample> = {
   startedNs: started.atNs,
   samples,
@@ -182,7 +190,7 @@ function detailBetween(before: Reading, after: Reading): NonNullable<Sample["det
   const lagBytes = take(DISPATCH_LAG_BYTES, -1);
   const between = (name: keyof NodeJS.ResourceUsage) => after.usage[name] - before.usage[name];
   return {
-    responseTime: responseTimeUntil(after.atNs),
+    responseTime: null,
     threads: threadTimesBetween(before.threads, after.threads),
     mainThread: mainThreadBetween(before.observed, after.observed),
     processorWaitNs:
@@ -212,14 +220,29 @@ function take(cell: number, empty: number): number {
   return value;
 }
 
-function responseTimeUntil(nowNs: number): NonNullable<Sample["detail"]>["responseTime"] {
-  if (nowNs - histogramAtNs < HISTOGRAM_EVERY_NS && signal !== STOP) return null;
+/** Those of an interval that are not zero. */
+interface SparseCounts {
+  readonly buckets: number[];
+  readonly counts: number[];
+}
+
+function responseCountsUntil(nowNs: number): SparseCounts {
   histogramAtNs = nowNs;
-  const counts = cells.responseCounts.slice();
-  const histogram = encodeCounts(
-    counts.map((count, i) => count - countsBefore[i]!),
-    2,
-  );
-  countsBefore = counts;
-  return histogram.sampleCount === 0 ? null : histogram;
+  const now = cells.responseCounts.slice();
+  const sparse: SparseCounts = { buckets: [], counts: [] };
+  for (let bucket = 0; bucket < now.length; bucket++) {
+    const count = now[bucket]! - countsBefore[bucket]!;
+    if (count === 0) continue;
+    sparse.buckets.push(bucket);
+    sparse.counts.push(count);
+  }
+  countsBefore = now;
+  return sparse;
+}
+
+function encoded({ buckets, counts }: SparseCounts): NonNullable<Sample["detail"]>["responseTime"] {
+  if (buckets.length === 0) return null;
+  const dense = new Float64Array(countsBefore.length);
+  for (const [at, bucket] of buckets.entries()) dense[bucket] = counts[at]!;
+  return encodeCounts(dense, 2);
 }
