@@ -1,31 +1,36 @@
 /**
  * What the harness itself costs: the null engine through the whole closed loop with every latency recorded, the schedule
- * lag of an open loop into it, the recording of one latency, and what the sampler takes. Medians over rounds; single ones depend on the machine's
- * mood.
+ * lag of an open loop into it, the recording of one latency, and what the sampler takes. Medians over rounds, which depend
+ * on the machine's mood; the sampler is measured in duets (sampling-cost.ts), which do not.
  */
 import Table from "cli-table3";
-import { decodeFromCompressedBase64 } from "hdr-histogram-js";
-import { DiskStorage, heap, loadEngine } from "../engines/registry.js";
-import { type Load, messagesSchema } from "../results/schema.js";
-import { median } from "../results/statistics.js";
-import { clockFrom } from "./clock.js";
-import { EventLog } from "./event-log.js";
+import { Command } from "commander";
+import type { Load } from "../results/schema.js";
+import { type Estimate, median } from "../results/statistics.js";
+import { positiveInteger } from "./bench-options.js";
+import { TRIAL_ENVIRONMENT } from "./environment.js";
+import { findDuetProcessors } from "./gate/processors.js";
 import { LatencyRecorder } from "./latency-recorder.js";
-import { LoadGenerator } from "./load-generator.js";
-import { createMessageStream } from "./message-stream.js";
-import { createPayloadPool } from "./payload-pool.js";
-import { Sampler } from "./sampler.js";
-import { SharedCells } from "./sampler-cells.js";
+import { findMount } from "./mount.js";
+import { driveNull } from "./null-load.js";
+import { type DuetOfSampling, measureDuet, samplingCost } from "./sampling-cost.js";
 
 const ROUNDS = 5;
-const SAMPLING_PAIRS = 10;
+const DUETS = 12;
+/** As the profiles sample: full, and quick, whose trials are short. */
+const SAMPLE_INTERVALS = [
+  { intervalMs: 1_000, target: "< 1" },
+  { intervalMs: 100, target: "" },
+];
 const RECORDS = 2_000_000;
-const PARTITIONS = 16;
-const definition = await loadEngine("null");
-const messages = messagesSchema.parse({ sizeBytes: 1_024, compressibleFraction: 0.5 });
-const values = createPayloadPool(messages, 1);
 
-const table = new Table({ head: ["what", "median (min – max)", "target"], style: { head: [], border: [] } });
+const { duets, only } = new Command("node dist/runners/load-generator.bench.js")
+  .description("Measures what the harness itself costs.")
+  .option("--duets <n>", "with and without the sampler, seven seconds each", positiveInteger, DUETS)
+  .option("--only <part>", "only the rows whose name contains this", "")
+  .parse()
+  .opts<{ duets: number; only: string }>();
+
 const closed: Load = { model: "closed", inFlight: 1_024, producers: 1 };
 const open: Load = {
   model: "open",
@@ -35,72 +40,81 @@ const open: Load = {
   inFlight: 65_536,
   producers: 1,
 };
-table.push(
-  await row("null, closed loop, million messages/s", "≥ 3", async () => (await drive(closed)).millionPerSecond),
-);
-table.push(
-  await row("null, open loop at 100 000/s, schedule lag p99, µs", "< 100", async () => (await drive(open)).lagP99Us),
-);
-table.push(await row("one latency recorded, ns", "≤ 50", async () => recordingNs()));
-table.push(await samplingRow());
+const rows: { name: string; target: string; measure: () => Promise<string> }[] = [
+  {
+    name: "null, closed loop, million messages/s",
+    target: "≥ 3",
+    measure: () => rounds(async () => million(await drive(closed))),
+  },
+  {
+    name: "null, open loop at 100 000/s, schedule lag p99, µs",
+    target: "< 100",
+    measure: () => rounds(async () => (await drive(open)).lagP99Ns / 1e3),
+  },
+  { name: "one latency recorded, ns", target: "≤ 50", measure: () => rounds(async () => recordingNs()) },
+  ...SAMPLE_INTERVALS.map(({ intervalMs, target }) => ({
+    name: `sampling every ${intervalMs} ms, % of a processor`,
+    target,
+    measure: () => sampling(intervalMs),
+  })),
+];
+const table = new Table({ head: ["what", "median (min – max)", "target"], style: { head: [], border: [] } });
+for (const { name, target, measure } of rows.filter((row) => row.name.includes(only))) {
+  table.push([name, await measure(), target]);
+}
 console.log(table.toString());
+console.log(
+  "Sampling: CPU time per message of the null engine in a closed loop of 256 B, with the sampler against without it, in pairs of processes at the same time on one processor; in brackets the 95 % interval. In such a pair a process has half of the processor, so that the ratio, told behind it, is that of a load of half the speed.",
+);
 
-/** Pairs of the same closed loop with and without the sampler, in the order ABBA: what sampling takes of the throughput. */
-async function samplingRow(): Promise<string[]> {
-  const costs: number[] = [];
-  for (let pair = 0; pair < SAMPLING_PAIRS; pair++) {
-    const order = pair % 2 === 0 ? [true, false] : [false, true];
-    const rates = new Map<boolean, number>();
-    for (const isSampled of order) rates.set(isSampled, (await drive(closed, isSampled)).millionPerSecond);
-    costs.push(100 * (1 - rates.get(true)! / rates.get(false)!));
+async function sampling(sampleIntervalMs: number): Promise<string> {
+  const processors = await findDuetProcessors();
+  if (processors === null) return "not measured: it needs Linux and taskset";
+  const { statPath: deviceStatPath } = await findMount(process.cwd());
+  const measured: DuetOfSampling[] = [];
+  while (measured.length < duets) {
+    const sampledFirst = measured.length % 2 === 0;
+    const threadPoolSize = Number(TRIAL_ENVIRONMENT.UV_THREADPOOL_SIZE);
+    const { signal } = new AbortController();
+    measured.push(
+      await measureDuet({
+        sampleIntervalMs,
+        deviceStatPath,
+        threadPoolSize,
+        processor: processors[1],
+        sampledFirst,
+        signal,
+      }),
+    );
   }
-  const show = (value: number) => value.toFixed(2);
-  const interval = `${show(Math.min(...costs))} – ${show(Math.max(...costs))}`;
-  return [
-    `null, closed loop, cost of sampling, % (${costs.length} pairs)`,
-    `${show(median(costs))} (${interval})`,
-    "< 1",
-  ];
+  const { ratio, processorShare } = samplingCost(measured);
+  const words = ({ point, lower, upper }: Estimate, factor: number, digits: number) => {
+    const show = (value: number) => (value * factor).toFixed(digits);
+    return `${show(point)} (${Number.isFinite(lower) ? `${show(lower)} – ${show(upper)}` : "no interval"})`;
+  };
+  return `${words(processorShare, 100, 2)}; ratio ${words(ratio, 1, 4)}; ${measured.length} pairs`;
 }
 
-async function row(what: string, target: string, measure: () => Promise<number>): Promise<string[]> {
+async function rounds(measure: () => Promise<number>): Promise<string> {
   const values: number[] = [];
   for (let round = 0; round < ROUNDS; round++) values.push(await measure());
   const show = (value: number) => value.toPrecision(3);
-  return [what, `${show(median(values))} (${show(Math.min(...values))} – ${show(Math.max(...values))})`, target];
+  return `${show(median(values))} (${show(Math.min(...values))} – ${show(Math.max(...values))})`;
 }
 
-async function drive(load: Load, isSampled = false): Promise<{ millionPerSecond: number; lagP99Us: number }> {
-  const storage = new DiskStorage();
-  const originNs = process.hrtime.bigint();
-  const sampler = isSampled
-    ? await Sampler.create({ originNs, intervalMs: 1_000, deviceStatPath: null, threadPoolSize: 4 })
-    : null;
-  const cells = sampler?.cells ?? new SharedCells();
-  const generator = new LoadGenerator({
-    clock: clockFrom(originNs),
-    epochMs: Date.now(),
+function drive(load: Load) {
+  const maximumMessages = Number.MAX_SAFE_INTEGER;
+  return driveNull({
     load,
-    seed: 1,
-    stream: createMessageStream({ values, messages, partitionCount: PARTITIONS, producerCount: 1, seed: 1 }),
-    cells,
-    eventLog: new EventLog(originNs, cells.numbers),
-    storageCounters: storage.counters,
+    messageSizeBytes: 1_024,
+    sampling: null,
+    warmup: () => ({ minimumNs: 2e8, maximumNs: 1e9, maximumMessages, binNs: 5e7, windowBins: 4 }),
+    durationNs: 1e9,
   });
-  const engine = await definition.open({ directory: "/", storage, heap, settings: {}, listener: generator });
-  generator.attach(engine, await engine.createTopic("bench", PARTITIONS));
-  await sampler?.start(null);
-  const unlimited = Number.MAX_SAFE_INTEGER;
-  await generator.warmUp({ minimumNs: 2e8, maximumNs: 1e9, maximumMessages: unlimited, binNs: 5e7, windowBins: 4 });
-  const measured = await generator.measure({ durationNs: 1e9, maximumMessages: unlimited });
-  await generator.flush();
-  await sampler?.stop();
-  await engine.close();
-  const { scheduleLag } = generator.latencies();
-  return {
-    millionPerSecond: (measured.acknowledgedCount / measured.durationNs) * 1e3,
-    lagP99Us: scheduleLag === null ? 0 : decodeFromCompressedBase64(scheduleLag.encoded).getValueAtPercentile(99) / 1e3,
-  };
+}
+
+function million({ messageCount, durationNs }: { messageCount: number; durationNs: number }): number {
+  return (messageCount / durationNs) * 1e3;
 }
 
 function recordingNs(): number {
