@@ -189,6 +189,13 @@ async function sampleCells(setup: GateSetup, cells: readonly Cell[], untilMs: nu
       for (const { id, name } of figuresOf(cell)) readings.get(id)!.push(figures![name]!);
       durationsMs.push(instruments.nowMs() - startedMs);
     }
+    const overMs = instruments.nowMs() + (FEWEST_TRIALS - 1) * cells.length * median(durationsMs) - untilMs;
+    if (round === 0 && overMs > 0) {
+      const seconds = Math.ceil(overMs / 1_000);
+      setup.tell(
+        `The fewest rounds that can be compared are ${FEWEST_TRIALS}: about ${seconds} s more than the budget.`,
+      );
+    }
   }
   return { ...usableTrials(readings), moments, trialMs: median(durationsMs) };
 }
