@@ -21,12 +21,15 @@ export const duetInputSchema = z.strictObject({
   startAtMs: z.number(),
   durationNs: z.number(),
 });
-export const duetAnswerSchema = z.strictObject({
-  messageCount: z.int().positive(),
-  /** User and system time of all threads of the process. */
-  cpuNs: z.number().positive(),
-  durationNs: z.number().positive(),
-});
+/** Null: it was too late to begin at the same time as the other. */
+export const duetAnswerSchema = z
+  .strictObject({
+    messageCount: z.int().positive(),
+    /** User and system time of all threads of the process. */
+    cpuNs: z.number().positive(),
+    durationNs: z.number().positive(),
+  })
+  .nullable();
 
 const PARTITIONS = 16;
 
@@ -34,14 +37,20 @@ export interface NullLoadOptions {
   readonly load: Load;
   readonly messageSizeBytes: number;
   readonly sampling: { intervalMs: number; deviceStatPath: string | null; threadPoolSize: number } | null;
-  /** Asked when everything is ready to send. */
-  readonly warmup: () => WarmupLimits;
+  /** Asked when everything is ready to send; null: nothing is to be measured any more. */
+  readonly warmup: () => WarmupLimits | null;
   readonly durationNs: number;
 }
 
-export async function driveNull(
-  options: NullLoadOptions,
-): Promise<{ messageCount: number; durationNs: number; cpuNs: number; lagP99Ns: number }> {
+interface NullLoad {
+  readonly messageCount: number;
+  readonly durationNs: number;
+  readonly cpuNs: number;
+  readonly lagP99Ns: number;
+}
+
+/** @returns null where `warmup` does */
+export async function driveNull(options: NullLoadOptions): Promise<NullLoad | null> {
   const { load, messageSizeBytes, sampling, warmup, durationNs } = options;
   const storage = new DiskStorage();
   const originNs = process.hrtime.bigint();
@@ -63,7 +72,9 @@ export async function driveNull(
   const engine = await definition.open({ directory: "/", storage, heap, settings: {}, listener: generator });
   generator.attach(engine, await engine.createTopic("bench", PARTITIONS));
   await sampler?.start(null);
-  await generator.warmUp(warmup());
+  const warmupLimits = warmup();
+  if (warmupLimits === null) return null;
+  await generator.warmUp(warmupLimits);
   const cpuBefore = process.cpuUsage();
   const measured = await generator.measure({ durationNs, maximumMessages: Number.MAX_SAFE_INTEGER });
   const { user, system } = process.cpuUsage(cpuBefore);

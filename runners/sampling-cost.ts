@@ -12,12 +12,12 @@ import { type Estimate, hodgesLehmannCentre, ratioOfPairs } from "../results/sta
 import { runChild } from "./child-process.js";
 import { duetAnswerSchema, type duetInputSchema } from "./null-load.js";
 
-/** For two processes to start on one processor. */
-const LEAD_MS = 3_000;
+/** For two processes to start on one processor; more where that did not suffice. */
+const LEADS_MS = [3_000, 6_000, 12_000];
 const DURATION_NS = 2e9;
 const TIME_LIMIT_MS = 60_000;
 
-type Side = z.infer<typeof duetAnswerSchema>;
+type Side = NonNullable<z.infer<typeof duetAnswerSchema>>;
 
 export interface DuetOfSampling {
   readonly sampled: Side;
@@ -31,18 +31,28 @@ export interface SamplingCost {
   readonly processorShare: Estimate;
 }
 
-/** @param sampledFirst which is started first */
-export async function measureDuet(options: {
-  sampleIntervalMs: number;
-  deviceStatPath: string | null;
-  threadPoolSize: number;
-  processor: number;
-  sampledFirst: boolean;
-  signal: AbortSignal;
-}): Promise<DuetOfSampling> {
-  const { sampleIntervalMs, deviceStatPath, threadPoolSize, processor, sampledFirst, signal } = options;
-  const startAtMs = Date.now() + LEAD_MS;
-  const run = (isSampled: boolean): Promise<Side> => {
+interface DuetOptions {
+  readonly sampleIntervalMs: number;
+  readonly deviceStatPath: string | null;
+  readonly threadPoolSize: number;
+  readonly processor: number;
+  /** Which is started first. */
+  readonly sampledFirst: boolean;
+}
+
+/** @returns null where the machine is too busy to have both ready at the same moment */
+export async function measureDuet(options: DuetOptions): Promise<DuetOfSampling | null> {
+  for (const leadMs of LEADS_MS) {
+    const duet = await attempt(options, leadMs);
+    if (duet !== null) return duet;
+  }
+  return null;
+}
+
+async function attempt(options: DuetOptions, leadMs: number): Promise<DuetOfSampling | null> {
+  const { sampleIntervalMs, deviceStatPath, threadPoolSize, processor, sampledFirst } = options;
+  const startAtMs = Date.now() + leadMs;
+  const run = (isSampled: boolean): Promise<Side | null> => {
     const input: z.infer<typeof duetInputSchema> = {
       sampleIntervalMs: isSampled ? sampleIntervalMs : null,
       deviceStatPath,
@@ -51,9 +61,11 @@ export async function measureDuet(options: {
       durationNs: DURATION_NS,
     };
     const module = new URL("./null-load-process.js", import.meta.url);
+    const { signal } = new AbortController();
     return runChild(module, input, duetAnswerSchema, { timeLimitMs: TIME_LIMIT_MS, signal, processor });
   };
   const [first, second] = await Promise.all([run(sampledFirst), run(!sampledFirst)]);
+  if (first === null || second === null) return null;
   return sampledFirst ? { sampled: first, plain: second } : { sampled: second, plain: first };
 }
 
