@@ -44,7 +44,7 @@ export async function runSelfTest({ setup, engines, slowDowns, budgetMs, untilMs
     const engine = engines[Math.floor(round / slowDowns.length) % engines.length]!;
     const slowDown = slowDowns[round % slowDowns.length]!;
     const planted = plantIn(setup, engine);
-    if (!burning.has(engine)) {
+    if (slowDown > 0 && !burning.has(engine)) {
       setup.tell(`Measuring what a burning loop costs in ${engine} …`);
       burning.set(engine, await iterationsForAll(planted));
     }
@@ -54,7 +54,7 @@ export async function runSelfTest({ setup, engines, slowDowns, budgetMs, untilMs
       ...planted,
       seed: setup.seed + round,
       deadlineMs: startedMs + budgetMs,
-      bench: withBurn(planted, Math.round(slowDown * burning.get(engine)!)).bench,
+      bench: withBurn(planted, Math.round(slowDown * (burning.get(engine) ?? 0))).bench,
     });
     const entry: SelfTestEntry = {
       engine,
