@@ -72,6 +72,29 @@ describe("appending", () => {
     append(12, 13);
     expect(queue.hasChanged).toBe(true);
   });
+
+  it("in recovery reads ahead, and believes nothing of what was cut or is wrong", () => {
+    append(0, 35);
+    append(0, 1); // unit 35 points where unit 0 does
+    queue.hasChanged = false;
+    queue.comparesFirst = true;
+    queue.writtenUnits = 0;
+    const { readCalls } = storage.counters;
+    for (let unit = 0; unit < 20; unit++) append(unit, unit + 1);
+    expect(storage.counters.readCalls - readCalls).toBeLessThan(10);
+    append(20, 22);
+    queue.cutAt(22);
+    for (let unit = 22; unit < 36; unit++) append(unit, unit + 1);
+    expect(positions(0, 36)).toEqual(numbers(0, 36));
+    queue.writtenUnits = 30;
+    queue.hasChanged = false;
+    append(30, 33);
+    expect(queue.hasChanged).toBe(false);
+    append(0, 1);
+    append(34, 36);
+    expect(queue.hasChanged).toBe(true);
+    expect(positions(33, 36)).toEqual([0, 34, 35]);
+  });
 });
 
 describe("loading", () => {

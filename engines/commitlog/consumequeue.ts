@@ -4,6 +4,8 @@ import { offsetFileName, parseOffsetFileName } from "./names.js";
 import type { OpenFiles } from "./open-files.js";
 
 const PRE_BLANK_CHUNK_UNITS = 3_000;
+/** What is there already is read by up to so much at once: recovery compares thousands of queues, a little each. */
+const MOST_PRESENT_BYTES = 16_384;
 
 /**
  * The files of one queue: unit N at byte N * 20 of a row of files of one size, each of its full size from the start,
@@ -14,14 +16,18 @@ export class Consumequeue {
   writtenUnits = 0;
   /** Bytes written since the last sync. */
   unsyncedBytes = 0;
-  /** In recovery: units that are there already are not written again. */
-  comparesFirst = false;
   /** Something was written or cut. */
   hasChanged = false;
   /** First bytes of the files that exist, ascending. */
   readonly #fileOffsets: number[] = [];
   /** Files, by first byte, that were written to since the last sync. */
   readonly #unsyncedFiles = new Set<number>();
+  #comparesFirst = false;
+  /** `#presentBytes` bytes from `#presentAt` on are what the files hold from byte `#presentFrom` of the row on. */
+  #present = new Uint8Array(0);
+  #presentAt = 0;
+  #presentBytes = 0;
+  #presentFrom = 0;
   #directoryIsMade = false;
   #directoryIsUnsynced = false;
 
@@ -32,6 +38,13 @@ export class Consumequeue {
     private readonly fileSizeBytes: number,
     private readonly counters: { indexBytes: number },
   ) {}
+
+  /** In recovery: units that are there already are not written again. */
+  set comparesFirst(isOn: boolean) {
+    this.#comparesFirst = isOn;
+    this.#present = new Uint8Array(0);
+    this.#presentBytes = 0;
+  }
 
   /** Makes the directory, so that an empty queue is found again. */
   makeDirectory(): void {
@@ -88,13 +101,9 @@ export class Consumequeue {
     while (left > 0) {
       const position = this.writtenUnits * UNIT_SIZE_BYTES;
       const fileOffset = this.#fileOffsetOf(position);
-      const path = this.#path(fileOffset);
-      const file =
-        this.#fileOffsets.at(-1) === fileOffset || this.#fileOffsets.includes(fileOffset)
-          ? this.files.get(path)
-          : this.#createFile(fileOffset);
       const sizeBytes = Math.min(left, fileOffset + this.fileSizeBytes - position);
-      if (!this.comparesFirst || !this.#holds(file, source, at, sizeBytes, position - fileOffset)) {
+      if (!this.#comparesFirst || !this.#holds(source, at, sizeBytes, position, fileOffset)) {
+        const file = this.#fileAt(fileOffset) ?? this.#createFile(fileOffset);
         file.write(source, at, sizeBytes, position - fileOffset);
         this.unsyncedBytes += sizeBytes;
         this.counters.indexBytes += sizeBytes;
@@ -107,10 +116,35 @@ export class Consumequeue {
     }
   }
 
-  #holds(file: StorageFile, source: Uint8Array, at: number, sizeBytes: number, position: number): boolean {
-    const present = new Uint8Array(sizeBytes);
-    file.read(present, 0, sizeBytes, position);
+  /** Whether the file holds these bytes at byte `position` of the row. What is read ahead serves the calls that follow on. */
+  #holds(source: Uint8Array, at: number, sizeBytes: number, position: number, fileOffset: number): boolean {
+    if (position !== this.#presentFrom || sizeBytes > this.#presentBytes) {
+      this.#readPresent(sizeBytes, position, fileOffset);
+    }
+    const present = this.#present.subarray(this.#presentAt, this.#presentAt + Math.min(sizeBytes, this.#presentBytes));
+    this.#presentFrom += present.length;
+    this.#presentAt += present.length;
+    this.#presentBytes -= present.length;
     return Buffer.compare(present, source.subarray(at, at + sizeBytes)) === 0;
+  }
+
+  /** Twice as much as the last time, so that a small queue has a small buffer. */
+  #readPresent(leastBytes: number, position: number, fileOffset: number): void {
+    const aheadBytes = Math.min(
+      this.#present.length * 2,
+      MOST_PRESENT_BYTES,
+      fileOffset + this.fileSizeBytes - position,
+    );
+    const wantedBytes = Math.max(leastBytes, aheadBytes);
+    if (this.#present.length < wantedBytes) this.#present = new Uint8Array(wantedBytes);
+    this.#presentBytes = this.#fileAt(fileOffset)?.read(this.#present, 0, wantedBytes, position - fileOffset) ?? 0;
+    this.#presentFrom = position;
+    this.#presentAt = 0;
+  }
+
+  #fileAt(fileOffset: number): StorageFile | undefined {
+    const isThere = this.#fileOffsets.at(-1) === fileOffset || this.#fileOffsets.includes(fileOffset);
+    return isThere ? this.files.get(this.#path(fileOffset)) : undefined;
   }
 
   #createFile(fileOffset: number) {
@@ -188,6 +222,7 @@ export class Consumequeue {
    */
   cutAt(unit: number): { hadUnits: boolean; droppedFiles: number } {
     const position = unit * UNIT_SIZE_BYTES;
+    this.#presentBytes = 0;
     let hadUnits = false;
     let droppedFiles = 0;
     while (this.hasFiles && this.#fileOffsets.at(-1)! >= position) {

@@ -59,7 +59,12 @@ it("makes a unit for each message of each queue, in order, whatever its tags", (
   const tags = fc.oneof(fc.constant(null), fc.string({ maxLength: 12 }), fc.string({ maxLength: 6, unit: "grapheme" }));
   const other = fc.string({ minLength: 1, maxLength: 8, unit: fc.constantFrom(..."KEYSTAGDL ") });
   const messages = fc.array(
-    fc.record({ topic: fc.constantFrom("a", "topic-b", "a-longer-topic"), queueId: fc.nat(2), tags, other }),
+    fc.record({
+      topic: fc.constantFrom("a", "topic-b", "an-eight", "an-eighu", "a-longer-topic"),
+      queueId: fc.nat(2),
+      tags,
+      other,
+    }),
     {
       maxLength: 300,
     },

@@ -43,30 +43,29 @@ function crc(table: usize, address: usize, sizeBytes: usize, previous: u32): u32
     const b = load<u32>(at, 4);
     const c = load<u32>(at, 8);
     const d = load<u32>(at, 12);
-    value =
-      entry(table, 15, a & 0xff) ^
-      entry(table, 14, (a >>> 8) & 0xff) ^
-      entry(table, 13, (a >>> 16) & 0xff) ^
-      entry(table, 12, a >>> 24) ^
-      entry(table, 11, b & 0xff) ^
-      entry(table, 10, (b >>> 8) & 0xff) ^
-      entry(table, 9, (b >>> 16) & 0xff) ^
-      entry(table, 8, b >>> 24) ^
-      entry(table, 7, c & 0xff) ^
-      entry(table, 6, (c >>> 8) & 0xff) ^
-      entry(table, 5, (c >>> 16) & 0xff) ^
-      entry(table, 4, c >>> 24) ^
-      entry(table, 3, d & 0xff) ^
-      entry(table, 2, (d >>> 8) & 0xff) ^
-      entry(table, 1, (d >>> 16) & 0xff) ^
-      entry(table, 0, d >>> 24);
+    // The one that waits for the step before comes last.
+    value = lookup(table, 8, b) ^ lookup(table, 4, c) ^ lookup(table, 0, d) ^ lookup(table, 12, a);
     at += 16;
+  }
+  while (at + 4 <= end) {
+    value = lookup(table, 0, load<u32>(at) ^ value);
+    at += 4;
   }
   while (at < end) {
     value = (value >>> 8) ^ entry(table, 0, (value ^ load<u8>(at)) & 0xff);
     at++;
   }
   return ~value;
+}
+
+/** What four bytes do to the checksum `row` bytes later. In pairs, so that no long row of operations waits for the bytes. */
+// @ts-ignore: decorator
+@inline
+function lookup(table: usize, row: usize, word: u32): u32 {
+  return (
+    (entry(table, row + 3, word & 0xff) ^ entry(table, row + 2, (word >>> 8) & 0xff)) ^
+    (entry(table, row + 1, (word >>> 16) & 0xff) ^ entry(table, row, word >>> 24))
+  );
 }
 
 // @ts-ignore: decorator

@@ -448,12 +448,26 @@ function findQueue(table: usize, tableMask: u32, topic: usize, topicSize: i32, q
       load<u32>(queue, HASH) == hash &&
       load<i32>(queue, QUEUE_ID) == queueId &&
       load<i32>(queue, TOPIC_SIZE) == topicSize &&
-      memory.compare(queue + TOPIC, topic, topicSize) == 0
+      isSameTopic(queue + TOPIC, topic, topicSize)
     ) {
       return queue;
     }
     slot = (slot + 1) & tableMask;
   }
+}
+
+/** Reads whole words, as `hashQueue`. */
+// @ts-ignore: decorator
+@inline
+function isSameTopic(a: usize, b: usize, sizeBytes: i32): bool {
+  let rest = sizeBytes;
+  while (rest >= 8) {
+    if (load<u64>(a) != load<u64>(b)) return false;
+    a += 8;
+    b += 8;
+    rest -= 8;
+  }
+  return rest == 0 || ((load<u64>(a) ^ load<u64>(b)) << (<u64>(8 - rest) << 3)) == 0;
 }
 
 /** Reads whole words; behind a topic stand at least its properties' length and the file's blank, or zeros. */
