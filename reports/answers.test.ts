@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Run } from "../results/schema.js";
 import { analyse } from "./analysis.js";
-import { answer } from "./answers.js";
+import { answer, summary } from "./answers.js";
 import { syntheticRun } from "./synthetic-run.js";
 
 const run = syntheticRun({ trialCount: 3 });
@@ -18,6 +18,14 @@ function answerOf(id: string, of: Run = run) {
     measured: measured.map(plain).join("\n"),
   };
 }
+
+it("sums a run up, each baseline once, whatever engines it ran for", () => {
+  const trials = run.trials.map((trial) =>
+    trial.engine === "raw" ? { ...trial, limits: [trial.repetition === 1 ? "commitlog" : "partitioned-log"] } : trial,
+  );
+  const text = summary(analyse({ ...run, trials }), trials.length, trials.length);
+  expect(text).toContain(" to the test against the baselines null and raw: ");
+});
 
 describe("answers in numbers", () => {
   it("say who leads at each end of the axis, by how much, and of which figures", () => {

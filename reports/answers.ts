@@ -89,7 +89,10 @@ function inFacet(comparisons: readonly Comparison[], { points }: Facet): Compari
 
 /** One paragraph on the run as a whole. */
 export function summary(analysis: RunAnalysis, trialCount: number, plannedTrialCount: number): string {
-  const { scenarios, engines, baselines, failedCount } = analysis;
+  const { scenarios, engines, failedCount } = analysis;
+  const limits = scenarios.flatMap(({ groups }) => groups.filter(({ isBaseline }) => isBaseline));
+  // As engines: "raw for commitlog" is raw.
+  const baselines = [...new Set(limits.flatMap(({ trials }) => trials.map(({ engine }) => engine)))];
   const ran =
     trialCount === plannedTrialCount
       ? `${countWords(trialCount, "trial")}, each a fresh process`
