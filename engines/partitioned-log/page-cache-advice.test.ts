@@ -2,6 +2,8 @@ import path from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { UnsupportedError } from "../errors.js";
 import { FaultyStorage } from "../storage/faulty-storage.js";
+import { Segment } from "./segment.js";
+import { settingsSchema } from "./settings.js";
 import { appendBatches, expected, type Opened, open, readAll } from "./testing.js";
 
 const KIB = 1_024;
@@ -57,6 +59,19 @@ test("what was synced is dropped, each range once, and ended segments whole", as
   await engine.flush();
   expect(advices).toContain(`${log} drop 0 0`);
   expect(await readAll(engine, 0, 0, 64 * KIB)).toEqual(expected(0, 300, KIB));
+});
+
+test("an ended segment is dropped also when a reader closes it while it is synced", async () => {
+  const { storage, advices } = advised();
+  storage.makeDirectory("/log");
+  const segment = new Segment(storage, settingsSchema.parse({ pageCacheAdvice: "drop-behind" }), "/log", 0);
+  segment.create();
+  segment.unload();
+  segment.openForReading();
+  const synced = segment.syncAll();
+  segment.unload();
+  await synced;
+  expect(advices).toEqual([`${"0".repeat(20)}.log drop 0 0`]);
 });
 
 test.each([

@@ -285,17 +285,20 @@ export class Segment {
 
   /** Makes log and written indexes durable, off this thread. */
   async syncAll(): Promise<void> {
-    const file = this.file ?? this.storage.open(this.path, "write");
+    const drops = this.settings.pageCacheAdvice === "drop-behind";
+    // A reader may close `this.file` meanwhile, which a sync outlives, and an advice after it does not.
+    const borrowed = drops ? null : this.file;
+    const file = borrowed ?? this.storage.open(this.path, "write");
     const indexes = [OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX]
       .map((suffix) => this.#pathOf(suffix))
       .filter((path) => this.storage.exists(path))
       .map((path) => this.storage.open(path, "write"));
     try {
       await Promise.all([file, ...indexes].map((each) => each.sync()));
-      if (this.settings.pageCacheAdvice === "drop-behind") file.advise("drop", 0, 0);
+      if (drops) file.advise("drop", 0, 0);
     } finally {
       for (const index of indexes) index.close();
-      if (file !== this.file) file.close();
+      if (borrowed === null) file.close();
     }
   }
 
