@@ -6,6 +6,7 @@ import {
   type StorageEngine,
   type StoredMessage,
 } from "./engine.js";
+import { UnsupportedError } from "./errors.js";
 import { heap } from "./heap.js";
 import type { Storage } from "./storage/storage.js";
 
@@ -13,6 +14,7 @@ import type { Storage } from "./storage/storage.js";
 export const START_MS = 4_000_000_000_000;
 const SCRATCH_BYTES = 65_536;
 const MAX_TURNS = 100_000;
+const NO_KEY = Buffer.from("\0none");
 /** A baseline may forget timestamps. */
 const NO_TIMESTAMP = -1;
 
@@ -23,6 +25,13 @@ export function valueAt(topic: string, index: number, offset: number): Uint8Arra
   const sizeBytes = spread % 40 === 0 ? 2_000 : spread % 41 === 0 ? 0 : spread % 500;
   const name = `${topic}/${index}/${offset};`;
   return Buffer.from(name.repeat(Math.ceil(sizeBytes / name.length))).subarray(0, sizeBytes);
+}
+
+const KEYS = ["k0", "k1", "k2", "k3", "k4"];
+
+/** The key of what `valueAt` says, where keys are appended, too: every third message has none. */
+export function keyAt(offset: number): Uint8Array | null {
+  return offset % 3 === 0 ? null : Buffer.from(KEYS[offset % KEYS.length]!);
 }
 
 interface Progress {
@@ -52,11 +61,16 @@ export class Driven {
   /** Heap memory that is overwritten after every append: an engine has copied what it was given, or is found out. */
   readonly #scratch = heap.allocate(SCRATCH_BYTES);
 
-  private constructor(readonly engine: StorageEngine) {}
+  private constructor(
+    readonly engine: StorageEngine,
+    private readonly hasKeys: boolean,
+  ) {}
 
   static async open(
     definition: EngineDefinition,
     options: { directory: string; storage: Storage; settings: Readonly<Record<string, unknown>> },
+    /** Messages have keys (`keyAt`). */
+    hasKeys = false,
   ): Promise<Driven> {
     let driven: Driven | undefined;
     const listener: EngineListener = {
@@ -68,7 +82,7 @@ export class Driven {
       },
       event: () => {},
     };
-    driven = new Driven(await definition.open({ ...options, heap, listener }));
+    driven = new Driven(await definition.open({ ...options, heap, listener }), hasKeys);
     driven.#watchPartitions();
     return driven;
   }
@@ -90,11 +104,12 @@ export class Driven {
     const isInHeap = progress.appendedTo % 2 === 0;
     if (isInHeap) heap.bytes.set(value, this.#scratch);
     const bytes = isInHeap ? heap.bytes.subarray(this.#scratch, this.#scratch + value.byteLength) : value.slice();
+    const key = this.hasKeys ? keyAt(progress.appendedTo) : null;
     // Counted first: the acknowledgement may come from within `append`.
     progress.appendedTo++;
     let isTaken = false;
     try {
-      isTaken = this.engine.append(partition, new Message(heap, bytes), START_MS + progress.appendedTo - 1);
+      isTaken = this.engine.append(partition, new Message(heap, bytes, key), START_MS + progress.appendedTo - 1);
     } finally {
       bytes.fill(0xee);
       if (!isTaken) progress.appendedTo--;
@@ -138,7 +153,7 @@ export class Driven {
     for (;;) {
       const before = next;
       const outcome = await this.engine.fetch(partition, next, maxBytes, (message) => {
-        wrong ??= differenceAt(topic, index, next, message);
+        wrong ??= this.#differenceAt(topic, index, next, message);
         if (wrong === null) next++;
       });
       if (wrong !== null) return { rightTo: next, wrong };
@@ -152,13 +167,48 @@ export class Driven {
     }
   }
 
-  /** Reads everything. @returns what is not as appended: nothing, if all is well */
+  /** Reads everything, and looks up all keys. @returns what is not as appended: nothing, if all is well */
   async differences(): Promise<string[]> {
     const found = [...this.faults];
     for (const [partition, { topic, index, appendedTo }] of this.progress) {
       const { rightTo, wrong } = await this.read(partition);
       if (wrong !== null) found.push(`${topic}-${index}: ${wrong}`);
       else if (rightTo !== appendedTo) found.push(`${topic}-${index}: reads ${rightTo} of ${appendedTo} messages`);
+    }
+    for (const topic of new Set([...this.progress.values()].map((each) => each.topic))) {
+      found.push(...(await this.differencesByKey(topic)));
+    }
+    return found;
+  }
+
+  /**
+   * Looks up every key of a topic that can be read whole. @returns which messages are found that have not the key, or not
+   * found that have; nothing where messages have no keys or the engine keeps no index of them
+   */
+  async differencesByKey(topic: string): Promise<string[]> {
+    const { engine } = this;
+    if (!this.hasKeys || engine.messagesByKey === undefined) return [];
+    const expected = new Map<string, Set<string>>(KEYS.map((key) => [key, new Set()]));
+    for (const { topic: of, index, startOffset, endOffset } of engine.partitions()) {
+      if (of !== topic) continue;
+      for (let offset = startOffset; offset < endOffset; offset++) {
+        const key = keyAt(offset);
+        if (key !== null) expected.get(Buffer.from(key).toString())!.add(`${index}/${offset}`);
+      }
+    }
+    const found: string[] = [];
+    const query = { fromMs: 0, toMs: Number.MAX_SAFE_INTEGER, maxMessages: Number.MAX_SAFE_INTEGER };
+    for (const [key, places] of expected) {
+      try {
+        await engine.messagesByKey(topic, key, query, ({ offset }, partition) => {
+          const place = `${engine.partitionInfo(partition).index}/${offset}`;
+          if (!places.delete(place)) found.push(`${topic}: the key ${key} is found at ${place}`);
+        });
+      } catch (error) {
+        if (error instanceof UnsupportedError) return [];
+        throw error;
+      }
+      if (places.size > 0) found.push(`${topic}: the key ${key} is not found at ${[...places].slice(0, 5).join(", ")}`);
     }
     return found;
   }
@@ -223,18 +273,20 @@ export class Driven {
       this.faults.push(`${progress.topic}-${progress.index}: failed more messages than waited`);
     }
   }
-}
 
-function differenceAt(topic: string, index: number, offset: number, message: StoredMessage): string | null {
-  if (message.offset !== offset) return `offset ${message.offset} where ${offset} was next`;
-  const expected = valueAt(topic, index, offset);
-  if (message.value === null || Buffer.compare(message.value, expected) !== 0) {
-    const found = message.value === null ? "null" : Buffer.from(message.value.subarray(0, 40)).toString("latin1");
-    return `other bytes at offset ${offset}: ${JSON.stringify(found)} (${message.value?.byteLength} of ${expected.byteLength} bytes)`;
+  #differenceAt(topic: string, index: number, offset: number, message: StoredMessage): string | null {
+    if (message.offset !== offset) return `offset ${message.offset} where ${offset} was next`;
+    const expected = valueAt(topic, index, offset);
+    if (message.value === null || Buffer.compare(message.value, expected) !== 0) {
+      const found = message.value === null ? "null" : Buffer.from(message.value.subarray(0, 40)).toString("latin1");
+      return `other bytes at offset ${offset}: ${JSON.stringify(found)} (${message.value?.byteLength} of ${expected.byteLength} bytes)`;
+    }
+    const key = this.hasKeys ? keyAt(offset) : null;
+    if (Buffer.compare(message.key ?? NO_KEY, key ?? NO_KEY) !== 0) return `another key at offset ${offset}`;
+    if (message.headers.length > 0) return `headers at offset ${offset}`;
+    if (message.timestampMs !== NO_TIMESTAMP && message.timestampMs !== START_MS + offset) {
+      return `timestamp ${message.timestampMs} at offset ${offset}`;
+    }
+    return null;
   }
-  if (message.key !== null || message.headers.length > 0) return `a key or headers at offset ${offset}`;
-  if (message.timestampMs !== NO_TIMESTAMP && message.timestampMs !== START_MS + offset) {
-    return `timestamp ${message.timestampMs} at offset ${offset}`;
-  }
-  return null;
 }

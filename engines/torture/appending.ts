@@ -6,7 +6,7 @@
  */
 
 import { writeSync } from "node:fs";
-import { START_MS, turn, valueAt } from "../engine.contract-driver.js";
+import { keyAt, START_MS, turn, valueAt } from "../engine.contract-driver.js";
 import { type EngineListener, Message, type PartitionHandle, type StorageEngine } from "../engine.js";
 import { heap } from "../heap.js";
 import { seededRandom } from "../storage/seeded-random.js";
@@ -30,7 +30,10 @@ export class Appending {
   readonly #indexes = new Map<PartitionHandle, number>();
   #inFlight = 0;
 
-  constructor(private readonly topic: string) {
+  constructor(
+    private readonly topic: string,
+    private readonly hasKeys: boolean,
+  ) {
     this.listener = {
       acknowledged: (partition, baseOffset, messageCount) => {
         this.#inFlight -= messageCount;
@@ -56,7 +59,8 @@ export class Appending {
       const wanted = partitions.length === 0 ? 0 : 1 + Math.floor(random() * LONGEST_BURST);
       for (let left = wanted; left > 0 && this.#inFlight < MAX_IN_FLIGHT; left--) {
         const { index, handle } = partitions[which]!;
-        const message = new Message(heap, valueAt(this.topic, index, next[which]!));
+        const key = this.hasKeys ? keyAt(next[which]!) : null;
+        const message = new Message(heap, valueAt(this.topic, index, next[which]!), key);
         this.#inFlight++;
         if (log.append(handle, message, START_MS + next[which]!)) next[which]!++;
         else this.#inFlight--;

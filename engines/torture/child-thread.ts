@@ -11,11 +11,12 @@ export interface ThreadTask {
   readonly ticket: WriterTicket;
   readonly topic: string;
   readonly partitions: readonly OwnPartition[];
+  readonly hasKeys: boolean;
   readonly seed: number;
 }
 
-parentPort!.once("message", async ({ engine, ticket, topic, partitions, seed }: ThreadTask) => {
-  const appending = new Appending(topic);
+parentPort!.once("message", async ({ engine, ticket, topic, partitions, hasKeys, seed }: ThreadTask) => {
+  const appending = new Appending(topic, hasKeys);
   const { attachWriter } = await loadEngine(engine);
   const writer = attachWriter!({ ticket, heap, listener: appending.listener });
   parentPort!.postMessage("attached");

@@ -25,14 +25,16 @@ export interface ChildTask {
   readonly partitionCount: number;
   /** Threads that append beside the one that opens the directory; they share out the partitions. */
   readonly writerCount: number;
+  /** Messages have keys. */
+  readonly hasKeys: boolean;
   readonly seed: number;
 }
 
 /** Runs until it is killed. */
 async function appendForEver(task: ChildTask): Promise<void> {
-  const { topic, seed, writerCount } = task;
+  const { topic, seed, writerCount, hasKeys } = task;
   const definition = await loadEngine(task.engine);
-  const appending = new Appending(topic);
+  const appending = new Appending(topic, hasKeys);
   writeSync(LINES, "opening\n");
   const engine = await definition.open({
     directory: task.directory,
@@ -54,7 +56,7 @@ async function appendForEver(task: ChildTask): Promise<void> {
     worker.once("message", () => attachedCount++);
     const ticket = engine.openWriter!(worker);
     const own = { partitions: ofThread(thread), seed: seed + thread };
-    worker.postMessage({ engine: task.engine, ticket, topic, ...own } satisfies ThreadTask);
+    worker.postMessage({ engine: task.engine, ticket, topic, hasKeys, ...own } satisfies ThreadTask);
   }
   while (attachedCount < writerCount) await turn();
   await appending.run(engine, ofThread(0), seed);

@@ -29,6 +29,8 @@ export interface KillTrial {
    * allocated in advance: not acknowledged, but the end of what can be checked.
    */
   readonly hasChecksums: boolean;
+  /** Messages have keys, which the engine keeps (false). */
+  readonly hasKeys?: boolean;
   /** Threads of the child that append beside the one that opens the directory (0); the settings must allow it. */
   readonly writerCount?: number;
   /** Determines sizes, order and when to kill; what is under way just then is the machine's affair. */
@@ -85,6 +87,7 @@ async function liveAndDie(trial: KillTrial, random: () => number, state: State):
     settings: trial.settings,
     partitionCount: claims.length,
     writerCount: trial.writerCount ?? 0,
+    hasKeys: trial.hasKeys ?? false,
     seed: Math.floor(random() * 2 ** 32),
   };
   const killsEarly = random() < 0.25;
@@ -115,7 +118,8 @@ async function liveAndDie(trial: KillTrial, random: () => number, state: State):
 async function recoverAndCompare(trial: KillTrial, state: State): Promise<void> {
   const { claims, outcome } = state;
   const { definition, directory, settings } = trial;
-  const driven = await Driven.open(definition, { directory, storage: new DiskStorage(), settings });
+  const { hasKeys = false } = trial;
+  const driven = await Driven.open(definition, { directory, storage: new DiskStorage(), settings }, hasKeys);
   try {
     const { recovery } = driven.engine;
     outcome.recoveries++;
@@ -140,6 +144,9 @@ async function recoverAndCompare(trial: KillTrial, state: State): Promise<void> 
     }
     await driven.engine.flush();
     outcome.wrongs.push(...driven.faults);
+    if (outcome.wrongs.length === 0 && trial.hasChecksums) {
+      outcome.wrongs.push(...(await driven.differencesByKey(TOPIC)));
+    }
     for (const { index, acknowledgedTo, acknowledgements } of driven.progress.values()) {
       claims[index]!.acknowledgedTo = acknowledgedTo;
       claims[index]!.acknowledgements.push(...acknowledgements);

@@ -22,6 +22,8 @@ export interface CrashTrial {
   readonly stepCount: number;
   /** Makes one storage call fail on the way to the cut. */
   readonly failsACall: boolean;
+  /** Messages have keys, which the engine keeps (false). */
+  readonly hasKeys?: boolean;
   /** The engine's format has checksums, so what it serves beyond the acknowledged is right, too. */
   readonly hasChecksums: boolean;
 }
@@ -208,7 +210,8 @@ async function recover(trial: CrashTrial, image: FaultyStorage, outcome: Outcome
 }
 
 function open(trial: CrashTrial, storage: FaultyStorage): Promise<Driven> {
-  return Driven.open(trial.definition, { directory: MEMORY_DIRECTORY, storage, settings: trial.settings });
+  const { definition, settings, hasKeys } = trial;
+  return Driven.open(definition, { directory: MEMORY_DIRECTORY, storage, settings }, hasKeys);
 }
 
 /** What the disk did, or an engine's own word for it; everything else is a bug. */

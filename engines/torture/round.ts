@@ -52,11 +52,22 @@ export async function* runRound(
 ): AsyncGenerator<Outcome> {
   const { definition, engine } = subject;
   const { seed, settings, writerCount } = round;
-  const hasChecksums = definition.name !== "raw";
+  const hasChecksums = definition.name !== "raw" && settings.checksum !== false;
+  const hasKeys = definition.name !== "raw" && seed % 4 < 2;
   if (round.rig === "kill") {
     const directory = join(options.directory, `round-${seed}`);
     const { signal } = options;
-    yield await killTrial({ definition, engine, directory, settings, hasChecksums, writerCount, seed, signal });
+    yield await killTrial({
+      definition,
+      engine,
+      directory,
+      settings,
+      hasChecksums,
+      hasKeys,
+      writerCount,
+      seed,
+      signal,
+    });
     return;
   }
   const random = seededRandom(seed);
@@ -68,6 +79,7 @@ export async function* runRound(
       stepCount: 1 + Math.floor(random() * MAX_STEPS),
       failsACall: random() < 0.3,
       hasChecksums,
+      hasKeys,
     });
   }
 }
@@ -96,7 +108,18 @@ function drawSettings(
     flushIntervalMs: among(20, 100, 500),
     consumequeueFlushIntervalMs: among(20, 1_000),
     writePath: among("write", "mmap"),
+    mapWindowBytes: among(65_536, 67_108_864),
     lock: among("blocking", "spin"),
+    checksum: among(true, true, true, false),
+    pageCacheAdvice: among("none", "drop-behind", "random-reads"),
+    warmUp: among("ahead", "file", "none"),
+    keyIndex: among(true, true, false),
+    keyIndexSlots: among(7, 500),
+    keyIndexItems: among(10, 1_000),
+    segmentMs: among(100, 604_800_000),
+    retentionBytes: among(-1, -1, 30_000),
+    retentionCheckMs: among(1, 300_000),
+    fileDeleteDelayMs: among(0, 60_000),
   };
   const words = Object.entries(drawn).filter(
     ([word, value]) => definition.settingsSchema.safeParse({ [word]: value }).success,
