@@ -53,7 +53,8 @@ export async function* runRound(
   const { definition, engine } = subject;
   const { seed, settings, writerCount } = round;
   const hasChecksums = definition.name !== "raw" && settings.checksum !== false;
-  const hasKeys = definition.name !== "raw" && seed % 4 < 2;
+  // A baseline, whose messages have no form that could be checked, keeps values only.
+  const hasKeys = "checksum" in settings && seed % 4 < 2;
   if (round.rig === "kill") {
     const directory = join(options.directory, `round-${seed}`);
     const { signal } = options;
