@@ -327,6 +327,21 @@ describe("open loop", () => {
     );
   });
 
+  it.each([
+    { pauseMs: 4, isMet: true },
+    { pauseMs: 25, isMet: false },
+  ])("takes a pause of $pauseMs ms at the end of 100 ms for what it is: met is $isMet", async ({ pauseMs, isMet }) => {
+    const { clock, generator, engine } = setUp(open(100_000, 64));
+    clock.stepNs = 1_000;
+    engine.beforePoll = () => {
+      const isPause = clock.now > 100 * MILLISECOND - pauseMs * MILLISECOND && clock.now < 100 * MILLISECOND;
+      if (isPause) clock.now = 100 * MILLISECOND;
+      return true;
+    };
+    const attempt = generator.measure(limits(100));
+    await (isMet ? expect(attempt).resolves.toMatchObject({}) : expect(attempt).rejects.toThrow(/was not met/));
+  });
+
   it("records the latency of messages that are acknowledged after the end", async () => {
     const { clock, generator, engine } = setUp(open(10_000));
     clock.stepNs = 10_000;

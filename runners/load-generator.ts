@@ -75,9 +75,13 @@ const YIELD_AFTER_NS = 1_000_000;
 const CATCH_UP_NS = 2_000_000_000;
 /** How long outstanding messages may take to be acknowledged before the final flush forces them. */
 const DRAIN_NS = 1_000_000_000;
-/** A rate counts as met with a backlog of up to 1 % of what was due, or of 50 ms' worth: a pause, not a trend. */
+/**
+ * A rate counts as met with a backlog of up to 1 % of what was due, or of 50 ms' worth, but of a tenth of the interval at
+ * most: a pause, not a trend.
+ */
 const BACKLOG_FRACTION = 0.01;
 const BACKLOG_NS = 50_000_000;
+const BACKLOG_INTERVAL_FRACTION = 0.1;
 const NONE = -1;
 /** A call of the engine, or a turn of the event loop, that takes longer is noted: it may explain a slow message. */
 const LONG_NS = 200_000;
@@ -269,7 +273,7 @@ export class LoadGenerator implements EngineListener {
     const sentCount = this.#sentCount - sentBefore;
     const acknowledgedCount = this.#acknowledgedCount - acknowledgedBefore;
     const backlogAtEnd = schedule === null ? null : await this.#catchUp(schedule, endNs);
-    this.#requireRateMet(sentCount, backlogAtEnd ?? 0);
+    this.#requireRateMet(sentCount, backlogAtEnd ?? 0, limits.durationNs);
     await this.#drain();
     return { startedNs, durationNs: endedNs - startedNs, sentCount, acknowledgedCount, backlogAtEnd };
   }
@@ -544,9 +548,10 @@ export class LoadGenerator implements EngineListener {
     return backlog;
   }
 
-  #requireRateMet(sentCount: number, backlog: number): void {
+  #requireRateMet(sentCount: number, backlog: number, durationNs: number): void {
     if (this.#load.model !== "open") return;
-    const tolerated = Math.max(BACKLOG_FRACTION * (sentCount + backlog), (this.#load.ratePerSecond * BACKLOG_NS) / 1e9);
+    const pauseNs = Math.min(BACKLOG_NS, BACKLOG_INTERVAL_FRACTION * durationNs);
+    const tolerated = Math.max(BACKLOG_FRACTION * (sentCount + backlog), (this.#load.ratePerSecond * pauseNs) / 1e9);
     if (backlog <= tolerated) return;
     const rate = Math.round(this.#load.ratePerSecond);
     throw new RateNotMetError(

@@ -9,7 +9,7 @@ const GIB = 1024 * MIB;
  */
 export default defineProfiles({
   smoke: {
-    description: "everything once and tiny, in less than a minute: its figures mean nothing",
+    description: "everything once and tiny, in about two minutes: its figures mean nothing",
     repetitions: 1,
     warmup: { minimumMs: 40, maximumMs: 100, binMs: 10, windowBins: 3, maximumBytes: 32 * MIB },
     measureMs: 100,
