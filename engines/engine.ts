@@ -291,6 +291,17 @@ export interface AttachOptions {
   readonly listener: EngineListener;
 }
 
+/**
+ * Whose work an engine's thread is at within `append` and `poll`, if producers and broker were apart: values of
+ * `OpenOptions.stage`.
+ *
+ *   producer  takes the message, collects it with others, frames or encodes it, compresses, computes the checksum
+ *   broker    gives out offset and position, places or writes, indexes, dispatches, syncs, deletes; encodes what was
+ *             left to it (`assembly: "broker"`)
+ */
+export const STAGE_PRODUCER = 1;
+export const STAGE_BROKER = 2;
+
 export interface OpenOptions {
   /** Absolute path of a directory that is this engine's alone. */
   readonly directory: string;
@@ -299,6 +310,13 @@ export interface OpenOptions {
   /** As given by a scenario; the engine's schema validates and completes it. */
   readonly settings: Readonly<Record<string, unknown>>;
   readonly listener: EngineListener;
+  /**
+   * One cell, 0 so far, that somebody looks at from another thread to share out this thread's CPU time. An engine that can
+   * tell sets it while it opens to the stage that most of its `append` is, sets it to the other one where that begins, and
+   * back where it ends, also when it throws: at batches and polls, never for each message where that costs. One that
+   * cannot leaves it alone.
+   */
+  readonly stage?: Int32Array;
 }
 
 /**

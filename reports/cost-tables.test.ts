@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Measured, Run } from "../results/schema.js";
+import { type Measured, type Run, runSchema } from "../results/schema.js";
 import { analyse } from "./analysis.js";
 import { costTable, tailLines, tailTable } from "./cost-tables.js";
 import { buildModel } from "./model.js";
@@ -72,7 +72,7 @@ describe("the table of costs", () => {
         ...{ messageCount: 1_000, payloadBytes: 1e6, deviceBytes: 3e6, idleDeviceBytesPerSecond: 5e5, durationNs: 2e9 },
         ...{ writeCalls: 60, readCalls: 1, syncCalls: 4, filesOpened: 2, indexBytes: 8_000, allocatedBytes: 16_000 },
         ...{ threads: { mainNs: 1e9, poolNs: 1e8, v8Ns: 0, samplerNs: 0, otherNs: 0 } },
-        ...{ mainThread: { observations: 100, engine: 0.7, generator: 0.2, eventLoop: 0.1 } },
+        ...{ mainThread: { observations: 100, engine: 0.7, broker: 0.4, generator: 0.2, eventLoop: 0.1 } },
       },
     }));
     const table = costTable(scenarioOf(costs), "s");
@@ -82,7 +82,26 @@ describe("the table of costs", () => {
     expect(first("index")).toBe(8);
     expect(first("engineCpu")).toBeCloseTo(7e5, 3);
     expect(first("generatorCpu")).toBeCloseTo(2e5, 3);
+    expect(first("producerCpu")).toBeCloseTo(3e5, 3);
+    expect(first("brokerCpu")).toBeCloseTo(4e5 + 1e5, 3);
+    expect(table.caption).toContain("from 100 to 200 looks for each row");
     expect(first("pool")).toBe(1e5);
     expect(first("allocated")).toBe(16);
+  });
+
+  it("has no columns of producer and broker for a run that was stored before engines told them apart", () => {
+    const stored = JSON.parse(JSON.stringify(run));
+    for (const { measured } of stored.trials) {
+      if (measured === null) continue;
+      delete measured.cost.mainThread.broker;
+      for (const { detail } of measured.samples) delete detail?.mainThread?.broker;
+    }
+    const table = costTable(scenarioOf(runSchema.parse(stored)), "s");
+    expect(table.rows.length).toBeGreaterThan(0);
+    const names = table.columns.map(({ name }) => name);
+    expect(names).toContain("engineCpu");
+    expect(names).not.toContain("producerCpu");
+    expect(names).not.toContain("brokerCpu");
+    expect(table.caption).not.toContain("producer");
   });
 });

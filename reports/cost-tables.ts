@@ -106,8 +106,7 @@ export function costTable(scenario: ScenarioAnalysis, slug: string): Table {
   });
   return withoutEmptyColumns({
     id: `${slug}-cost-table`,
-    caption:
-      "What a message cost, final flush included: medians over trials. To the device: by its own count, less what others wrote to it while the trial read back. Engine and generator share the main thread: its CPU time is split by where the sampler saw it, an estimate.",
+    caption: `What a message cost, final flush included: medians over trials. To the device: by its own count, less what others wrote to it while the trial read back. Engine and generator share the main thread: its CPU time is split by where the sampler saw it, an estimate.${splitWords(rows)}`,
     columns: [
       ...axisColumns(scenario),
       text("engine", "Engine, class"),
@@ -119,6 +118,8 @@ export function costTable(scenario: ScenarioAnalysis, slug: string): Table {
       number("system", "CPU, system"),
       number("engineCpu", "Main thread in the engine"),
       number("generatorCpu", "Main thread in the generator"),
+      number("producerCpu", "CPU in producer"),
+      number("brokerCpu", "CPU in broker"),
       number("pool", "Thread pool"),
       number("faults", "Page faults per 1 000"),
       number("allocated", "Heap allocated"),
@@ -162,6 +163,8 @@ export function costTable(scenario: ScenarioAnalysis, slug: string): Table {
           ),
           cell(mainShare("engine"), formatTime),
           cell(mainShare("generator"), formatTime),
+          cell(each(producerNs), formatTime),
+          cell(each(brokerNs), formatTime),
           cell(
             each(({ threads }) => threads?.poolNs ?? null),
             formatTime,
@@ -179,6 +182,30 @@ export function costTable(scenario: ScenarioAnalysis, slug: string): Table {
       };
     }),
   });
+}
+
+/** Of the main thread in the engine. */
+function producerNs({ threads, mainThread }: Cost): number | null {
+  if (threads === null || mainThread === null || mainThread.broker === null) return null;
+  return threads.mainNs * Math.max(0, mainThread.engine - mainThread.broker);
+}
+
+/** And of the thread pool, whose calls all serve the log. */
+function brokerNs({ threads, mainThread }: Cost): number | null {
+  if (threads === null || mainThread === null || mainThread.broker === null) return null;
+  return threads.mainNs * mainThread.broker + threads.poolNs;
+}
+
+/** What the columns of producer and broker mean, if any row has them. */
+function splitWords(rows: readonly { costs: readonly Cost[] }[]): string {
+  const observations = rows.flatMap(({ costs }) => {
+    const counts = costs.flatMap(({ mainThread }) => (mainThread?.broker == null ? [] : mainThread.observations));
+    return counts.length === 0 ? [] : counts.reduce((sum, count) => sum + count, 0);
+  });
+  if (observations.length === 0) return "";
+  const [fewest, most] = [Math.min(...observations), Math.max(...observations)].map((count) => groupThousands(count));
+  const looks = fewest === most ? fewest : `${fewest} to ${most}`;
+  return ` So are CPU in producer and in broker, of the main thread in the engine, by what the engine said it was at, from ${looks} looks for each row; all of the thread pool (syncs, other storage calls) counts as the broker's, the event loop and V8's threads as neither's. An engine that does not say has none.`;
 }
 
 function devicePerPayloadByte({

@@ -391,7 +391,7 @@ function measure(plan: PlannedTrial, configuration: Configuration, capacity: num
       cpuUserNs: 1.4e9,
       cpuSystemNs: 6e8,
       threads: { mainNs: 1.7e9, poolNs: 2e8, v8Ns: 6e7, samplerNs: 1e7, otherNs: 3e7 },
-      mainThread: { observations: 400, engine: 0.72, generator: 0.2, eventLoop: 0.08 },
+      mainThread: { observations: 400, engine: 0.72, broker: 0.5, generator: 0.2, eventLoop: 0.08 },
       minorFaults: Math.round(payloadBytes / 4096),
       majorFaults: 0,
       allocatedBytes: acknowledgedCount * 16,
@@ -408,7 +408,7 @@ function sampleDetail(sync: boolean, isRolling: boolean): Measured["samples"][nu
   return {
     responseTime: intervalLatencies,
     threads: { mainNs: 2e8, poolNs: 3e7, v8Ns: 1e7, samplerNs: 1e6, otherNs: 0 },
-    mainThread: { observations: 40, engine: 0.7, generator: 0.2, eventLoop: 0.1 },
+    mainThread: { observations: 40, engine: 0.7, broker: 0.5, generator: 0.2, eventLoop: 0.1 },
     processorWaitNs: 1e6,
     voluntarySwitches: 40,
     involuntarySwitches: 3,

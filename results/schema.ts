@@ -73,6 +73,8 @@ const mainThreadSchema = z.strictObject({
   observations: count,
   /** Within the engine's append and poll. */
   engine: z.number().min(0).max(1),
+  /** Of `engine` what a broker would do, the rest being a producer's; null: the engine does not tell, or an older run. */
+  broker: z.number().min(0).max(1).nullable().default(null),
   /** In the load generator, recording included. */
   generator: z.number().min(0).max(1),
   /** In the event loop: waiting, timers, what the engine goes on with after asynchronous calls. */

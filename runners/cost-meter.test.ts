@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { EngineCounters } from "../engines/engine.js";
+import { type EngineCounters, STAGE_BROKER, STAGE_PRODUCER } from "../engines/engine.js";
 import { CostMeter, IdleLook, mainThreadBetween } from "./cost-meter.js";
-import { IN_ENGINE, IN_EVENT_LOOP, IN_GENERATOR, OBSERVED, SharedCells } from "./sampler-cells.js";
+import { IN_BROKER, IN_ENGINE, IN_EVENT_LOOP, IN_GENERATOR, IN_PRODUCER, SharedCells } from "./sampler-cells.js";
 import { ThreadClock } from "./thread-times.js";
 
 const SECTOR_BYTES = 512;
@@ -37,13 +37,13 @@ describe("CostMeter", () => {
     let nowNs = 500;
     let counters = counted(100);
     const cells = new SharedCells();
-    cells.numbers[OBSERVED + IN_ENGINE] = 40;
+    observe(cells, 40, IN_ENGINE);
     const threads = new ThreadClock(null, 4);
     const meter = new CostMeter({ nowNs: () => nowNs, counters: () => counters, cells, threads, deviceStatPath });
     nowNs = 1_700;
     counters = counted(103);
-    cells.numbers[OBSERVED + IN_ENGINE] = 43;
-    cells.numbers[OBSERVED + IN_GENERATOR] = 1;
+    observe(cells, 3, IN_ENGINE);
+    observe(cells, 1, IN_GENERATOR);
     writeFileSync(deviceStatPath, stat(1_020));
     const kept = Array.from({ length: 10_000 }, (_, i) => ({ i }));
     const cost = meter.stop();
@@ -58,7 +58,7 @@ describe("CostMeter", () => {
       readCalls: 39,
       syncCalls: 51,
       filesOpened: 57,
-      mainThread: { observations: 4, engine: 0.75, generator: 0.25, eventLoop: 0 },
+      mainThread: { observations: 4, engine: 0.75, broker: null, generator: 0.25, eventLoop: 0 },
     });
     expect(cost.allocatedBytes).toBeGreaterThan(kept.length * 8);
   });
@@ -85,20 +85,56 @@ describe("IdleLook", () => {
 });
 
 describe("mainThreadBetween", () => {
+  const seen = (engine: number, producer: number, broker: number, generator: number, eventLoop: number) => {
+    const counts = [0, 0, 0, 0, 0];
+    counts[IN_ENGINE] = engine;
+    counts[IN_PRODUCER] = producer;
+    counts[IN_BROKER] = broker;
+    counts[IN_GENERATOR] = generator;
+    counts[IN_EVENT_LOOP] = eventLoop;
+    return counts;
+  };
+
   it("shares out what was seen since, and says nothing if nothing was", () => {
-    const seen = (engine: number, generator: number, eventLoop: number) => {
-      const counts = [0, 0, 0];
-      counts[IN_ENGINE] = engine;
-      counts[IN_GENERATOR] = generator;
-      counts[IN_EVENT_LOOP] = eventLoop;
-      return counts;
-    };
-    expect(mainThreadBetween(seen(10, 20, 30), seen(15, 23, 32))).toEqual({
-      observations: 10,
-      engine: 0.5,
-      generator: 0.3,
-      eventLoop: 0.2,
-    });
-    expect(mainThreadBetween(seen(1, 2, 3), seen(1, 2, 3))).toBe(null);
+    const shares = { observations: 10, engine: 0.5, generator: 0.3, eventLoop: 0.2 };
+    expect(mainThreadBetween(seen(0, 10, 5, 20, 30), seen(0, 14, 6, 23, 32))).toEqual({ ...shares, broker: 0.1 });
+    expect(mainThreadBetween(seen(0, 10, 5, 20, 30), seen(0, 15, 5, 23, 32))).toEqual({ ...shares, broker: 0 });
+    expect(mainThreadBetween(seen(1, 0, 0, 2, 3), seen(1, 0, 0, 2, 3))).toBe(null);
+  });
+
+  it("does not split an engine that said nothing of its stage, at any look or at one, or was not seen", () => {
+    const none = seen(0, 0, 0, 0, 0);
+    expect(mainThreadBetween(none, seen(4, 0, 0, 0, 1))).toMatchObject({ engine: 0.8, broker: null });
+    expect(mainThreadBetween(none, seen(1, 1, 2, 0, 1))).toMatchObject({ engine: 0.8, broker: null });
+    expect(mainThreadBetween(none, seen(0, 0, 0, 4, 1))).toMatchObject({ engine: 0, broker: null });
   });
 });
+
+describe("looks at the main thread", () => {
+  it("count the place, and within the engine its stage; what is none counts as unknown", () => {
+    const cells = new SharedCells();
+    const before = cells.observed();
+    cells.stage[0] = STAGE_BROKER;
+    observe(cells, 2, IN_GENERATOR);
+    observe(cells, 3, IN_ENGINE);
+    cells.stage[0] = STAGE_PRODUCER;
+    observe(cells, 4, IN_EVENT_LOOP);
+    observe(cells, 1, IN_ENGINE);
+    expect(mainThreadBetween(before, cells.observed())).toEqual({
+      ...{ observations: 10, engine: 0.4, broker: 0.3, generator: 0.2, eventLoop: 0.4 },
+    });
+    for (const stage of [0, -1, 3, 2 ** 31 - 1]) {
+      const known = cells.observed();
+      const numbers = cells.numbers.slice();
+      cells.stage[0] = stage;
+      observe(cells, 1, IN_ENGINE);
+      expect(mainThreadBetween(known, cells.observed())).toMatchObject({ engine: 1, broker: null });
+      expect(cells.numbers.filter((number, at) => number !== numbers[at])).toHaveLength(1);
+    }
+  });
+});
+
+function observe(cells: SharedCells, times: number, place: number): void {
+  cells.place[0] = place;
+  for (let time = 0; time < times; time++) cells.observe();
+}

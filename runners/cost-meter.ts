@@ -3,7 +3,7 @@ import { GCProfiler } from "node:v8";
 import type { EngineCounters } from "../engines/engine.js";
 import type { Cost, MainThread } from "../results/schema.js";
 import { parseBlockStat } from "./kernel-counters.js";
-import { IN_ENGINE, IN_EVENT_LOOP, IN_GENERATOR, OBSERVED, type SharedCells } from "./sampler-cells.js";
+import { IN_BROKER, IN_ENGINE, IN_EVENT_LOOP, IN_GENERATOR, IN_PRODUCER, type SharedCells } from "./sampler-cells.js";
 import { type ThreadClock, threadTimesBetween } from "./thread-times.js";
 
 /** Within less the device's count of a system at rest says nothing. */
@@ -99,7 +99,7 @@ function read({ nowNs, counters, cells, threads, deviceStatPath }: Sources) {
     counters: counters(),
     usage: process.resourceUsage(),
     threads: threads.read(),
-    observed: [...cells.numbers.subarray(OBSERVED, OBSERVED + 3)],
+    observed: cells.observed(),
     deviceBytes: readDeviceBytes(deviceStatPath),
   };
 }
@@ -113,6 +113,14 @@ export function mainThreadBetween(before: readonly number[], after: readonly num
   const counts = after.map((count, place) => count - before[place]!);
   const observations = counts.reduce((sum, count) => sum + count, 0);
   if (observations === 0) return null;
-  const share = (place: number) => counts[place]! / observations;
-  return { observations, engine: share(IN_ENGINE), generator: share(IN_GENERATOR), eventLoop: share(IN_EVENT_LOOP) };
+  const share = (...places: number[]) => places.reduce((sum, place) => sum + counts[place]!, 0) / observations;
+  const engine = share(IN_ENGINE, IN_PRODUCER, IN_BROKER);
+  return {
+    observations,
+    engine,
+    // An engine that was not seen, or seen without a stage, has not said.
+    broker: engine === 0 || counts[IN_ENGINE]! > 0 ? null : share(IN_BROKER),
+    generator: share(IN_GENERATOR),
+    eventLoop: share(IN_EVENT_LOOP),
+  };
 }

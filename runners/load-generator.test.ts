@@ -1,6 +1,13 @@
 import { decodeFromCompressedBase64 } from "hdr-histogram-js";
 import { describe, expect, it } from "vitest";
-import type { EngineListener, Message, PartitionHandle, StorageEngine } from "../engines/engine.js";
+import {
+  type EngineListener,
+  type Message,
+  type PartitionHandle,
+  STAGE_BROKER,
+  STAGE_PRODUCER,
+  type StorageEngine,
+} from "../engines/engine.js";
 import {
   type Configuration,
   type EncodedHistogram,
@@ -8,6 +15,7 @@ import {
   messagesSchema,
   TAIL_CAUSES,
 } from "../results/schema.js";
+import { mainThreadBetween } from "./cost-meter.js";
 import { EventLog } from "./event-log.js";
 import { LoadGenerator } from "./load-generator.js";
 import { createMessageStream, type MessageStream } from "./message-stream.js";
@@ -91,7 +99,7 @@ function setUp(load: Load, messages: Configuration["messages"] = shape) {
     engine as unknown as StorageEngine,
     Array.from({ length: PARTITIONS }, (_, handle) => handle),
   );
-  return { clock, counters, generator, engine, stream, eventLog };
+  return { clock, counters, generator, engine, stream, eventLog, cells };
 }
 
 const closed = (inFlight: number, producers = 1): Load => ({ model: "closed", inFlight, producers });
@@ -351,6 +359,43 @@ describe("open loop", () => {
     expect(measured.acknowledgedCount).toBe(0);
     expect(generator.latencies().responseTime.sampleCount).toBe(1_000);
     expect(percentile(generator.latencies().responseTime, 50)).toBeGreaterThan(50 * MILLISECOND);
+  });
+});
+
+describe("an engine that says whose work it is at", () => {
+  it("is seen at just that, and in none of it while the generator takes its acknowledgements", async () => {
+    const { clock, engine, generator, cells } = setUp(closed(30));
+    let readings = 0;
+    const nowNs = clock.nowNs.bind(clock);
+    clock.nowNs = () => {
+      readings++;
+      cells.observe();
+      return nowNs();
+    };
+    cells.stage[0] = STAGE_PRODUCER;
+    let polls = 0;
+    engine.beforeAppend = () => {
+      for (let look = 0; look < 2; look++) cells.observe();
+      return true;
+    };
+    engine.beforePoll = () => {
+      polls++;
+      cells.stage[0] = STAGE_BROKER;
+      for (let look = 0; look < 30; look++) cells.observe();
+      engine.acknowledgeAll();
+      cells.stage[0] = STAGE_PRODUCER;
+      return false;
+    };
+    const before = cells.observed();
+    await generator.measure(limits(1));
+    const producer = 2 * engine.appended.length;
+    const broker = 30 * polls;
+    const observations = producer + broker + readings;
+    const seen = mainThreadBetween(before, cells.observed())!;
+    expect(polls).toBeGreaterThan(10);
+    expect(seen).toMatchObject({ observations, broker: broker / observations });
+    expect(seen.engine).toBeCloseTo((producer + broker) / observations, 12);
+    expect(seen.generator + seen.eventLoop).toBeCloseTo(readings / observations, 12);
   });
 });
 

@@ -1,3 +1,4 @@
+import { STAGE_BROKER, STAGE_PRODUCER } from "../engines/engine.js";
 import { BUCKET_COUNT } from "./latency-recorder.js";
 
 /** Kinds of engine events, in the order of their cells. */
@@ -9,17 +10,21 @@ export const GC_NS = 1;
 export const LOOP_DELAY_NS = 2;
 /** Largest dispatch lag since last read; -1 where the engine has none. */
 export const DISPATCH_LAG_BYTES = 3;
-/** How often the main thread was seen in each place so far: three cells. */
-export const OBSERVED = 4;
-/** For each kind: events and their total time so far, the longest since last read. */
-export const EVENTS = OBSERVED + 3;
-export const CELLS_PER_EVENT = 3;
-const NUMBER_COUNT = EVENTS + CELLS_PER_EVENT * EVENT_KINDS.length;
+/** How often the main thread was seen in each place so far. */
+const OBSERVED = 4;
 
-/** Places of the main thread. */
+/** Places of the main thread: what the load generator says. */
 export const IN_EVENT_LOOP = 0;
 export const IN_GENERATOR = 1;
 export const IN_ENGINE = 2;
+/** And, of an engine that says more, whose work it was at; `IN_ENGINE` is then not counted. */
+export const IN_PRODUCER = IN_ENGINE + STAGE_PRODUCER;
+export const IN_BROKER = IN_ENGINE + STAGE_BROKER;
+
+/** For each kind: events and their total time so far, the longest since last read. */
+export const EVENTS = OBSERVED + IN_BROKER + 1;
+export const CELLS_PER_EVENT = 3;
+const NUMBER_COUNT = EVENTS + CELLS_PER_EVENT * EVENT_KINDS.length;
 
 /** States of the signal. */
 export const WAITING = 0;
@@ -32,16 +37,32 @@ export class SharedCells {
   readonly responseCounts: Float64Array;
   /** One cell: where the main thread is. */
   readonly place: Int32Array;
+  /** One cell: whose work the engine is at, for `OpenOptions`. */
+  readonly stage: Int32Array;
   readonly #signal: Int32Array;
 
   constructor(
-    readonly buffer = new SharedArrayBuffer((NUMBER_COUNT + BUCKET_COUNT + 1) * Float64Array.BYTES_PER_ELEMENT),
+    readonly buffer = new SharedArrayBuffer((NUMBER_COUNT + BUCKET_COUNT + 2) * Float64Array.BYTES_PER_ELEMENT),
   ) {
     this.numbers = new Float64Array(buffer, 0, NUMBER_COUNT);
     this.responseCounts = new Float64Array(buffer, this.numbers.byteLength, BUCKET_COUNT);
     const at = this.numbers.byteLength + this.responseCounts.byteLength;
     this.#signal = new Int32Array(buffer, at, 1);
     this.place = new Int32Array(buffer, at + Int32Array.BYTES_PER_ELEMENT, 1);
+    this.stage = new Int32Array(buffer, at + 2 * Int32Array.BYTES_PER_ELEMENT, 1);
+  }
+
+  /** Counts the place in which the main thread is now. */
+  observe(): void {
+    const place = Atomics.load(this.place, 0);
+    const stage = Atomics.load(this.stage, 0);
+    const isSplit = place === IN_ENGINE && (stage === STAGE_PRODUCER || stage === STAGE_BROKER);
+    this.numbers[OBSERVED + (isSplit ? IN_ENGINE + stage : place)]!++;
+  }
+
+  /** How often it has been seen in each place. */
+  observed(): number[] {
+    return [...this.numbers.subarray(OBSERVED, EVENTS)];
   }
 
   signal(state: number): void {

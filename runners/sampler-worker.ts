@@ -22,7 +22,6 @@ import {
   EVENTS,
   GC_NS,
   LOOP_DELAY_NS,
-  OBSERVED,
   type SamplerAnswer,
   type SamplerStart,
   SharedCells,
@@ -127,7 +126,7 @@ function waitGuarding(state: number): number {
 
 /** Where the main thread is now, and whether it got a processor since the last look. */
 function look(): void {
-  numbers[OBSERVED + Atomics.load(cells.place, 0)]!++;
+  cells.observe();
   if (mainSchedstat === null) return;
   const before = { lookedNs, waitedNs };
   lookedNs = clock.nowNs();
@@ -151,7 +150,7 @@ function read(): Reading {
     device: deviceText === null ? null : parseBlockStat(deviceText),
     threads: threadClock.read(),
     waitedNs: schedstatText === null ? null : parseSchedstat(schedstatText).waitedNs,
-    observed: [...numbers.subarray(OBSERVED, OBSERVED + 3)],
+    observed: cells.observed(),
     events: EVENT_KINDS.map((_, kind) => {
       const at = EVENTS + CELLS_PER_EVENT * kind;
       return { count: numbers[at]!, totalNs: numbers[at + 1]! };

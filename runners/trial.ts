@@ -74,6 +74,7 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
     heap,
     settings: configuration.settings,
     listener: generator,
+    stage: sampler.cells.stage,
   });
   const handles = await createTopics(engine, configuration);
   generator.attach(engine, handles);

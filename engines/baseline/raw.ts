@@ -1,18 +1,20 @@
 import { join } from "node:path";
 import { z } from "zod";
-import type {
-  EngineCounters,
-  EngineDefinition,
-  FetchOptions,
-  FetchOutcome,
-  Message,
-  MessageVisitor,
-  OpenOptions,
-  PartitionHandle,
-  PartitionInfo,
-  RecoveryReport,
-  StorageEngine,
-  StoredMessage,
+import {
+  type EngineCounters,
+  type EngineDefinition,
+  type FetchOptions,
+  type FetchOutcome,
+  type Message,
+  type MessageVisitor,
+  type OpenOptions,
+  type PartitionHandle,
+  type PartitionInfo,
+  type RecoveryReport,
+  STAGE_BROKER,
+  STAGE_PRODUCER,
+  type StorageEngine,
+  type StoredMessage,
 } from "../engine.js";
 import {
   ClosedError,
@@ -71,6 +73,7 @@ class RawEngine implements StorageEngine {
   readonly #storage: Storage;
   readonly #countersAtOpen: StorageCounters;
   readonly #listener: OpenOptions["listener"];
+  readonly #stage: Int32Array;
   readonly #commit: GroupCommit;
   readonly #needsClock: boolean;
   readonly #message: StoredMessage = {
@@ -116,6 +119,8 @@ class RawEngine implements StorageEngine {
     this.#storage = options.storage;
     this.#countersAtOpen = countersAtOpen;
     this.#listener = options.listener;
+    this.#stage = options.stage ?? new Int32Array(1);
+    this.#stage[0] = STAGE_PRODUCER;
     this.#commit = new GroupCommit({
       policy: settings.flush,
       sync: () => this.file.sync(),
@@ -189,7 +194,13 @@ class RawEngine implements StorageEngine {
       if (Number.isNaN(this.#blockSinceMs)) this.#blockSinceMs = nowMs;
       if (nowMs - this.#blockSinceMs >= this.settings.lingerMs) this.#write();
     }
-    this.#commit.poll(nowMs);
+    const found = this.#stage[0]!;
+    this.#stage[0] = STAGE_BROKER;
+    try {
+      this.#commit.poll(nowMs);
+    } finally {
+      this.#stage[0] = found;
+    }
   }
 
   async flush(): Promise<void> {
@@ -273,6 +284,16 @@ class RawEngine implements StorageEngine {
 
   /** Hands the block to the kernel. A failure fails its messages and, for good, the log; it is not thrown. */
   #write(): void {
+    const found = this.#stage[0]!;
+    this.#stage[0] = STAGE_BROKER;
+    try {
+      this.#writeBlock();
+    } finally {
+      this.#stage[0] = found;
+    }
+  }
+
+  #writeBlock(): void {
     const sizeBytes = this.#blockUsedBytes;
     this.#blockUsedBytes = 0;
     this.#blockSinceMs = Number.NaN;

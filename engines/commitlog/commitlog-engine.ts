@@ -1,23 +1,25 @@
 import type { Socket } from "node:net";
 import { Arrivals } from "../arrivals.js";
 import { Consumers } from "../consumers.js";
-import type {
-  Consumer,
-  EngineCounters,
-  EngineDurability,
-  EngineListener,
-  FetchOptions,
-  FetchOutcome,
-  KeyedMessageVisitor,
-  KeyQuery,
-  Message,
-  MessageVisitor,
-  PartitionHandle,
-  PartitionInfo,
-  RecoveryReport,
-  StorageEngine,
-  WriterThread,
-  WriterTicket,
+import {
+  type Consumer,
+  type EngineCounters,
+  type EngineDurability,
+  type EngineListener,
+  type FetchOptions,
+  type FetchOutcome,
+  type KeyedMessageVisitor,
+  type KeyQuery,
+  type Message,
+  type MessageVisitor,
+  type PartitionHandle,
+  type PartitionInfo,
+  type RecoveryReport,
+  STAGE_BROKER,
+  STAGE_PRODUCER,
+  type StorageEngine,
+  type WriterThread,
+  type WriterTicket,
 } from "../engine.js";
 import {
   ClosedError,
@@ -88,6 +90,8 @@ export interface EngineParts {
   readonly maxRecordBytes: number;
   /** Largest batch, 0 = one by one. */
   readonly batchSizeBytes: number;
+  /** See `OpenOptions`. */
+  readonly stage: Int32Array;
 }
 
 export class CommitlogEngine implements StorageEngine {
@@ -146,7 +150,9 @@ export class CommitlogEngine implements StorageEngine {
     this.#settings = settings;
     this.#queues = queues;
     this.#log = log;
-    this.#encoder = new MessageEncoder(heap, kernel, settings);
+    // A record by itself that the broker encodes leaves a producer next to nothing to do.
+    parts.stage[0] = batchSizeBytes === 0 && settings.assembly === "broker" ? STAGE_BROKER : STAGE_PRODUCER;
+    this.#encoder = new MessageEncoder(heap, kernel, settings, parts.stage);
     this.#reader = new Reader(heap, log, queues, parts.parser);
     this.#arrivals = new Arrivals(settings, (partition) => queues.queues[partition]!.visibleOffset);
     const planner = new SendPlanner(log, this.#reader);
@@ -244,6 +250,9 @@ export class CommitlogEngine implements StorageEngine {
   poll(): void {
     if (this.#isClosed) return;
     const isTick = this.#readClock();
+    const { stage } = this.#parts;
+    const found = stage[0]!;
+    stage[0] = STAGE_BROKER;
     try {
       if (this.#sharing !== null) this.#sharing.poll();
       if (this.#batches !== null && !this.#batches.isEmpty) this.#drainDue(this.#batches);
@@ -257,6 +266,8 @@ export class CommitlogEngine implements StorageEngine {
     } catch (error) {
       if (error instanceof InvariantError) throw error;
       this.#appender.fail(error as Error);
+    } finally {
+      stage[0] = found;
     }
   }
 

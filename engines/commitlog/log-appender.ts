@@ -1,4 +1,4 @@
-import type { EngineListener } from "../engine.js";
+import { type EngineListener, STAGE_BROKER } from "../engine.js";
 import type { GroupCommit } from "../group-commit.js";
 import type { Heap } from "../heap.js";
 import { InvariantError, invariant } from "../invariant.js";
@@ -23,6 +23,8 @@ export interface LogAppenderParts {
   readonly listener: EngineListener;
   /** Largest record that fits a file. */
   readonly maxRecordBytes: number;
+  /** See `OpenOptions` of engine.ts. */
+  readonly stage: Int32Array;
 }
 
 /**
@@ -73,15 +75,22 @@ export class LogAppender {
 
   /** Appends the message that the encoder has prepared, alone. @throws LogFailedError */
   append(queue: Queue, sizeBytes: number, timestampMs: number): void {
-    const target = this.begin(sizeBytes);
     const queueOffset = queue.nextOffset;
-    if (this.#assembled === 0) {
-      this.#encoder.encode(target, queue, queueOffset, this.#log.appendOffset, timestampMs);
-    } else {
-      this.#encoder.assemble(this.#assembled, queue, queueOffset, timestampMs);
-      this.#place(target, this.#assembled, sizeBytes);
+    if (this.#assembled !== 0) this.#encoder.assemble(this.#assembled, queue, queueOffset, timestampMs);
+    const { stage } = this.#parts;
+    const found = stage[0]!;
+    stage[0] = STAGE_BROKER;
+    try {
+      const target = this.begin(sizeBytes);
+      if (this.#assembled === 0) {
+        this.#encoder.encode(target, queue, queueOffset, this.#log.appendOffset, timestampMs);
+      } else {
+        this.#place(target, this.#assembled, sizeBytes);
+      }
+      this.#placed(queue, queueOffset, 1, target, sizeBytes);
+    } finally {
+      stage[0] = found;
     }
-    this.#placed(queue, queueOffset, 1, target, sizeBytes);
   }
 
   /**
@@ -90,6 +99,9 @@ export class LogAppender {
    */
   appendBatch(batch: OpenBatch): void {
     const { queue, sizeBytes, messageCount, baseOffset } = batch;
+    const { stage } = this.#parts;
+    const found = stage[0]!;
+    stage[0] = STAGE_BROKER;
     try {
       this.#groupCommit.checkNotFailed();
       const target = this.begin(sizeBytes);
@@ -103,6 +115,8 @@ export class LogAppender {
       if (error instanceof InvariantError) throw error;
       queue.nextOffset = baseOffset;
       this.#parts.listener.failed(queue.handle, messageCount, error as Error);
+    } finally {
+      stage[0] = found;
     }
   }
 

@@ -10,7 +10,7 @@ import {
   SysFlag,
 } from "../codec/commitlog-message.js";
 import { compress } from "../codec/compression.js";
-import type { Message } from "../engine.js";
+import { type Message, STAGE_PRODUCER } from "../engine.js";
 import { UnrepresentableError } from "../errors.js";
 import type { Heap } from "../heap.js";
 import type { Kernel } from "../kernel/kernel.js";
@@ -107,6 +107,8 @@ export class MessageEncoder {
     private readonly heap: Heap,
     private readonly kernel: Kernel,
     settings: CommitlogSettings,
+    /** See `OpenOptions` of engine.ts. */
+    private readonly stage: Int32Array = new Int32Array(1),
   ) {
     this.#settings = settings;
     this.#kernelCrcLimitBytes = settings.checksum ? KERNEL_CRC_LIMIT_BYTES : Number.POSITIVE_INFINITY;
@@ -283,7 +285,13 @@ export class MessageEncoder {
     let value = message.value!;
     let sysFlag = this.#sysFlag;
     if (compression !== "none" && value.byteLength >= compressionThresholdBytes) {
-      value = compress(compression, value.slice(), compression === "lz4" ? undefined : compressionLevel);
+      const found = this.stage[0]!;
+      this.stage[0] = STAGE_PRODUCER;
+      try {
+        value = compress(compression, value.slice(), compression === "lz4" ? undefined : compressionLevel);
+      } finally {
+        this.stage[0] = found;
+      }
       sysFlag |= compressionFlags(compression);
     }
     this.heap.view.setInt32(this.#origin, sysFlag, true);

@@ -83,6 +83,7 @@ export async function openCommitlog(options: OpenOptions): Promise<StorageEngine
     return new CommitlogEngine({
       ...{ storage, countersAtOpen, heap, kernel, root, settings, listener, lock, recovered, log, openFiles },
       ...{ indexCounter, queues, parser, dispatcher, keyIndex, checkpoint, maxRecordBytes, batchSizeBytes },
+      stage: options.stage ?? new Int32Array(1),
     });
   } catch (error) {
     for (const step of undo.reverse()) step();

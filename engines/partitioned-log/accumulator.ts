@@ -11,7 +11,7 @@ import {
   firstRecordSizeBytes,
   LENGTH_AT,
 } from "../codec/record-batch.js";
-import type { EngineListener, Message, PartitionHandle } from "../engine.js";
+import { type EngineListener, type Message, type PartitionHandle, STAGE_BROKER } from "../engine.js";
 import { LogFailedError, UnrepresentableError } from "../errors.js";
 import type { Heap } from "../heap.js";
 import { invariant } from "../invariant.js";
@@ -109,6 +109,8 @@ export class Accumulator<Log extends BatchLog> {
     private readonly settings: PartitionedLogSettings,
     private readonly listener: EngineListener,
     private readonly written: (log: Log) => void,
+    /** See `OpenOptions`; it rests at the producer's. */
+    private readonly stage: Int32Array = new Int32Array(1),
   ) {
     const { batchSizeBytes, bufferMemoryBytes, maxMessageBytes, segmentSizeBytes } = settings;
     this.#kernel = kernelOf(heap);
@@ -304,6 +306,16 @@ export class Accumulator<Log extends BatchLog> {
 
   /** Seals and writes an open batch. If that fails, its messages are reported failed. */
   #write(batch: OpenBatch<Log>): void {
+    const found = this.stage[0]!;
+    if (this.#assemblesLate) this.stage[0] = STAGE_BROKER;
+    try {
+      this.#sealAndWrite(batch);
+    } finally {
+      this.stage[0] = found;
+    }
+  }
+
+  #sealAndWrite(batch: OpenBatch<Log>): void {
     const { log, control, capacityBytes } = batch;
     const address = this.#assemblesLate ? this.#assemble(control, capacityBytes) : batch.address;
     const { view } = this.heap;
@@ -316,6 +328,7 @@ export class Accumulator<Log extends BatchLog> {
     this.#unlink(batch);
     const buffer = batch.address;
     batch.address = 0;
+    this.stage[0] = STAGE_BROKER;
     try {
       if (log.failure !== null) throw log.failure;
       log.write(address, sizeBytes, messageCount, view.getFloat64(control + SEALED_MAX_TIMESTAMP_AT, true));

@@ -2,21 +2,23 @@ import type { Socket } from "node:net";
 import { join } from "node:path";
 import { Arrivals } from "../arrivals.js";
 import { Consumers, OPEN_FILES_A_CONSUMER } from "../consumers.js";
-import type {
-  Consumer,
-  EngineCounters,
-  EngineDurability,
-  FetchOptions,
-  FetchOutcome,
-  Message,
-  MessageVisitor,
-  OpenOptions,
-  PartitionHandle,
-  PartitionInfo,
-  RecoveryReport,
-  StorageEngine,
-  WriterThread,
-  WriterTicket,
+import {
+  type Consumer,
+  type EngineCounters,
+  type EngineDurability,
+  type FetchOptions,
+  type FetchOutcome,
+  type Message,
+  type MessageVisitor,
+  type OpenOptions,
+  type PartitionHandle,
+  type PartitionInfo,
+  type RecoveryReport,
+  STAGE_BROKER,
+  STAGE_PRODUCER,
+  type StorageEngine,
+  type WriterThread,
+  type WriterTicket,
 } from "../engine.js";
 import {
   ClosedError,
@@ -90,6 +92,7 @@ export class PartitionedLogEngine implements StorageEngine {
   readonly #countersAtOpen: StorageCounters;
   readonly #context: LogContext;
   readonly #accumulator: Accumulator<PartitionLog>;
+  readonly #stage: Int32Array;
   readonly #reader: LogReader;
   readonly #arrivals: Arrivals;
   readonly #consumers: Consumers;
@@ -118,6 +121,8 @@ export class PartitionedLogEngine implements StorageEngine {
     this.#storage = options.storage;
     this.#directory = options.directory;
     this.#settings = settings;
+    this.#stage = options.stage ?? new Int32Array(1);
+    this.#stage[0] = STAGE_PRODUCER;
     this.#countersAtOpen = { ...options.storage.counters };
     this.durability = durabilityOf(settings.flush);
     this.#defersIndexes = settings.indexBuilding === "deferred";
@@ -222,13 +227,19 @@ export class PartitionedLogEngine implements StorageEngine {
   poll(): void {
     if (this.#closing !== null) return;
     this.#accumulator.drain();
-    if (this.#sharing !== null) this.#sharing.poll();
-    if (this.#toCommit.length > 0) this.#beginCommits();
-    if (this.#toIndex.length > 0) this.#buildIndexes();
-    if (this.#recoveryPointsMoved) this.#checkpointWhenDue();
-    if (--this.#pollsToRetention <= 0 || this.#retention.isBusy) {
-      this.#pollsToRetention = POLLS_A_RETENTION_STEP;
-      this.#retention.step();
+    const found = this.#stage[0]!;
+    this.#stage[0] = STAGE_BROKER;
+    try {
+      if (this.#sharing !== null) this.#sharing.poll();
+      if (this.#toCommit.length > 0) this.#beginCommits();
+      if (this.#toIndex.length > 0) this.#buildIndexes();
+      if (this.#recoveryPointsMoved) this.#checkpointWhenDue();
+      if (--this.#pollsToRetention <= 0 || this.#retention.isBusy) {
+        this.#pollsToRetention = POLLS_A_RETENTION_STEP;
+        this.#retention.step();
+      }
+    } finally {
+      this.#stage[0] = found;
     }
   }
 
@@ -368,7 +379,7 @@ export class PartitionedLogEngine implements StorageEngine {
 
   #createAccumulator({ heap, listener }: OpenOptions): Accumulator<PartitionLog> {
     try {
-      return new Accumulator(heap, this.#settings, listener, (log) => this.#written(log));
+      return new Accumulator(heap, this.#settings, listener, (log) => this.#written(log), this.#stage);
     } catch (error) {
       throw new OpenError(`bufferMemoryBytes (${this.#settings.bufferMemoryBytes}) is more than there is.`, {
         cause: error,
