@@ -71,6 +71,36 @@ describe("a fetch by tags", () => {
   });
 });
 
+describe("a fetch", () => {
+  it.each([
+    { others: 7, apart: "less than a page", together: true },
+    { others: 40, apart: "several pages", together: false },
+  ])("reads records of a queue that lie $apart apart together: $together", async ({ others, together }) => {
+    const settings = { segmentSizeBytes: 1 << 20, warmUp: "none" };
+    await open(settings);
+    const [other] = await engine.createTopic("other", 1);
+    const value = new Message(heap, new Uint8Array(300));
+    for (let round = 0; round < 120; round++) {
+      append("tag");
+      for (let i = 0; i < others; i++) engine.append(other!, value, 1);
+      engine.poll();
+    }
+    // The last file stays mapped, so what is read from files lies before it.
+    for (let i = 0; i < 3_000; i++) engine.append(other!, value, 1);
+    await engine.flush();
+    await close();
+    await open(settings);
+    const [handle] = await engine.createTopic("t", 1);
+    const { readCalls } = engine.counters();
+    let visited = 0;
+    await engine.fetch(handle!, 0, 1 << 30, () => visited++);
+    expect(visited).toBe(120);
+    const calls = engine.counters().readCalls - readCalls;
+    if (together) expect(calls).toBeLessThan(30);
+    else expect(calls).toBeGreaterThan(50);
+  });
+});
+
 describe("an offset by store time", () => {
   it("is that of the first message stored then or later, the first of those with one time", async () => {
     await open();
