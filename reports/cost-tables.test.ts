@@ -84,7 +84,7 @@ describe("the table of costs", () => {
     expect(first("generatorCpu")).toBeCloseTo(2e5, 3);
     expect(first("producerCpu")).toBeCloseTo(3e5, 3);
     expect(first("brokerCpu")).toBeCloseTo(4e5 + 1e5, 3);
-    expect(table.caption).toContain("from 100 to 200 looks for each row");
+    expect(table.caption).toContain("from 100 to 200 looks for each row (standard error: 5.0\u00a0% of");
     expect(first("pool")).toBe(1e5);
     expect(first("allocated")).toBe(16);
   });

@@ -203,9 +203,10 @@ function splitWords(rows: readonly { costs: readonly Cost[] }[]): string {
     return counts.length === 0 ? [] : counts.reduce((sum, count) => sum + count, 0);
   });
   if (observations.length === 0) return "";
-  const [fewest, most] = [Math.min(...observations), Math.max(...observations)].map((count) => groupThousands(count));
-  const looks = fewest === most ? fewest : `${fewest} to ${most}`;
-  return ` So are CPU in producer and in broker, of the main thread in the engine, by what the engine said it was at, from ${looks} looks for each row; all of the thread pool (syncs, other storage calls) counts as the broker's, the event loop and V8's threads as neither's. An engine that does not say has none.`;
+  const [fewest, most] = [Math.min(...observations), Math.max(...observations)];
+  const looks = fewest === most ? groupThousands(most) : `${groupThousands(fewest)} to ${groupThousands(most)}`;
+  const standardError = formatShare(0.5 / Math.sqrt(fewest));
+  return ` So are CPU in producer and in broker, of the main thread in the engine, by what the engine said it was at, from ${looks} looks for each row (standard error: ${standardError} of the main thread's time, or less). All of the thread pool (syncs, other storage calls) counts as the broker's, the event loop and V8's threads as neither's. Where an append is the broker's altogether, because the record is encoded in its place, nothing is left to the producer; an engine that does not say has neither figure.`;
 }
 
 function devicePerPayloadByte({

@@ -100,7 +100,17 @@ describe("executeTrials", () => {
     expect(measured!.samples.length).toBeGreaterThan(0);
     const sampled = measured!.samples.reduce((sum, { acknowledgedMessages }) => sum + acknowledgedMessages, 0);
     expect(sampled).toBe(measured!.counters.acknowledgedMessages);
+    expect(measured!.cost!.mainThread?.broker ?? null).toBeNull();
     expect(readdirSync(execution.dataDirectory.path)).toEqual([".made-by-logduel"]);
+  });
+
+  it("sees an engine that says so at a broker's work", async () => {
+    const { trials } = await execute([testEngine("dwells")], { profile: { measureMs: 400 } });
+    const { measured, failures } = trials[0]!;
+    expect(failures).toEqual([]);
+    const { engine, broker } = measured!.cost!.mainThread!;
+    expect(broker).toBeGreaterThan(0);
+    expect(broker).toBeLessThanOrEqual(engine);
   });
 
   it.each(["partitioned-log", "commitlog"])(

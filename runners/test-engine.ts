@@ -6,17 +6,19 @@ import { spawn } from "node:child_process";
 import { rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { z } from "zod";
-import type {
-  EngineCounters,
-  EngineDefinition,
-  FetchOutcome,
-  Message,
-  MessageVisitor,
-  OpenOptions,
-  PartitionHandle,
-  PartitionInfo,
-  RecoveryReport,
-  StorageEngine,
+import {
+  type EngineCounters,
+  type EngineDefinition,
+  type FetchOutcome,
+  type Message,
+  type MessageVisitor,
+  type OpenOptions,
+  type PartitionHandle,
+  type PartitionInfo,
+  type RecoveryReport,
+  STAGE_BROKER,
+  STAGE_PRODUCER,
+  type StorageEngine,
 } from "../engines/engine.js";
 
 /** From this append on a fault shows. */
@@ -125,6 +127,7 @@ class TestEngine implements StorageEngine {
   }
 
   poll(): void {
+    if (fault === "dwells") this.#dwell();
     if (fault === "wanders" && performance.now() % 60 < 30) Atomics.wait(SLEEP, 0, 0, 5);
     for (const { handle } of this.#partitions) {
       const done = this.#acknowledged[handle]!;
@@ -172,6 +175,15 @@ class TestEngine implements StorageEngine {
 
   async close(): Promise<void> {
     this.#file.close();
+  }
+
+  /** Long enough at a broker's work to be seen at it. */
+  #dwell(): void {
+    const { stage } = this.#options;
+    if (stage === undefined) return;
+    stage[0] = STAGE_BROKER;
+    Atomics.wait(SLEEP, 0, 0, 30);
+    stage[0] = STAGE_PRODUCER;
   }
 
   #of(partition: PartitionHandle): Uint8Array[] {
