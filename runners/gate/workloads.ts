@@ -64,7 +64,7 @@ const cpu = {
   ...buffered,
   warmupMessages: 150_000,
   // What the compiler still does, and the beginning and the end when one of a pair is alone, must not weigh.
-  measuredMessages: 900_000,
+  measuredMessages: 600_000,
 } as const;
 const open = {
   id: "open",
