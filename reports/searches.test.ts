@@ -47,7 +47,7 @@ describe("searches in reports", () => {
     });
     expect(second).toMatchObject({ ratePerSecond: null, shareOfCapacity: null, latencyNs: null });
     expect(searchSentence(first!).replaceAll("\u00a0", " ")).toBe(
-      "many-partitions, partitions = 100, commitlog: 500 k/s with p99 ≤ 5.00 ms (50 % of its closed-loop capacity); met twice, and missed within 5 % above it, in 3 trials.",
+      "Many partitions, partitions = 100, commitlog: 500 k/s with p99 ≤ 5.00 ms (50 % of its closed-loop capacity); met twice, and missed within 5 % above it, in 3 trials.",
     );
     expect(searchSentence(second!)).toContain("no rate with p99 ≤ 5.00\u00a0ms; missed at every rate");
   });

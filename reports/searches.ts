@@ -5,7 +5,7 @@ import { classWords, countWords, storedPointWords } from "./words.js";
 
 /** One row of the table of searches: text, and values in their stored units. */
 export interface SearchRow {
-  readonly scenarioId: string;
+  readonly scenario: string;
   /** "partitions = 8"; empty if nothing varies. */
   readonly point: string;
   readonly engine: string;
@@ -23,15 +23,13 @@ export interface SearchRow {
 export function searchRows(run: Run): SearchRow[] {
   return run.searches.map((search) => {
     const { scenarioId, engine, point, objective, ratePerSecond, capacityPerSecond } = search;
+    const record = run.scenarios.find(({ id }) => id === scenarioId);
     const at = search.steps.filter((step) => step.isMet && rateOf(step.trial) === ratePerSecond);
     const latencies = at.flatMap(({ latencyNs }) => latencyNs ?? []);
     const classes = [...new Set(at.flatMap(({ trial }) => trial.measured?.durabilityClass ?? []))].sort();
     return {
-      scenarioId,
-      point: storedPointWords(
-        run.scenarios.find(({ id }) => id === scenarioId),
-        point,
-      ),
+      scenario: record?.title ?? scenarioId,
+      point: storedPointWords(record, point),
       engine,
       objective: objectiveWords(objective),
       ratePerSecond,
@@ -43,9 +41,9 @@ export function searchRows(run: Run): SearchRow[] {
   });
 }
 
-/** "linger, commitlog: 420 k/s with p99 ≤ 5.00 ms (62 % of its closed-loop capacity); met at the highest rate tried, in 9 trials." */
+/** "Linger, commitlog: 420 k/s with p99 ≤ 5.00 ms (62 % of its closed-loop capacity); met at the highest rate tried, in 9 trials." */
 export function searchSentence(row: SearchRow): string {
-  const where = [row.scenarioId, row.point].filter(Boolean).join(", ");
+  const where = [row.scenario, row.point].filter(Boolean).join(", ");
   if (row.ratePerSecond === null) return `${where}, ${row.engine}: no rate with ${row.objective}; ${row.words}.`;
   return `${where}, ${row.engine}: ${formatRate(row.ratePerSecond)} with ${row.objective} (${formatShare(row.shareOfCapacity!)} of its closed-loop capacity); ${row.words}.`;
 }

@@ -263,7 +263,7 @@ export function searchTable(run: Run): Table {
     rows: searchRows(run).map((row) => ({
       isMuted: row.ratePerSecond === null,
       cells: [
-        { text: row.scenarioId },
+        { text: row.scenario },
         { text: row.point === "" ? "–" : row.point },
         { text: row.engine },
         { text: row.classes },
