@@ -23,7 +23,8 @@ interface Behaviour {
   counters?: (arm: Arm) => Record<string, number>;
   busyFraction?: number;
   budgetMs?: number;
-  trialMs?: number;
+  /** By how many were run before. */
+  trialMs?: (trial: number) => number;
   missing?: string[];
   profile?: string;
   seed?: number;
@@ -70,7 +71,7 @@ function machine(behaviour: Behaviour = {}): Machine {
         trials.map(({ arm, subject }): Record<string, number> => {
           const cell = `${subject.name}/${id}`;
           log.push({ cell, arm, ratePerSecond, atMs: nowMs });
-          nowMs += behaviour.trialMs ?? TRIAL_MS;
+          nowMs += behaviour.trialMs?.(log.length) ?? TRIAL_MS;
           const time = 1000 * cost(arm, cell) * Math.exp(0.02 * normal());
           if (kind === "recovery") return { recoveryTime: time };
           if (kind === "open") return { responseP99: time, responseP50: time / 10 };
@@ -159,6 +160,12 @@ describe("a gate", () => {
     expect(outcomes.slice(0, confirmed).every((outcome) => outcome === "inconclusive")).toBe(true);
     expect(outcomes.slice(confirmed).every((outcome) => outcome === "regression")).toBe(true);
     expect(confirmed).toBeLessThan(5);
+  });
+
+  it("keeps the time to confirm when blocks take twice as long as the first promised", async () => {
+    const trialMs = (trial: number) => (trial < 60 ? TRIAL_MS : 2 * TRIAL_MS);
+    const findings = await runGate(machine({ cost: slower(1.4, /two\/open/), trialMs, budgetMs: 850_000 }).setup);
+    expect(findings.outcome).toBe("regression");
   });
 
   it("sends an open load to every arm at the same rate, a share of the reference's capacity", async () => {

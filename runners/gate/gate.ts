@@ -98,8 +98,9 @@ async function timeFigures(setup: GateSetup): Promise<Timed> {
   if ("why" in plan) return { figures: [], doubts: [], unfit: [plan.why] };
   const { least, blockCount } = plan;
   for (let block = 1; block < blockCount; block++) {
-    // Blocks may take longer than the first one promised.
-    if (block >= least && setup.instruments.nowMs() >= setup.deadlineMs) break;
+    // Blocks may take longer than the first one promised; the time to confirm what they find is kept.
+    const neededMs = laboratory.blockMs(cells) + confirmingMs(cells, (chosen) => laboratory.blockMs(chosen));
+    if (block >= least && setup.instruments.nowMs() + neededMs > setup.deadlineMs) break;
     setup.tell(`Block ${block + 1} of ${blockCount} …`);
     await laboratory.run(cells, orders.slice(block, block + 1));
   }
@@ -131,17 +132,25 @@ function planRound(
   mostBlocks: number,
   blockMs: (chosen: readonly Cell[]) => number,
 ): { why: string } | { blockCount: number; least: number } {
-  const gatedCount = (chosen: readonly Cell[]) => chosen.flatMap(figuresOf).filter(({ gated }) => gated).length;
   const least = fewestBlocks(gatedCount(cells));
-  const confirmingMs = Math.max(...cells.map((cell) => fewestBlocks(gatedCount([cell])) * blockMs([cell])));
+  const againMs = confirmingMs(cells, blockMs);
   const leastMs = (least - 1) * blockMs(cells);
   if (leastMs > leftMs) {
-    const minutes = Math.ceil((leastMs + confirmingMs - leftMs) / 60_000);
+    const minutes = Math.ceil((leastMs + againMs - leftMs) / 60_000);
     const why = `${gatedCount(cells)} gated figures need ${least} blocks, a re-run, and about ${minutes} min more than the budget: nothing was decided by timing; raise --budget.`;
     return { why };
   }
-  const screeningMs = Math.min(SCREENING_SHARE * leftMs, leftMs - confirmingMs);
+  const screeningMs = Math.min(SCREENING_SHARE * leftMs, leftMs - againMs);
   return { least, blockCount: Math.min(mostBlocks, Math.max(least, 1 + Math.floor(screeningMs / blockMs(cells)))) };
+}
+
+/** How long it takes to run again what is suspected in any one cell. */
+function confirmingMs(cells: readonly Cell[], blockMs: (chosen: readonly Cell[]) => number): number {
+  return Math.max(...cells.map((cell) => fewestBlocks(gatedCount([cell])) * blockMs([cell])));
+}
+
+function gatedCount(cells: readonly Cell[]): number {
+  return cells.flatMap(figuresOf).filter(({ gated }) => gated).length;
 }
 
 /**
