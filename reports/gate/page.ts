@@ -34,7 +34,7 @@ const TEMPLATE = `<!doctype html>
 </tbody></table></div>
 <p class="muted"><%= it.explanation %></p>
 <details><summary>Block data</summary>
-<p class="muted">Order: R the reference, G its second copy, C the candidate, one after the other; RC ∥ CG: all at the same time, each two of them on a processor of their own.</p>
+<p class="muted">Order: R the reference, G its second copy, C the candidate, one after the other; RC ∥ CG: all at the same time, each two of them on a processor of their own where processes can be pinned.</p>
 <div class="scroll"><table id="blocks">
 <thead><tr><th>figure</th><th>block</th><th>order</th><th>reference</th><th>guard</th><th>candidate</th><th>ratio</th></tr></thead>
 <tbody><% for (const block of it.blocks) { %>
