@@ -84,9 +84,34 @@ describe("the table of costs", () => {
     expect(first("generatorCpu")).toBeCloseTo(2e5, 3);
     expect(first("producerCpu")).toBeCloseTo(3e5, 3);
     expect(first("brokerCpu")).toBeCloseTo(4e5 + 1e5, 3);
-    expect(table.caption).toContain("from 100 to 200 looks for each row (standard error: 5.0\u00a0% of");
+    expect(table.caption).toContain("from the looks of all trials, 100 to 200 for a row, with its 95 % interval below");
+    // 60 of 200, by Clopper and Pearson: 23.7 to 36.9 %; of a row with 100 looks wider.
+    expect(column(table, "producerCpu").some(({ note }) => note === "237–369\u00a0µs")).toBe(true);
+    // With the pool's 100 µs: 80 of 200 are 33.2 to 47.1 %.
+    expect(column(table, "brokerCpu").some(({ note }) => note === "432–571\u00a0µs")).toBe(true);
     expect(first("pool")).toBe(1e5);
     expect(first("allocated")).toBe(16);
+  });
+
+  it("shows no zero for where the main thread was never seen, but the most that it can have been", () => {
+    const costs = changed(({ cost }) => ({
+      cost: {
+        ...cost!,
+        messageCount: 1_000,
+        threads: { mainNs: 1e9, poolNs: 0, v8Ns: 0, samplerNs: 0, otherNs: 0 },
+        mainThread: { observations: 100, engine: 0.9, broker: 0.9, generator: 0, eventLoop: 0.1 },
+      },
+    }));
+    const table = costTable(scenarioOf(costs), "s");
+    for (const name of ["producerCpu", "generatorCpu"]) {
+      // 1 − 0.025^(1 / looks): 3.62 % of 100, 1.83 % of 200.
+      for (const cell of column(table, name)) {
+        expect(cell).toMatchObject({ text: "none seen", value: 0 });
+        expect(["at most 36.2\u00a0µs", "at most 18.3\u00a0µs"]).toContain(cell.note);
+      }
+    }
+    expect(column(table, "brokerCpu")[0]!.text).toBe("900\u00a0µs");
+    expect(table.caption).toContain("says that all of it is the broker's");
   });
 
   it("has no columns of producer and broker for a run that was stored before engines told them apart", () => {

@@ -1,7 +1,7 @@
 /** What a message cost, and what the slowest were put down to: for each engine, point and load by itself. */
 
-import type { Cost, Tail, TailCause } from "../results/schema.js";
-import { median } from "../results/statistics.js";
+import type { Cost, MainThread, Tail, TailCause } from "../results/schema.js";
+import { binomialInterval, median } from "../results/statistics.js";
 import type { Group, ScenarioAnalysis } from "./analysis.js";
 import { formatBytes, formatShare, formatTime, groupThousands, threeDigits } from "./format.js";
 import {
@@ -16,7 +16,7 @@ import {
   text,
   withoutEmptyColumns,
 } from "./tables.js";
-import { classWords, loopWords, pointWords } from "./words.js";
+import { classWords, loopWords, pointWords, rangeWords } from "./words.js";
 
 const CAUSE_NAMES: Record<TailCause, string> = {
   sync: "Sync",
@@ -106,7 +106,7 @@ export function costTable(scenario: ScenarioAnalysis, slug: string): Table {
   });
   return withoutEmptyColumns({
     id: `${slug}-cost-table`,
-    caption: `What a message cost, final flush included: medians over trials. To the device: by its own count, less what others wrote to it while the trial read back. Engine and generator share the main thread: its CPU time is split by where the sampler saw it, an estimate.${splitWords(rows)}`,
+    caption: `What a message cost, final flush included: medians over trials. To the device: by its own count, less what others wrote to it while the trial read back. Engine and generator share the main thread: its CPU time is split by where the sampler saw it, an estimate from the looks of all trials${looksWords(rows)}, with its 95 % interval below.${splitWords(rows)}`,
     columns: [
       ...axisColumns(scenario),
       text("engine", "Engine, class"),
@@ -134,10 +134,6 @@ export function costTable(scenario: ScenarioAnalysis, slug: string): Table {
         const value = amount(cost);
         return value === null ? null : value / cost.messageCount;
       };
-      const mainShare = (place: "engine" | "generator") =>
-        each(({ threads, mainThread }) =>
-          threads === null || mainThread === null ? null : threads.mainNs * mainThread[place],
-        );
       const sampler = group.trials.flatMap(({ measured }) => measured?.samplerCpuFraction ?? []);
       return {
         isMuted: group.isBaseline,
@@ -161,10 +157,11 @@ export function costTable(scenario: ScenarioAnalysis, slug: string): Table {
             each(({ cpuSystemNs }) => cpuSystemNs),
             formatTime,
           ),
-          cell(mainShare("engine"), formatTime),
-          cell(mainShare("generator"), formatTime),
-          cell(each(producerNs), formatTime),
-          cell(each(brokerNs), formatTime),
+          sharedCell(costs, ({ engine }) => engine),
+          sharedCell(costs, ({ generator }) => generator),
+          sharedCell(costs, ({ engine, broker }) => (broker === null ? null : Math.max(0, engine - broker))),
+          // All that the thread pool does are storage calls, which serve the log.
+          sharedCell(costs, ({ broker }) => broker, "poolNs"),
           cell(
             each(({ threads }) => threads?.poolNs ?? null),
             formatTime,
@@ -184,29 +181,52 @@ export function costTable(scenario: ScenarioAnalysis, slug: string): Table {
   });
 }
 
-/** Of the main thread in the engine. */
-function producerNs({ threads, mainThread }: Cost): number | null {
-  if (threads === null || mainThread === null || mainThread.broker === null) return null;
-  return threads.mainNs * Math.max(0, mainThread.engine - mainThread.broker);
+/**
+ * CPU time a message of the main thread in one place, all looks of all trials together, with the exact interval of the
+ * share that they are of. A place in which it was never seen has no time of its own, only an upper bound.
+ * @param plus threads whose time is added
+ */
+function sharedCell(
+  costs: readonly Cost[],
+  shareOf: (mainThread: MainThread) => number | null,
+  plus: "poolNs" | null = null,
+): Cell {
+  const seen = { looks: 0, here: 0, mainNs: 0, plusNs: 0, messages: 0 };
+  for (const { threads, mainThread, messageCount } of costs) {
+    const share = threads === null || mainThread === null ? null : shareOf(mainThread);
+    if (share === null) continue;
+    seen.looks += mainThread!.observations;
+    seen.here += Math.round(share * mainThread!.observations);
+    seen.mainNs += threads!.mainNs;
+    seen.plusNs += plus === null ? 0 : threads![plus];
+    seen.messages += messageCount;
+  }
+  if (seen.looks === 0) return NOTHING;
+  const share = binomialInterval(seen.here, seen.looks);
+  const perMessage = (of: number) => (of * seen.mainNs + seen.plusNs) / seen.messages;
+  const value = perMessage(share.point);
+  if (value === 0) return { text: "none seen", value, note: `at most ${formatTime(perMessage(share.upper))}` };
+  const note = rangeWords(perMessage(share.lower), perMessage(share.upper), formatTime);
+  return { text: formatTime(value), value, note };
 }
 
-/** And of the thread pool, whose calls all serve the log. */
-function brokerNs({ threads, mainThread }: Cost): number | null {
-  if (threads === null || mainThread === null || mainThread.broker === null) return null;
-  return threads.mainNs * mainThread.broker + threads.poolNs;
+type Rows = readonly { costs: readonly Cost[] }[];
+
+/** ", 9 to 21 for a row"; empty if nobody looked. */
+function looksWords(rows: Rows): string {
+  const looks = rows.flatMap(({ costs }) => {
+    const sum = costs.reduce((total, { mainThread }) => total + (mainThread?.observations ?? 0), 0);
+    return sum === 0 ? [] : [sum];
+  });
+  if (looks.length === 0) return "";
+  const [fewest, most] = [Math.min(...looks), Math.max(...looks)];
+  return `, ${fewest === most ? "" : `${groupThousands(fewest)} to `}${groupThousands(most)} for a row`;
 }
 
 /** What the columns of producer and broker mean, if any row has them. */
-function splitWords(rows: readonly { costs: readonly Cost[] }[]): string {
-  const observations = rows.flatMap(({ costs }) => {
-    const counts = costs.flatMap(({ mainThread }) => (mainThread?.broker == null ? [] : mainThread.observations));
-    return counts.length === 0 ? [] : counts.reduce((sum, count) => sum + count, 0);
-  });
-  if (observations.length === 0) return "";
-  const [fewest, most] = [Math.min(...observations), Math.max(...observations)];
-  const looks = fewest === most ? groupThousands(most) : `${groupThousands(fewest)} to ${groupThousands(most)}`;
-  const standardError = formatShare(0.5 / Math.sqrt(fewest));
-  return ` So are CPU in producer and in broker, of the main thread in the engine, by what the engine said it was at, from ${looks} looks for each row (standard error: ${standardError} of the main thread's time, or less). All of the thread pool (syncs, other storage calls) counts as the broker's, the event loop and V8's threads as neither's. Where an append is the broker's altogether, because the record is encoded in its place, nothing is left to the producer; an engine that does not say has neither figure.`;
+function splitWords(rows: Rows): string {
+  if (!rows.some(({ costs }) => costs.some(({ mainThread }) => mainThread?.broker != null))) return "";
+  return " So are CPU in producer and in broker, of the main thread in the engine, by what the engine said it was at. All of the thread pool (syncs, other storage calls) counts as the broker's, the event loop and V8's threads as neither's. An engine whose append encodes each record in its place says that all of it is the broker's: its producer is never seen, and its time is not apart. An engine that does not say has neither figure.";
 }
 
 function devicePerPayloadByte({
