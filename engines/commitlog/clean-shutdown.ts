@@ -18,6 +18,8 @@ const schema = z.strictObject({
   queues: z.array(z.tuple([z.string(), offsetSchema, offsetSchema, offsetSchema])),
   /** Of each file of the key index its name and the number of its next item; absent without an index. */
   keyIndex: z.array(z.tuple([z.string(), offsetSchema])).optional(),
+  /** Where the log is known to be damaged, first byte and the next sound one; absent where it is not. */
+  damaged: z.array(z.tuple([offsetSchema, offsetSchema])).optional(),
 });
 
 export type CleanShutdown = z.infer<typeof schema>;

@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { basename, dirname } from "node:path";
 import { Arrivals } from "../arrivals.js";
 import { Consumers } from "../consumers.js";
 import {
@@ -23,6 +24,7 @@ import {
 } from "../engine.js";
 import {
   ClosedError,
+  CorruptDataError,
   LogFailedError,
   OffsetOutOfRangeError,
   UnrepresentableError,
@@ -46,7 +48,13 @@ import { visitByKey } from "./key-lookup.js";
 import { LogAppender } from "./log-appender.js";
 import { MappedLog } from "./mapped-log.js";
 import { MessageEncoder } from "./message-encoder.js";
-import { ABORT_FILE, CONSUMEQUEUE_DIRECTORY, checkTopicName } from "./names.js";
+import {
+  ABORT_FILE,
+  COMMITLOG_DIRECTORY,
+  CONSUMEQUEUE_DIRECTORY,
+  checkTopicName,
+  parseOffsetFileName,
+} from "./names.js";
 import { checkOpenFiles, type OpenFiles } from "./open-files.js";
 import type { Queue, QueueTable } from "./queue-table.js";
 import { Reader } from "./reader.js";
@@ -140,6 +148,8 @@ export class CommitlogEngine implements StorageEngine {
   #lastCheckpointMs = this.#nowMs;
   /** An append found no buffer: batches go out before their linger has passed. */
   #isMemoryShort = false;
+  /** A read met what recovery had not seen: the next opening is to look at everything. */
+  #hasMetDamage = false;
 
   constructor(parts: EngineParts) {
     const { heap, kernel, settings, queues, log, dispatcher, recovered, listener, batchSizeBytes } = parts;
@@ -159,7 +169,8 @@ export class CommitlogEngine implements StorageEngine {
     this.#consumers = new Consumers(parts.storage, settings.transfer, (partition, fromOffset, maxBytes, { tags }) => {
       const queue = this.#queueOf(partition);
       this.#checkInRange(queue, fromOffset);
-      return planner.plan(queue, fromOffset, maxBytes, tags === undefined ? null : new TagFilter(tags));
+      const filter = tags === undefined ? null : new TagFilter(tags);
+      return this.#watched(() => planner.plan(queue, fromOffset, maxBytes, filter));
     });
     this.#batches = batchSizeBytes === 0 ? null : new Batches(heap, batchSizeBytes, settings.bufferMemoryBytes);
     this.#groupCommit = new GroupCommit({
@@ -303,8 +314,8 @@ export class CommitlogEngine implements StorageEngine {
     const queue = this.#queueOf(partition);
     this.#checkInRange(queue, fromOffset);
     const tags = options?.tags;
-    if (tags === undefined) return this.#reader.fetch(queue, fromOffset, maxBytes, visit);
-    return this.#reader.fetchTagged(queue, fromOffset, maxBytes, visit, new TagFilter(tags));
+    if (tags === undefined) return this.#watched(() => this.#reader.fetch(queue, fromOffset, maxBytes, visit));
+    return this.#watched(() => this.#reader.fetchTagged(queue, fromOffset, maxBytes, visit, new TagFilter(tags)));
   }
 
   async offsetForTimestamp(partition: PartitionHandle, timestampMs: number): Promise<number> {
@@ -337,7 +348,23 @@ export class CommitlogEngine implements StorageEngine {
     if (keyIndex === null) {
       throw new UnsupportedError("The store was opened with keyIndex false: open it with true to look for keys.");
     }
-    return visitByKey(this.#reader, keyIndex, topic, key, query, visit);
+    return this.#watched(() => visitByKey(this.#reader, keyIndex, topic, key, query, visit));
+  }
+
+  /** Reads, and remembers if that met damage. */
+  #watched<Result>(read: () => Result): Result {
+    try {
+      return read();
+    } catch (error) {
+      if (error instanceof CorruptDataError && !this.#isKnown(error)) this.#hasMetDamage = true;
+      throw error;
+    }
+  }
+
+  #isKnown({ file, positionBytes }: CorruptDataError): boolean {
+    if (dirname(file) !== `${this.#parts.root}/${COMMITLOG_DIRECTORY}`) return false;
+    const position = parseOffsetFileName(basename(file))! + positionBytes;
+    return this.#parts.recovered.damaged.some(({ from, to }) => position >= from && position < to);
   }
 
   counters(): EngineCounters {
@@ -593,7 +620,16 @@ export class CommitlogEngine implements StorageEngine {
   }
 
   #markClean(): void {
-    const { storage, root, keyIndex } = this.#parts;
+    const { storage, root } = this.#parts;
+    if (!this.#hasMetDamage) this.#describe();
+    storage.remove(`${root}/${ABORT_FILE}`);
+    storage.syncDirectory(root);
+  }
+
+  /** So that the next opening has to read nothing. */
+  #describe(): void {
+    const { storage, root, keyIndex, recovered } = this.#parts;
+    const damaged = recovered.damaged.filter(({ to }) => to > this.#log.startOffset);
     writeCleanShutdown(storage, root, {
       formatVersion: 1,
       logEndOffset: this.#log.endOffset,
@@ -605,9 +641,8 @@ export class CommitlogEngine implements StorageEngine {
         nextOffset,
       ]),
       ...(keyIndex === null ? {} : { keyIndex: keyIndex.state() }),
+      ...(damaged.length === 0 ? {} : { damaged: damaged.map(({ from, to }): [number, number] => [from, to]) }),
     });
-    storage.remove(`${root}/${ABORT_FILE}`);
-    storage.syncDirectory(root);
   }
 
   #releaseMemory(): void {

@@ -285,6 +285,30 @@ it("does not lose a key in silence when hashes or positions in a full file rot, 
   }
 });
 
+it("is made anew by an opening after a look-up that met rot in it", async () => {
+  await open();
+  await run(150);
+  await engine.close();
+  const [path] = indexFiles();
+  const sound = storage.readAll(path!).slice();
+  const firstItemAt = 40 + 7 * 4 + 20;
+  const rotten = sound.slice();
+  rotten.fill(0xff, firstItemAt, firstItemAt + 39 * 20);
+  overwrite(path!, 0, rotten);
+  await open();
+  expect(engine.recovery).toMatchObject({ scannedBytes: 0, repairs: [] });
+  const found = await Promise.allSettled(Array.from({ length: 10 }, (_, i) => find(`k${i}`)));
+  expect(found.some(({ status }) => status === "rejected")).toBe(true);
+  await engine.close();
+  await open();
+  expect(engine.recovery.scannedBytes).toBeGreaterThan(0);
+  await expectRight();
+  await engine.close();
+  await open();
+  expect(engine.recovery).toMatchObject({ scannedBytes: 0, repairs: [] });
+  await expectRight();
+});
+
 it("names files by local time, each behind the one before", () => {
   const first = indexFileName(nowMs, undefined);
   expect(first).toMatch(/^20231[0-9]{12}$/);

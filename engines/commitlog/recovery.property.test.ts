@@ -53,7 +53,13 @@ it("whatever is spoilt, a message is read as it was written, or refused, or gone
         } finally {
           await engine.close();
         }
-        // And what was mended stays so.
+        // What reading met that opening had trusted, the next opening finds; what was mended stays so.
+        const next = await open(storage);
+        try {
+          await expectRightOrRefused(next);
+        } finally {
+          await next.close();
+        }
         const again = await open(storage);
         try {
           expect(again.recovery.repairs).toEqual([]);

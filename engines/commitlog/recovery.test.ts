@@ -181,6 +181,59 @@ describe("after a clean shutdown", () => {
     expect(await read(1, 1)).toEqual(bodyOf(1, 1));
   });
 
+  it("cuts the log where its last file was cut short", async () => {
+    await write(2, 50);
+    const kept = positionOf(90) + 70; // in the middle of message 45 of queue 0
+    storage.open(log(4 * FILE_BYTES), "write").truncate(kept - 4 * FILE_BYTES);
+    const report = await reopen();
+    expect(report.repairs).toContainEqual(expect.stringMatching(/16384: cut short to \d+ bytes/));
+    expect(report.repairs).toContainEqual(expect.stringContaining(`at byte ${positionOf(90)}; `));
+    await expectMessages(2, 45);
+    await appendAndExpect(2, 45, 10);
+  });
+
+  it.each([".deleted", ".cleaned", ".swap", ".tmp"])("removes leftovers that end with %s", async (suffix) => {
+    await write(2, 50);
+    const leftovers = [log(4_096), `${ROOT}/consumequeue/t/0/00000000000000000200`, `${ROOT}/index/20231114221320123`];
+    for (const path of leftovers) overwrite(path + suffix, 0, new Uint8Array(100).fill(1), true);
+    const report = await reopen();
+    expect(report).toMatchObject({ droppedFiles: 3, rebuiltIndexes: 0, scannedBytes: 0 });
+    for (const path of leftovers) {
+      expect(report.repairs).toContainEqual(expect.stringContaining(`${path}${suffix}: a leftover`));
+      expect(storage.exists(path + suffix)).toBe(false);
+    }
+    await expectMessages(2, 50);
+    await close();
+    expect(await reopen()).toMatchObject({ repairs: [], droppedFiles: 0 });
+  });
+
+  it("mends a rotten unit when it is opened after a fetch that met it", async () => {
+    await write(2, 50);
+    overwrite(`${ROOT}/consumequeue/t/1/00000000000000000200`, 7 * 20 + 6, Uint8Array.of(0x40)); // of message 17
+    expect(await reopen()).toMatchObject({ scannedBytes: 0, repairs: [] });
+    await expect(read(1, 17)).rejects.toThrow(/Reopen the directory to recover it/);
+    await close();
+    expect(await reopen()).toMatchObject({ wasCleanShutdown: true, rebuiltIndexes: 1, truncatedBytes: 0 });
+    await expectMessages(2, 50);
+    await close();
+    expect(await reopen()).toMatchObject({ scannedBytes: 0, rebuiltIndexes: 0 });
+  });
+
+  it("says once which message is rotten, and reads the whole log no more for a rot that it knows", async () => {
+    await write(1, 50);
+    flipBit(positionOf(10) + 95);
+    expect(await reopen()).toMatchObject({ scannedBytes: 0, repairs: [] });
+    await expect(read(0, 10)).rejects.toThrow(CorruptDataError);
+    await close();
+    const report = await reopen();
+    expect(report.repairs).toEqual([expect.stringContaining(`at byte ${positionOf(10)}`)]);
+    for (let time = 0; time < 3; time++) {
+      await expect(read(0, 10)).rejects.toThrow(CorruptDataError);
+      await close();
+      expect(await reopen()).toMatchObject({ scannedBytes: 0, repairs: [] });
+    }
+  });
+
   it("says so when the log is gone", async () => {
     await write(1, 50);
     removeFiles(`${ROOT}/commitlog`);
@@ -197,8 +250,11 @@ describe("after a clean shutdown", () => {
     ],
     ["a file has another size", () => storage.open(log(0), "write").truncate(1_000), /has 1000 bytes/],
     [
-      "the last file has another size",
-      () => storage.open(log(8_192), "write").truncate(1_000),
+      "its only file has another size",
+      () => {
+        for (const base of [4_096, 8_192]) storage.remove(log(base));
+        storage.open(log(0), "write").truncate(1_000);
+      },
       /segmentSizeBytes 1000/,
     ],
     ["a stranger lies in the row", () => void storage.open(`${ROOT}/commitlog/notes.txt`, "create"), /notes.txt is no/],

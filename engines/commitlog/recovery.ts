@@ -91,8 +91,12 @@ export interface Recovered {
   readonly files: MappedFile[];
   readonly endOffset: number;
   readonly storeTimestampMs: number;
+  /** Where the log is known to be damaged: meeting it again tells nothing new. */
+  readonly damaged: readonly Pick<DamagedRange, "from" | "to">[];
   readonly report: RecoveryReport;
 }
+
+const LEFTOVER_PATTERN = /\.(deleted|cleaned|swap|tmp)$/;
 
 /** RocketMQ starts so long before its checkpoint. */
 const CHECKPOINT_MARGIN_MS = 3_000;
@@ -176,6 +180,7 @@ class Recovery {
       files,
       endOffset: scan.endOffset,
       storeTimestampMs: scan.storeTimestampMs,
+      damaged: action === "trust" ? damagedOf(cleanShutdown!) : scan.damaged,
       report: {
         wasCleanShutdown: !hasAbort,
         durationMs: performance.now() - this.#startedMs,
@@ -211,6 +216,7 @@ class Recovery {
   #openLog(hasAbort: boolean): MappedFile[] {
     const { storage, heap, root, geometry, fileSizeBytes } = this.options;
     const directory = `${root}/${COMMITLOG_DIRECTORY}`;
+    this.#removeLeftovers(directory);
     const entries = storage.list(directory).filter(({ kind }) => kind !== "directory");
     const files: MappedFile[] = [];
     try {
@@ -224,7 +230,7 @@ class Recovery {
         }
         const file = MappedFile.open(storage, heap, geometry, path, baseOffset, fileSizeBytes);
         files.push(file);
-        if (name === entries.at(-1)!.name && !this.#mendLastFile(file, hasAbort)) files.pop();
+        if (name === entries.at(-1)!.name && !this.#mendLastFile(file, hasAbort, files.length === 1)) files.pop();
       }
       for (const [index, file] of files.entries()) checkFile(file, files[index - 1]);
     } catch (error) {
@@ -234,8 +240,12 @@ class Recovery {
     return files;
   }
 
-  /** Gives a last file that a crash left short its full size. @returns false if it held nothing, and was deleted */
-  #mendLastFile(file: MappedFile, hasAbort: boolean): boolean {
+  /**
+   * Gives a last file that is short its full size, so that the log can be cut where it ends. Without a crash a file that
+   * is the only one may as well have been made with another `segmentSizeBytes`, so that one stays as it is.
+   * @returns false if it held nothing, and was deleted
+   */
+  #mendLastFile(file: MappedFile, hasAbort: boolean, isOnly: boolean): boolean {
     const sizeBytes = file.storedSizeBytes();
     if (sizeBytes >= file.sizeBytes) return true;
     if (file.isZero(file.baseOffset, sizeBytes)) {
@@ -243,9 +253,28 @@ class Recovery {
       this.#repairs.push(`${file.path}: ${sizeBytes} zero bytes, as a crash while it was made leaves it; deleted.`);
       return false;
     }
+    if (!hasAbort) {
+      if (isOnly) return true;
+      // It describes the file as it was, and would be believed once the size is right again.
+      const { storage, root } = this.options;
+      removeCleanShutdown(storage, root);
+      storage.syncDirectory(root);
+      this.#repairs.push(`${file.path}: cut short to ${sizeBytes} bytes; extended again, and the whole log scanned.`);
+    }
     // Recovery cuts the last file and extends it again: a crash in between leaves it cut.
-    if (hasAbort) file.zeroFrom(file.baseOffset + sizeBytes, this.options.preallocate);
+    file.zeroFrom(file.baseOffset + sizeBytes, this.options.preallocate);
     return true;
+  }
+
+  /** Files that somebody renamed to be deleted or did not finish: RocketMQ has none, and would stumble over them. */
+  #removeLeftovers(directory: string): void {
+    const { storage } = this.options;
+    for (const { name, kind } of storage.list(directory)) {
+      if (kind !== "file" || !LEFTOVER_PATTERN.test(name)) continue;
+      storage.remove(`${directory}/${name}`);
+      this.#droppedFiles++;
+      this.#repairs.push(`${directory}/${name}: a leftover that nothing reads; deleted.`);
+    }
   }
 
   #loadQueues(): void {
@@ -264,6 +293,7 @@ class Recovery {
   }
 
   #loadQueue(queue: Queue): void {
+    this.#removeLeftovers(queue.files.directory);
     const unusable = queue.files.load();
     if (unusable.length === 0) return;
     this.#droppedFiles += queue.files.dropAll();
@@ -275,9 +305,12 @@ class Recovery {
   /** @returns false if an index is wanted and has to be made of the whole log */
   #loadKeyIndex(): boolean {
     const { storage, root, keyIndex } = this.options;
-    if (keyIndex !== null) return keyIndex.load();
-    // What is appended now will not be in it, and nobody could tell later.
     const directory = `${root}/${INDEX_DIRECTORY}`;
+    if (keyIndex !== null) {
+      if (storage.exists(directory)) this.#removeLeftovers(directory);
+      return keyIndex.load();
+    }
+    // What is appended now will not be in it, and nobody could tell later.
     if (storage.exists(directory)) {
       for (const { name, kind } of storage.list(directory)) if (kind === "file") storage.remove(`${directory}/${name}`);
       storage.removeDirectory(directory);
@@ -490,6 +523,10 @@ function checkFile(file: MappedFile, before: MappedFile | undefined): void {
       `${file.path} does not follow the file before it: one that begins at byte ${expected} is missing. Restore it, or move the files behind it away.`,
     );
   }
+}
+
+function damagedOf({ damaged = [] }: CleanShutdown): Recovered["damaged"] {
+  return damaged.map(([from, to]) => ({ from, to }));
 }
 
 function nothingScanned(endOffset: number, storeTimestampMs: number): ScanResult {
