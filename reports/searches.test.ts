@@ -52,6 +52,18 @@ describe("searches in reports", () => {
     expect(searchSentence(second!)).toContain("no rate with p99 ≤ 5.00\u00a0ms; missed at every rate");
   });
 
+  it("say how many trials were invalid, which say nothing of their rate", () => {
+    const [first, ...others] = found.steps;
+    const stepped = {
+      ...first!,
+      trial: { ...first!.trial, measured: { ...first!.trial.measured!, clockStepNs: 9e9 } },
+    };
+    const search: Search = { ...found, steps: [{ ...stepped, isMet: false }, first!, ...others] };
+    expect(searchRows({ ...run, searches: [search] })[0]!.words).toBe(
+      "met twice, and missed within 5 % above it, in 4 trials, 1 of them invalid",
+    );
+  });
+
   it("stand in Markdown and on the terminal where there are any, and nowhere else", () => {
     expect(renderMarkdown(buildModel(withSearches))).toContain("## The highest rate that meets the objective");
     expect(renderMarkdown(buildModel(run))).not.toContain("meets the objective");

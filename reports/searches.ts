@@ -1,5 +1,6 @@
 /** What the searches for the highest rate under an objective came to. */
 import type { Objective, Run, Search } from "../results/schema.js";
+import { type Circumstances, circumstancesOf, usableTrials } from "../results/validity.js";
 import { formatRate, formatShare, formatTime } from "./format.js";
 import { classWords, countWords, storedPointWords } from "./words.js";
 
@@ -21,6 +22,7 @@ export interface SearchRow {
 
 /** In the order in which they were made. */
 export function searchRows(run: Run): SearchRow[] {
+  const circumstances = circumstancesOf(run);
   return run.searches.map((search) => {
     const { scenarioId, engine, point, objective, ratePerSecond, capacityPerSecond } = search;
     const record = run.scenarios.find(({ id }) => id === scenarioId);
@@ -36,7 +38,7 @@ export function searchRows(run: Run): SearchRow[] {
       shareOfCapacity: ratePerSecond === null ? null : ratePerSecond / capacityPerSecond,
       latencyNs: latencies.length === 0 ? null : Math.max(...latencies),
       classes: classWords(classes),
-      words: endWords(search),
+      words: endWords(search, triedWords(search, circumstances)),
     };
   });
 }
@@ -52,8 +54,14 @@ export function objectiveWords({ percentile, latencyNs }: Objective): string {
   return `p${percentile} ≤ ${formatTime(latencyNs)}`;
 }
 
-function endWords({ end, steps, ratePerSecond }: Search): string {
-  const tried = countWords(steps.length, "trial");
+/** "8 trials, 2 of them invalid": these say nothing of their rate. */
+function triedWords({ steps }: Search, circumstances: Circumstances): string {
+  const measured = steps.flatMap(({ trial }) => (trial.measured === null ? [] : [trial]));
+  const invalid = measured.length - usableTrials(measured, "responseTime", circumstances).length;
+  return `${countWords(steps.length, "trial")}${invalid === 0 ? "" : `, ${invalid} of them invalid`}`;
+}
+
+function endWords({ end, steps, ratePerSecond }: Search, tried: string): string {
   switch (end) {
     case "found":
       return `met twice, and missed within 5 % above it, in ${tried}`;

@@ -58,8 +58,13 @@ const JOURNAL_BYTES_PER_SYNC = (2 + 6 + 6) * 4096;
 const DIRTY_LEFT_DOUBTFUL = 0.05;
 /** Method rule 8: a disk test writes at least twice the memory. */
 const CACHED_MEMORY_FACTOR = 2;
-/** Method rule 12: a rate with more than 1 % of what was due unsent was not met. */
-const BACKLOG_INVALID = 0.01;
+/**
+ * Method rule 12: with more than 1 % of what was due unsent a rate was not met, unless that is no more than a pause would
+ * leave: 50 ms' worth, or a tenth of the interval. What is worse fails a trial (runners/load-generator.ts).
+ */
+const BACKLOG_DOUBTFUL = 0.01;
+const PAUSE_NS = 50_000_000;
+const PAUSE_SHARE = 0.1;
 /** Method rule 15: a timer's grain; a generator that is later than that half of the time does not follow its schedule. */
 const LAG_DOUBTFUL_NS = 1_000_000;
 /** Method rule 27: publish from 100 samples beyond a percentile on, suppress below 10. */
@@ -215,15 +220,17 @@ function steal({ samples }: Measured): Finding | null {
   };
 }
 
-function rateNotMet({ backlogAtEnd, sentCount }: Measured): Finding | null {
+function rateNotMet({ backlogAtEnd, sentCount, acknowledged }: Measured): Finding | null {
   const backlog = backlogAtEnd ?? 0;
   const share = backlog / Math.max(1, backlog + sentCount);
-  if (share <= BACKLOG_INVALID) return null;
+  if (share <= BACKLOG_DOUBTFUL) return null;
+  const isPause = share <= Math.min(PAUSE_SHARE, PAUSE_NS / acknowledged.durationNs);
+  const words = isPause ? "The rate was met but for a pause at the end" : "The rate was not met";
   return {
     kind: "rate",
-    grade: "invalid",
+    grade: isPause ? "doubtful" : "invalid",
     figures: FIGURE_NAMES,
-    text: `The rate was not met: ${percent(share)} of the messages due were not sent when the interval ended.`,
+    text: `${words}: ${percent(share)} of the messages due were not sent when the interval ended.`,
     extent: share,
   };
 }

@@ -2,6 +2,7 @@
 import { percentileNs } from "../results/histogram.js";
 import type { Objective, Search, Trial, Unresolved } from "../results/schema.js";
 import { median } from "../results/statistics.js";
+import { circumstancesOf, usableTrials } from "../results/validity.js";
 import { type Execution, executeTrial, isFaulty } from "./execute.js";
 import { cellName, type PlannedTrial } from "./plan.js";
 import { RateSearch } from "./rate-search.js";
@@ -12,6 +13,8 @@ const IN_FLIGHT = 65_536;
 const FEWEST_BEYOND = 10;
 /** A step lasts longer than a trial of the profile, for the sake of its samples, by at most this factor. */
 const LONGEST_STEP = 10;
+/** An invalid trial says nothing of its rate, which is tried once more; invalid again, it counts as missed. */
+const MOST_INVALID = 2;
 const UNITS: Readonly<Record<string, number>> = { ns: 1, us: 1e3, µs: 1e3, ms: 1e6, s: 1e9 };
 
 /** "p99<=5ms" → { percentile: 99, latencyNs: 5e6 }; null when it is no such thing. */
@@ -84,7 +87,9 @@ async function searchCell(
   const { scenarioId, engine, point } = cell;
   const search = new RateSearch(capacityPerSecond);
   const steps: Search["steps"] = [];
+  const circumstances = circumstancesOf(execution.store.run);
   let isFault = false;
+  let invalidCount = 0;
   for (let rate = search.next(); rate !== null && !isFault && !execution.signal.aborted; rate = search.next()) {
     const last = steps.at(-1)?.trial ?? execution.store.run.trials.find((trial) => cellName(trial) === cellName(cell));
     if (Date.now() + (last?.durationNs ?? 0) / 1e6 > deadlineMs) return null;
@@ -103,8 +108,12 @@ async function searchCell(
     );
     isFault = isFaulty(trial);
     const latencyNs = latencyOf(trial, objective);
-    const isMet = latencyNs !== null && latencyNs <= objective.latencyNs;
+    const isInvalid = trial.measured !== null && usableTrials([trial], "responseTime", circumstances).length === 0;
+    const isMet = !isInvalid && latencyNs !== null && latencyNs <= objective.latencyNs;
     steps.push({ isMet, latencyNs, trial });
+    invalidCount = isInvalid ? invalidCount + 1 : 0;
+    if (invalidCount > 0 && invalidCount < MOST_INVALID) continue;
+    invalidCount = 0;
     search.record(rate, isMet);
   }
   return { scenarioId, engine, point, objective, capacityPerSecond, steps, ...search.result };
