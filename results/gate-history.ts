@@ -16,6 +16,8 @@ const entrySchema = z.strictObject({
   commit: z.string().nullable(),
   fingerprint: z.string(),
   outcome: outcomeSchema,
+  /** The candidate's, over the engines' defaults. */
+  settings: z.record(z.string(), z.json()).default({}),
   /** The candidate's, by id. */
   figures: z.record(z.string(), z.strictObject({ value: z.number().positive(), unit: z.string() })),
 });
@@ -49,9 +51,12 @@ export function appendHistory(file: string, result: GateResult): void {
     commit: result.candidate.commit,
     fingerprint: result.environment.fingerprint,
     outcome: result.outcome,
+    settings: result.candidate.settings as HistoryEntry["settings"],
     figures: Object.fromEntries(result.figures.map(({ id, candidate, unit }) => [id, { value: candidate, unit }])),
   };
-  appendFileSync(file, `${JSON.stringify(entrySchema.parse(entry))}\n`);
+  // Not onto a last line that an editor left without its end.
+  const start = existsSync(file) && /[^\n]$/.test(readFileSync(file, "utf8")) ? "\n" : "";
+  appendFileSync(file, `${start}${JSON.stringify(entrySchema.parse(entry))}\n`);
 }
 
 /** Before a run whose result would be lost otherwise. @throws UnreadableHistoryError when nothing can be appended */
@@ -84,13 +89,19 @@ function linesOf(file: string): string[] {
   }
 }
 
+/** The runs on the machine and with the settings of the last one: others have other levels. */
+export function comparableRuns(history: readonly HistoryEntry[]): HistoryEntry[] {
+  const key = ({ fingerprint, settings }: HistoryEntry) =>
+    JSON.stringify([fingerprint, Object.entries(settings).sort()]);
+  return history.filter((entry) => key(entry) === key(history.at(-1)!));
+}
+
 /**
- * The changes of level of each figure, on the machine of the last run: other machines' runs are left out. E-divisive on
- * logarithms, so that a change of 10 % is as large up as down and in any unit. Pure and seeded.
+ * The changes of level of each figure over the comparable runs. E-divisive on logarithms, so that a change of 10 % is as
+ * large up as down and in any unit. Pure and seeded.
  */
 export function analyseHistory(history: readonly HistoryEntry[]): FigureHistory[] {
-  const fingerprint = history.at(-1)?.fingerprint;
-  const entries = history.filter((entry) => entry.fingerprint === fingerprint);
+  const entries = comparableRuns(history);
   const ids = [...new Set(entries.flatMap(({ figures }) => Object.keys(figures)))].sort();
   return ids.map((id) => {
     const having = entries.filter(({ figures }) => id in figures);

@@ -1,11 +1,19 @@
 /** What continuous integration reads: JUnit's XML and GitHub's annotations. */
 import type { GateResult } from "../../results/gate.js";
 import { cleanRecord } from "../clean.js";
-import { commandWords, comparedWords, counterRows, figureRows } from "./rows.js";
+import {
+  commandWords,
+  comparedWords,
+  counterRows,
+  counterSentence,
+  figureRows,
+  figureSentence,
+  headline,
+} from "./rows.js";
 
 /**
  * A test case for each figure and counter, as the de facto schema of JUnit's Ant task has it: a regression is a failure,
- * wrong data an error, and what could not be decided is skipped.
+ * wrong data an error, and what could not be decided is skipped: the run as a whole too, so that none reads as passed.
  */
 export function junitXml(stored: GateResult): string {
   const result = cleanRecord(stored);
@@ -14,14 +22,17 @@ export function junitXml(stored: GateResult): string {
       name: row.figure.id,
       failure: row.figure.gated && row.figure.verdict === "regression" ? `${row.reason}: ${row.ratio}` : null,
       skipped: row.figure.verdict === "inconclusive" ? row.reason : null,
-      output: `${row.name}: reference ${row.reference}, candidate ${row.candidate}, ratio ${row.ratio}, A/A ${row.guard}, p ${row.p}; ${row.verdict}: ${row.reason}`,
+      output: figureSentence(row),
     })),
     ...counterRows(result).map((row) => ({
       name: row.counter.id,
       failure: row.verdict === "regression" ? row.reason : null,
       skipped: row.verdict === "not-repeatable" ? row.reason : null,
-      output: `${row.name}: reference ${row.reference}, candidate ${row.candidate} (${row.each}); ${row.reason}`,
+      output: counterSentence(row),
     })),
+    ...(result.outcome === "inconclusive"
+      ? [{ name: "outcome", failure: null, skipped: headline(result), output: result.reasons.join(" ") }]
+      : []),
   ];
   const count = (name: "failure" | "skipped") => cases.filter((testCase) => testCase[name] !== null).length;
   const seconds = (result.durationMs / 1000).toFixed(3);
@@ -44,7 +55,7 @@ export function junitXml(stored: GateResult): string {
         `<testcase ${attributes({ classname: "logduel.gate", name })}>`,
         ...(failure === null ? [] : [`<failure ${attributes({ message: failure })}/>`]),
         ...(skipped === null ? [] : [`<skipped ${attributes({ message: skipped })}/>`]),
-        `<system-out>${escapeXml(output)}</system-out>`,
+        `<system-out>${escapeXml(`${output}\nTo repeat: ${commandWords(result)}`)}</system-out>`,
         "</testcase>",
       ].join(""),
     ),
@@ -78,13 +89,28 @@ function escapeXml(text: string): string {
   );
 }
 
-/** Workflow commands of GitHub Actions, a line each; print them and they stand on the run's page. */
+/**
+ * Workflow commands of GitHub Actions, a line each; print them and they stand on the run's page. Each is a reason with all
+ * that is known of the figure or counter it is about, or of the gated figures where it is about none.
+ */
 export function githubAnnotations(stored: GateResult): string[] {
   const result = cleanRecord(stored);
   const level = { passed: "notice", regression: "error", inconclusive: "warning", failed: "error" }[result.outcome];
-  return result.reasons.map(
-    (reason) => `::${level} title=${escapeProperty(`logduel gate: ${result.outcome}`)}::${escapeData(reason)}`,
-  );
+  const figures = figureRows(result);
+  const counters = counterRows(result);
+  const about = (reason: string): string[] => {
+    const isAbout = (id: string) => reason.startsWith(`${id}: `);
+    const named = [
+      ...figures.filter(({ figure }) => isAbout(figure.id)).map(figureSentence),
+      ...counters.filter(({ counter }) => isAbout(counter.id)).map(counterSentence),
+    ];
+    return named.length > 0 ? named : figures.filter(({ figure }) => figure.gated).map(figureSentence);
+  };
+  const title = escapeProperty(`logduel gate: ${result.outcome}`);
+  return result.reasons.map((reason) => {
+    const lines = [reason, ...about(reason), `To repeat: ${commandWords(result)}`];
+    return `::${level} title=${title}::${escapeData(lines.join("\n"))}`;
+  });
 }
 
 function escapeData(text: string): string {

@@ -1,6 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { execa } from "execa";
 import { describe, expect, it } from "vitest";
 import { type GateComparison, type GateFigure, type GateResult, gateResultSchema } from "../../results/gate.js";
 import { githubAnnotations, junitXml } from "./ci.js";
@@ -160,6 +161,49 @@ describe("the gate's result", () => {
     expect(gateMarkdown(result())).toContain("1.100, 1.120, 1.090");
   });
 
+  it("names figure, values, ratio with interval, p, block data and the command in every output", () => {
+    const outputs = {
+      terminal: gateTerminal(result()),
+      markdown: gateMarkdown(result()),
+      junit: junitXml(result()),
+      annotations: githubAnnotations(result()).join("\n"),
+      page: gatePage(result()),
+    };
+    for (const [name, text] of Object.entries(outputs)) {
+      const words = text.replaceAll("&#39;", "'").replaceAll("&nbsp;", "\u00a0");
+      expect(words, name).toContain("one, closed: CPU per message");
+      expect(words, name).toMatch(/1\.00.µs/);
+      expect(words, name).toMatch(/1\.10.µs/);
+      expect(words, name).toContain("1.100 (1.078 – 1.122)");
+      expect(words, name).toContain("0.008");
+      expect(words, name).toMatch(/1\.100.*1\.120.*1\.090/s);
+      expect(words, name).toContain("npm run gate -- --against main --set 'a=b c' --seed 7");
+    }
+    const [figure] = JSON.parse(JSON.stringify(result())).figures;
+    expect(figure).toMatchObject({ reference: 1000, candidate: 1103, ratio: { lower: 1.1 * 0.98 } });
+    expect(figure.screen.blocks[1].candidate).toEqual([1120, 1120]);
+  });
+
+  it("gives a command that a shell reads as it was given, also out of Markdown", async () => {
+    const command = ["--engine", "./it's `a` $HOME.js", "--set", 'flush={"every":{"ms":5}}', "--against-set", "a=\\n*"];
+    const terminal = /To repeat: npm run gate -- (.*)$/.exec(gateTerminal(result({ command })))![1]!;
+    const { stdout } = await execa("sh", ["-c", `printf '%s\\0' ${terminal}`]);
+    expect(stdout.split("\0").slice(0, -1)).toEqual([...command, "--seed", "7"]);
+    expect(gateMarkdown(result({ command }))).toContain(`To repeat: \`\` npm run gate -- ${terminal} \`\``);
+  });
+
+  it("is skipped as a whole in JUnit when it decided nothing, so that nobody reads it as passed", () => {
+    const none = result({
+      outcome: "inconclusive",
+      exitCode: 3,
+      figures: [],
+      counters: [],
+      reasons: ["raise --budget"],
+    });
+    expect(parseXml(junitXml(none))).toMatchObject({ testcase: 1, skipped: 1 });
+    expect(junitXml(none)).toContain("raise --budget");
+  });
+
   it("tells what a counter is for each message, and of batches how many messages they hold", () => {
     for (const text of [gateMarkdown(result()), gatePage(result()), junitXml(result())]) {
       expect(text).toContain("0.200 per message");
@@ -175,9 +219,20 @@ describe("the gate's result", () => {
   });
 
   it("annotates on GitHub by the gravity of the outcome", () => {
-    expect(githubAnnotations(result())).toEqual([
-      "::error title=logduel gate%3A regression::one/closed/cpuPerMessage: worse by more than 3 %25.",
-    ]);
+    const [annotation, ...others] = githubAnnotations(result());
+    expect(annotation).toMatch(
+      /^::error title=logduel gate%3A regression::one\/closed\/cpuPerMessage: worse by more than 3 %25\.%0Aone, closed: CPU per message: [^\n]*%0ATo repeat: npm run gate [^\n]*$/,
+    );
+    expect(others).toEqual([]);
+    expect(annotation).not.toContain("durable throughput");
+    expect(
+      githubAnnotations(result({ reasons: ["one/appending/syncCalls: 0.1 more for each message."] }))[0],
+    ).toContain(
+      "%0Aone, appending: sync calls: reference 10, candidate 20 (0.200 per message); 0.1 more for each message%0A",
+    );
+    expect(githubAnnotations(result({ reasons: ["No counter rose."] }))[0]).toMatch(
+      /CPU per message.*durable throughput/,
+    );
     expect(githubAnnotations(result({ outcome: "inconclusive" }))[0]).toMatch(/^::warning /);
     expect(githubAnnotations(result({ outcome: "passed" }))[0]).toMatch(/^::notice /);
   });

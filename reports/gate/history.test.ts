@@ -1,4 +1,4 @@
-import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -19,13 +19,14 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true }));
 
-function runs(values: readonly number[], fingerprint = "m"): HistoryEntry[] {
+function runs(values: readonly number[], fingerprint = "m", settings: HistoryEntry["settings"] = {}): HistoryEntry[] {
   return values.map((value, at) => ({
     formatVersion: 1,
     at: new Date(Date.UTC(2026, 0, 1 + at)).toISOString(),
     commit: `${at}`.padStart(7, "c"),
     fingerprint,
     outcome: "passed",
+    settings,
     figures: { "one/closed/cpuPerMessage": { value, unit: "ns" } },
   }));
 }
@@ -47,7 +48,7 @@ describe("the gate's history", () => {
     const file = join(directory, "history.jsonl");
     const result = {
       startedAt: "2026-03-01T12:00:00.000Z",
-      candidate: { commit: "5d6e7f8" },
+      candidate: { commit: "5d6e7f8", settings: {} as Record<string, unknown> },
       environment: { fingerprint: "m" },
       outcome: "passed",
       figures: [{ id: "a/b/c", unit: "ns", candidate: 12.5 }],
@@ -56,8 +57,12 @@ describe("the gate's history", () => {
     appendHistory(file, result);
     expect(loadHistory(file)).toHaveLength(2);
     expect(loadHistory(file)[1]!.figures).toEqual({ "a/b/c": { value: 12.5, unit: "ns" } });
+    writeFileSync(file, readFileSync(file, "utf8").trimEnd());
+    appendHistory(file, result);
+    expect(readFileSync(file, "utf8").split("\n")).toHaveLength(4);
+    expect(loadHistory(file)).toHaveLength(3);
     appendFileSync(file, "nonsense\n");
-    expect(() => loadHistory(file)).toThrow(/line 3, is not a gated run/);
+    expect(() => loadHistory(file)).toThrow(/line 4, is not a gated run/);
     expect(() => loadHistory(join(directory, "no"))).toThrow(/There is no history/);
   });
 
@@ -76,13 +81,15 @@ describe("the gate's history", () => {
     expect(historyTerminal(histories)).toContain("No change of level.");
   });
 
-  it("says nothing before ten runs, and leaves other machines out", () => {
+  it("says nothing before ten runs, and leaves other machines and other settings out", () => {
     expect(analyseHistory(runs([1, 1, 1, 1, 9, 9, 9, 9]))[0]!.changes).toEqual([]);
     const mixed = [...runs(level(2000, 20), "other"), ...runs(level(1000, 12))];
     const [history] = analyseHistory(mixed);
     expect(history!.values).toHaveLength(12);
     expect(history!.changes).toEqual([]);
     expect(analyseHistory([])).toEqual([]);
+    const others = [...runs(level(2000, 20), "m", { checksum: false }), ...runs(level(1000, 12))];
+    expect(analyseHistory(others)[0]).toMatchObject({ changes: [], values: { length: 12 } });
     writeFileSync(join(directory, "empty"), "");
     expect(loadHistory(join(directory, "empty"))).toEqual([]);
   });

@@ -9,7 +9,7 @@ import { levelPlot, SVG_STYLE } from "./svg.js";
 const eta = new Eta({ autoEscape: true, autoTrim: false });
 
 const METHOD =
-  "Changes of level are found by E-divisive (Matteson and James 2014) on the logarithms, at 1 % significance by permutation, over the runs of the last run's machine. A level has three runs or more, so the last run alone is never judged.";
+  "Changes of level are found by E-divisive (Matteson and James 2014) on the logarithms, at 1 % significance by permutation, over the runs of the last run's machine and settings. A level has three runs or more, so the last run alone is never judged.";
 
 const TEMPLATE = `<!doctype html>
 <html lang="en">

@@ -1,8 +1,16 @@
 import type { GateResult } from "../../results/gate.js";
 import { cleanRecord } from "../clean.js";
 import { escapeMarkdown } from "../markdown.js";
-import { commandWords, comparedWords, counterRows, counterSummary, EXPLANATION, figureRows, headline } from "./rows.js";
-import { blockRatios } from "./svg.js";
+import {
+  blockLists,
+  commandWords,
+  comparedWords,
+  counterRows,
+  counterSummary,
+  EXPLANATION,
+  figureRows,
+  headline,
+} from "./rows.js";
 
 /** By this line a workflow finds the comment that it wrote before, and replaces it. */
 const STICKY_MARK = "<!-- logduel gate -->";
@@ -53,7 +61,7 @@ export function gateMarkdown(stored: GateResult): string {
             ),
           ),
         ]),
-    `To repeat: \`${commandWords(result).replaceAll("`", "'")}\``,
+    `To repeat: ${codeSpan(commandWords(result))}`,
     "",
   ].join("\n\n");
 }
@@ -62,15 +70,15 @@ export function gateMarkdown(stored: GateResult): string {
 function blockData({ figures }: GateResult): string {
   return table(
     ["figure", "candidate ÷ reference of each block"],
-    figures.flatMap(({ id, screen, confirmation }) =>
-      [screen, ...(confirmation === null ? [] : [confirmation])].map(({ blocks }, round) => [
-        round === 0 ? id : `${id}, re-run`,
-        blockRatios(blocks)
-          .map((ratio) => ratio.toFixed(3))
-          .join(", "),
-      ]),
-    ),
+    blockLists(figures).map(({ id, round, ratios }) => [round === 1 ? id : `${id}, re-run`, ratios]),
   );
+}
+
+/** Fenced by more backticks than the text has in a row, so that it can be copied as it is. */
+function codeSpan(text: string): string {
+  const longest = Math.max(0, ...[...text.matchAll(/`+/g)].map(([run]) => run.length));
+  const fence = "`".repeat(longest + 1);
+  return longest === 0 ? `${fence}${text}${fence}` : `${fence} ${text} ${fence}`;
 }
 
 function table(head: string[], rows: string[][]): string {

@@ -2,6 +2,7 @@
 import type { GateCounter, GateFigure, GateResult } from "../../results/gate.js";
 import { formatBytes, formatRate, formatTime, groupThousands, threeDigits } from "../format.js";
 import { shellWords } from "../words.js";
+import { blockRatios } from "./svg.js";
 
 export interface FigureRow {
   readonly name: string;
@@ -34,6 +35,38 @@ export function figureRows({ figures }: GateResult): FigureRow[] {
       figure,
     };
   });
+}
+
+export interface BlockList {
+  readonly id: string;
+  /** 1: the screen; 2: the re-run. */
+  readonly round: 1 | 2;
+  /** Candidate ÷ reference of each block, in the order run: "1.100, 1.120". */
+  readonly ratios: string;
+}
+
+/** The blocks of each figure, those of the re-run by themselves. */
+export function blockLists(figures: readonly GateFigure[]): BlockList[] {
+  return figures.flatMap(({ id, screen, confirmation }) =>
+    [screen, ...(confirmation === null ? [] : [confirmation])].map(({ blocks }, at) => ({
+      id,
+      round: at === 0 ? 1 : 2,
+      ratios: blockRatios(blocks)
+        .map((ratio) => ratio.toFixed(3))
+        .join(", "),
+    })),
+  );
+}
+
+/** All that a result says of one figure, on one line. */
+export function figureSentence(row: FigureRow): string {
+  const blocks = blockLists([row.figure]).map(({ round, ratios }) => `${round === 1 ? "blocks" : "re-run"} ${ratios}`);
+  return `${row.name}: reference ${row.reference}, candidate ${row.candidate}, ratio ${row.ratio}, A/A ${row.guard}, p ${row.p}; ${row.verdict}: ${row.reason}; ${blocks.join("; ")}`;
+}
+
+/** The same of a counter. */
+export function counterSentence(row: CounterRow): string {
+  return `${row.name}: reference ${row.reference}, candidate ${row.candidate} (${row.each}); ${row.reason}`;
 }
 
 /** "partitioned-log, closed: CPU per message". */

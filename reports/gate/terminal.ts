@@ -1,7 +1,16 @@
 import CliTable from "cli-table3";
 import type { GateResult } from "../../results/gate.js";
 import { cleanRecord } from "../clean.js";
-import { commandWords, comparedWords, counterRows, counterSummary, figureRows, headline } from "./rows.js";
+import {
+  type BlockList,
+  blockLists,
+  commandWords,
+  comparedWords,
+  counterRows,
+  counterSummary,
+  figureRows,
+  headline,
+} from "./rows.js";
 
 /** A gate's result on a terminal: plain text without colours, so that it reads the same in a log. */
 export function gateTerminal(stored: GateResult): string {
@@ -14,7 +23,9 @@ export function gateTerminal(stored: GateResult): string {
   const counters = tableOf(["counter", "reference", "candidate", "candidate, each", "change"]);
   for (const row of changed) counters.push([row.name, row.reference, row.candidate, row.each, row.reason]);
   return [
-    ...(result.figures.length === 0 ? [] : [figures.toString()]),
+    ...(result.figures.length === 0
+      ? []
+      : [figures.toString(), "Candidate ÷ reference of each block:", ...blockLists(result.figures).map(blockLine)]),
     ...(changed.length === 0 ? [] : [counters.toString()]),
     counterSummary(result),
     `${headline(result)}: ${comparedWords(result)}.`,
@@ -22,6 +33,10 @@ export function gateTerminal(stored: GateResult): string {
     ...result.doubts.map((doubt) => `  Mind: ${doubt}`),
     `To repeat: ${commandWords(result)}`,
   ].join("\n");
+}
+
+function blockLine({ id, round, ratios }: BlockList): string {
+  return `  ${id}${round === 1 ? "" : ", re-run"}: ${ratios}`;
 }
 
 function tableOf(head: string[]): CliTable.Table {

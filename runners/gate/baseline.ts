@@ -83,7 +83,7 @@ export async function compareWithBaseline(
     if (!(error instanceof TrialFailedError)) throw error;
     failures.push(error.message);
   }
-  return { figures, counters, failures, doubts, ...outcomeOf(figures, counters, failures, doubts) };
+  return { counters, failures, doubts, ...outcomeOf(figures, counters, failures, doubts) };
 }
 
 /** The stored trials then and the new ones now, as one unpaired block each. Pure. */
@@ -176,6 +176,7 @@ async function sampleCells(setup: GateSetup, cells: readonly Cell[], untilMs: nu
   const readings = new Map<string, Reading[]>(cells.flatMap(figuresOf).map(({ id }) => [id, []]));
   const durationsMs: number[] = [];
   const moments: Moment[] = [];
+  if (cells.length === 0) return { samples: new Map(), invalid: new Map(), moments, trialMs: 0 };
   for (let round = 0; round < MOST_TRIALS; round++) {
     if (round >= FEWEST_TRIALS && instruments.nowMs() + cells.length * median(durationsMs) > untilMs) break;
     setup.tell(`Round ${round + 1} …`);

@@ -53,6 +53,16 @@ function hasSource(file: string, project: string): boolean {
   return existsSync(join(project, `${module}.ts`));
 }
 
+/** Of gates that were killed, git still lists the worktrees after their directories were removed by hand; no others are touched. */
+export async function forgetLostWorktrees(): Promise<void> {
+  const git = (...command: string[]) => execa("git", ["worktree", ...command], { cwd: PROJECT, reject: false });
+  const { stdout } = await git("list", "--porcelain");
+  const paths = [...(stdout ?? "").matchAll(/^worktree (.*\/logduel-data-[0-9a-f]{16}\/worktree)$/gm)];
+  for (const [, path] of paths) {
+    if (!existsSync(path!)) await git("remove", "--force", path!);
+  }
+}
+
 async function build(worktree: string, commit: string, signal: AbortSignal): Promise<void> {
   const run = (file: string, command: string[], cwd: string) =>
     execa(file, command, { cwd, cancelSignal: signal, all: true });

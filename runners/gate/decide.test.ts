@@ -272,6 +272,28 @@ describe("the outcome", () => {
     expect(outcomeOf([], [], [], [])).toMatchObject({ outcome: "passed", exitCode: 0 });
   });
 
+  it("takes every verdict back where the reference differs from itself, or the machine has changed", () => {
+    const blocks = (cost: Partial<Record<Arm, number>>) =>
+      blockOrders(10, 1).map((order, at) => {
+        const of = (arm: Arm) =>
+          order.filter((one) => one === arm).map(() => 1000 * (cost[arm] ?? 1) * (1 + at / 10_000));
+        const values = { reference: of("reference"), guard: of("guard"), candidate: of("candidate") };
+        return { order: order.map((arm) => arm[0]!.toUpperCase()).join(""), isDuet: false, ...values };
+      });
+    const slow = { ...figureOf("slow"), blocks: blocks({ candidate: 1.5 }) };
+    const strange = { ...figureOf("strange"), blocks: blocks({ guard: 1.5 }) };
+    const judged = (figures: FigureBlocks[]) =>
+      conclude(screen(figures), new Map(figures.map(({ id, blocks }) => [id, blocks])));
+    expect(outcomeOf(judged([slow]), [], [], []).figures[0]!.verdict).toBe("regression");
+    const withGuard = outcomeOf(judged([slow, strange]), [], [], []);
+    expect(withGuard).toMatchObject({ outcome: "inconclusive", exitCode: 3 });
+    const onOtherMachine = outcomeOf(judged([slow]), [], [], ["The machine is not what it was."]);
+    for (const { figures } of [withGuard, onOtherMachine]) {
+      expect(figures.map(({ verdict }) => verdict)).toEqual(figures.map(() => "inconclusive"));
+      expect(figures[0]!.reason).toMatch(/again when re-run in reversed order; not believed/);
+    }
+  });
+
   it("names each regression with its reason", () => {
     expect(outcomeOf([], [rose], [], []).reasons).toEqual(["e/w/syncCalls: 1 more for each message."]);
   });

@@ -271,6 +271,8 @@ export interface Conclusion {
   readonly outcome: "passed" | "regression" | "inconclusive" | "failed";
   readonly exitCode: 0 | 1 | 3 | 4;
   readonly reasons: string[];
+  /** With the verdicts taken back that cannot be believed. */
+  readonly figures: GateFigure[];
 }
 
 /**
@@ -297,14 +299,19 @@ export function outcomeOf(
     ...(isBelievable ? gated.filter(isOpen) : []).map(({ id, reason }) => sentence(id, reason)),
   ];
   const reasons = [...failures, ...regressions.map(({ id, reason }) => sentence(id, reason)), ...open];
-  if (failures.length > 0) return { outcome: "failed", exitCode: 4, reasons };
-  if (regressions.length > 0) return { outcome: "regression", exitCode: 1, reasons };
-  if (open.length > 0) return { outcome: "inconclusive", exitCode: 3, reasons };
-  return {
-    outcome: "passed",
-    exitCode: 0,
-    reasons: ["No counter rose, and no gated timing is slower than its margin."],
-  };
+  const believed = isBelievable ? [...figures] : figures.map(takenBack);
+  if (failures.length > 0) return { outcome: "failed", exitCode: 4, reasons, figures: believed };
+  if (regressions.length > 0) return { outcome: "regression", exitCode: 1, reasons, figures: believed };
+  if (open.length > 0) return { outcome: "inconclusive", exitCode: 3, reasons, figures: believed };
+  const timed = gated.length === 0 ? "nothing was timed" : "no gated timing is slower than its margin";
+  return { outcome: "passed", exitCode: 0, reasons: [`No counter rose, and ${timed}.`], figures: believed };
+}
+
+/** Where the reference differs from itself, or the machine has changed, no timing is more than inconclusive. */
+function takenBack(figure: GateFigure): GateFigure {
+  if (!figure.gated || figure.verdict === "inconclusive") return figure;
+  const reason = `${figure.reason}; not believed, because the timings of this run cannot be`;
+  return { ...figure, verdict: "inconclusive", rulesOutSlowdown: false, reason };
 }
 
 /** A suspicion that was not confirmed is open until a slow-down is ruled out, as any other figure is. */

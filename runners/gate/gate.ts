@@ -34,7 +34,6 @@ export interface GateSetup {
 }
 
 export interface GateFindings extends Conclusion {
-  readonly figures: GateFigure[];
   readonly counters: GateCounter[];
   readonly failures: string[];
   readonly doubts: string[];
@@ -69,7 +68,7 @@ export async function runGate(setup: GateSetup): Promise<GateFindings> {
     failures.push(error.message);
   }
   const { figures, doubts, unfit } = timed;
-  return { figures, counters, failures, doubts, ...outcomeOf(figures, counters, failures, unfit) };
+  return { counters, failures, doubts, ...outcomeOf(figures, counters, failures, unfit) };
 }
 
 interface Timed {

@@ -15,7 +15,13 @@ import {
   writeGateReports,
   writeHistoryPage,
 } from "../../reports/index.js";
-import { GATE_FORMAT_VERSION, type GateResult, type GateSide } from "../../results/gate.js";
+import {
+  GATE_FORMAT_VERSION,
+  type GateBaseline,
+  type GateResult,
+  type GateSamples,
+  type GateSide,
+} from "../../results/gate.js";
 import {
   loadBaseline,
   requireBaselineName,
@@ -25,16 +31,17 @@ import {
 import {
   analyseHistory,
   appendHistory,
+  comparableRuns,
   loadHistory,
   requireAppendable,
   UnreadableHistoryError,
 } from "../../results/gate-history.js";
 import { makeDirectory } from "../../results/make-directory.js";
-import { DataDirectory, requireFitTarget, UnfitTargetError } from "../data-directory.js";
+import { DataDirectory, otherDataDirectories, requireFitTarget, UnfitTargetError } from "../data-directory.js";
 import { describeEnvironment } from "../environment.js";
 import type { Mount } from "../mount.js";
 import { compareWithBaseline, sampleAlone } from "./baseline.js";
-import { type Builds, layOutBuilds, resolveCommit, SAME_BUILD } from "./builds.js";
+import { type Builds, forgetLostWorktrees, layOutBuilds, resolveCommit, SAME_BUILD } from "./builds.js";
 import { type GateFindings, type GateSetup, MOST_BLOCKS, runGate } from "./gate.js";
 import { REAL_INSTRUMENTS } from "./measure.js";
 import { type Options, parseOptions } from "./options.js";
@@ -47,6 +54,7 @@ const EXIT_USAGE = 2;
 const EXIT_UNFIT = 3;
 const EXIT_FAULT = 70;
 const EXIT_INTERRUPTED = 130;
+const INTERRUPTIONS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 /** Space that the largest trial needs, with room for files made in advance. */
 const NEEDED_BYTES = 2e9;
 
@@ -119,12 +127,16 @@ async function openWorkshop(options: Options, args: string[]): Promise<Workshop>
   const budgetMs = options.budgetMs ?? profile.budgetMs;
   const interruption = new AbortController();
   const interrupt = () => interruption.abort();
-  process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
+  for (const name of INTERRUPTIONS) process.on(name, interrupt);
   const { signal } = interruption;
+  const tell = (line: string) => void process.stderr.write(`${printable(line)}\n`);
+  for (const path of [tmpdir(), parent].flatMap(otherDataDirectories)) {
+    tell(`Another run's data lies in ${path}: remove it if no other run is under way.`);
+  }
+  await forgetLostWorktrees();
   const scratch = new DataDirectory(tmpdir());
   const dataDirectory = new DataDirectory(parent);
   const duetProcessors = await findDuetProcessors();
-  const tell = (line: string) => void process.stderr.write(`${printable(line)}\n`);
   let builds: Builds = SAME_BUILD;
   return {
     options,
@@ -167,7 +179,7 @@ async function openWorkshop(options: Options, args: string[]): Promise<Workshop>
       instruments: REAL_INSTRUMENTS,
     }),
     async close() {
-      process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
+      for (const name of INTERRUPTIONS) process.off(name, interrupt);
       dataDirectory.remove();
       await builds.release();
       scratch.remove();
@@ -248,11 +260,24 @@ async function againstBaseline(workshop: Workshop): Promise<Judgement> {
     throw new UsageError(`The baseline is of profile ${baseline.profile}; give --profile ${baseline.profile}.`);
   }
   const { candidate, setup } = await alone(workshop);
+  const samples = options.engine === undefined ? baseline.samples : samplesOf(baseline, setup.subjects[0]!.name);
   const { fingerprint } = await describeEnvironment(mount, NEEDED_BYTES);
   const isSameMachine = fingerprint === baseline.environment.fingerprint;
   const label = `baseline ${baseline.name} (${baseline.side.label}, ${baseline.storedAt.slice(0, 10)})`;
-  const findings = await compareWithBaseline(setup, baseline, isSameMachine);
+  const findings = await compareWithBaseline(setup, { ...baseline, samples }, isSameMachine);
   return { reference: { ...baseline.side, label }, candidate, findings };
+}
+
+/** What a baseline of all engines has of the one asked for, and of `raw`. @throws UsageError when that is nothing */
+function samplesOf({ name, samples }: GateBaseline, engine: string): GateSamples {
+  const of = <T>(values: Readonly<Record<string, T>>, engines: readonly string[]): Record<string, T> =>
+    Object.fromEntries(Object.entries(values).filter(([id]) => engines.includes(id.split("/")[0]!)));
+  const counters = of(samples.counters, [engine]);
+  if (Object.keys(counters).length === 0) {
+    const known = [...new Set(Object.keys(samples.counters).map((id) => id.split("/")[0]))].join(", ");
+    throw new UsageError(`The baseline ${name} has no engine called ${JSON.stringify(engine)}; it has ${known}.`);
+  }
+  return { counters, figures: of(samples.figures, [engine, "raw"]), rates: of(samples.rates, [engine]) };
 }
 
 async function storeBaseline(workshop: Workshop): Promise<number> {
@@ -285,9 +310,15 @@ async function alone(workshop: Workshop): Promise<{ candidate: GateSide; setup: 
   return { candidate: await describeSide(side), setup };
 }
 
+/** @throws UsageError */
 async function selfTest(workshop: Workshop): Promise<number> {
   const { options, budgetMs, startedAt, outputDirectory } = workshop;
   const { setup } = await alone(workshop);
+  if (setup.workloads.every(({ kind }) => kind !== "duet")) {
+    throw new UsageError(
+      `The profile ${options.profile} times nothing that a self-test could slow down; give another.`,
+    );
+  }
   const logFile = join(outputDirectory, "self-test.jsonl");
   const entries: SelfTestEntry[] = [];
   try {
@@ -312,8 +343,11 @@ async function selfTest(workshop: Workshop): Promise<number> {
 }
 
 async function showHistory(options: Options): Promise<number> {
-  const histories = analyseHistory(loadHistory(options.history!));
-  console.log(historyTerminal(histories));
+  const history = loadHistory(options.history!);
+  const histories = analyseHistory(history);
+  const leftOut = history.length - comparableRuns(history).length;
+  console.log(history.length === 0 ? "No run was appended yet." : historyTerminal(histories));
+  if (leftOut > 0) console.log(`Left out: ${leftOut} of ${history.length} runs, of other machines or settings.`);
   const path = await writeHistoryPage(histories, resolve(options.out ?? "results/runs"));
   console.log(`Charts: ${printable(relative(process.cwd(), path))}`);
   return 0;

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import type { z } from "zod";
 import { ChildFailedError, type ChildOptions, runChild } from "../child-process.js";
 import type { DataDirectory } from "../data-directory.js";
 import { settle } from "../settle.js";
@@ -10,7 +11,7 @@ import { gradeAnswer } from "./grade.js";
 import type { DuetProcessors } from "./processors.js";
 import { listen } from "./quiet.js";
 import { type RecoveryInput, recoveryOutcomeSchema } from "./recovery-protocol.js";
-import { type TrialAnswer, trialAnswerSchema, trialOrder } from "./trial-exchange.js";
+import { countedAnswerSchema, type FailedAnswer, trialAnswerSchema, trialOrder } from "./trial-exchange.js";
 import { type CountedWorkload, MESSAGES, type TimedWorkload, TOPOLOGY, type Workload } from "./workloads.js";
 
 /** An engine under the gate: on each arm it is what `loadEngine` takes there. */
@@ -100,7 +101,7 @@ async function measureOne(
   processor: number | undefined,
 ): Promise<Record<string, Reading>> {
   if (workload.kind === "recovery") return { recoveryTime: await recover(bench, workload, trial) };
-  const outcome = await runTrial(bench, workload, trial, ratePerSecond, { processor });
+  const outcome = await runTrial(bench, workload, trial, ratePerSecond, trialAnswerSchema, { processor });
   if (outcome.status === "ok") {
     const validity = gradeAnswer(outcome, trial.subject.name, workload.settings);
     return readFigures(workload.kind, outcome.measured, validity);
@@ -124,20 +125,23 @@ async function count(bench: Bench, workload: CountedWorkload, trial: Trial): Pro
     ],
     environment: { LOGDUEL_TALLY: tallyFile },
   };
-  const outcome = await runTrial(bench, workload, trial, 0, options).finally(() => bench.dataDirectory.clear());
+  const outcome = await runTrial(bench, workload, trial, 0, countedAnswerSchema, options).finally(() =>
+    bench.dataDirectory.clear(),
+  );
   if (outcome.status === "failed") throw failed(bench, trial, workload, outcome.failures.join(" "));
   const { collections, allocatedBytes, ...tally } = JSON.parse(readFileSync(tallyFile, "utf8"));
   const { appendedMessages: _a, acknowledgedMessages: _b, ...counters } = outcome.measured.counters;
   return { ...counters, ...tally, ...(collections === 0 ? { allocatedBytes } : {}) };
 }
 
-async function runTrial(
+async function runTrial<Answer>(
   bench: Bench,
   workload: Workload,
   { subject, arm, seed }: Trial,
   ratePerSecond: number,
+  answerSchema: z.ZodType<Answer>,
   options: Partial<ChildOptions>,
-): Promise<TrialAnswer> {
+): Promise<Answer | FailedAnswer> {
   const module = pathToFileURL(join(bench.builds[arm], "dist/runners/trial.js"));
   const order = trialOrder(workload, ratePerSecond, {
     engine: subject.sources[arm],
@@ -147,7 +151,7 @@ async function runTrial(
   });
   const limits = { timeLimitMs: TIME_LIMIT_MS, signal: bench.signal };
   try {
-    return await runChild(module, order, trialAnswerSchema, { ...limits, ...options });
+    return await runChild(module, order, answerSchema, { ...limits, ...options });
   } catch (error) {
     if (!(error instanceof ChildFailedError)) throw error;
     return { status: "failed", kind: "engine", failures: [error.message] };

@@ -33,7 +33,7 @@ describe("the gate's command line", () => {
       [["--against"], /argument missing; there are --against/],
       [["--bogus"], /Unknown option '--bogus'; there are/],
       [["--against", "x", "extra"], /^"extra" is one argument too many; there are --against <ref>/],
-      [["--against", "x", "--profile", "huge"], /no gate profile called "huge"; there are gate, short\.$/],
+      [["--against", "x", "--profile", "huge"], /no gate profile called "huge"; there are gate, short, counters\.$/],
       [["--against", "x", "--budget", "5"], /The time "5" is not one such as/],
       [["--against", "x", "--budget", "-1m"], /is not one such as/],
       [["--against", "x", "--seed", "-1"], /seed "-1" is not a whole number/],

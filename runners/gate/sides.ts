@@ -92,7 +92,8 @@ async function engineNamesOf(build: string): Promise<readonly string[]> {
   return registry.engineNames();
 }
 
-/** A module's path from the working directory; a name as it is. */
+/** A module's path from the working directory; a name or an address as it is. */
 function sourceOf(engine: string): string {
+  if (engine.startsWith("file:")) return engine;
   return /^\.{0,2}\//.test(engine) || engine.endsWith(".js") ? resolve(engine) : engine;
 }

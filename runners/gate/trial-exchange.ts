@@ -13,6 +13,10 @@ type TrialOrder = z.input<typeof trialInputSchema>;
 const { acknowledgedCount, cpuUserNs, cpuSystemNs, durable, acknowledged, responseTime, maxResidentBytes } =
   measuredSchema.shape;
 
+/** A build may count more, or less; what only one side counts is not compared. */
+const counters = z.record(z.string(), z.number());
+const failedSchema = z.object({ status: z.literal("failed"), kind: z.string(), failures: z.array(z.string()) });
+
 export const trialAnswerSchema = z.discriminatedUnion("status", [
   z.object({
     status: z.literal("ok"),
@@ -25,16 +29,21 @@ export const trialAnswerSchema = z.discriminatedUnion("status", [
       acknowledged,
       responseTime,
       maxResidentBytes,
-      /** A build may count more, or less; what only one side counts is not compared. */
-      counters: z.record(z.string(), z.number()),
+      counters,
     }),
     verification: z.unknown().optional(),
   }),
-  z.object({ status: z.literal("failed"), kind: z.string(), failures: z.array(z.string()) }),
+  failedSchema,
 ]);
 
-export type TrialAnswer = z.infer<typeof trialAnswerSchema>;
-export type OkAnswer = Extract<TrialAnswer, { status: "ok" }>;
+/** Of a counted trial, whose times are none: an engine of plain JavaScript ends it at the instant at which it began. */
+export const countedAnswerSchema = z.discriminatedUnion("status", [
+  z.object({ status: z.literal("ok"), measured: z.looseObject({ counters }) }),
+  failedSchema,
+]);
+
+export type FailedAnswer = z.infer<typeof failedSchema>;
+export type OkAnswer = Extract<z.infer<typeof trialAnswerSchema>, { status: "ok" }>;
 /** The figures of a trial that the gate reads. */
 export type TrialFigures = OkAnswer["measured"];
 

@@ -94,4 +94,9 @@ export const PROFILES: Readonly<Record<string, GateProfile>> = {
     budgetMs: 3 * 60_000,
     workloads: [appending, syncing, cpu],
   },
+  counters: {
+    description: "counters alone, the same on a quiet and on a busy machine",
+    budgetMs: 60_000,
+    workloads: [appending, syncing],
+  },
 };
