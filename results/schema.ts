@@ -77,7 +77,7 @@ const mainThreadSchema = z.strictObject({
   broker: z.number().min(0).max(1).nullable().default(null),
   /** In the load generator, recording included. */
   generator: z.number().min(0).max(1),
-  /** In the event loop: waiting, timers, what the engine goes on with after asynchronous calls. */
+  /** In the event loop: timers, what the engine goes on with after asynchronous calls; not while a closed loop sleeps there. */
   eventLoop: z.number().min(0).max(1),
 });
 

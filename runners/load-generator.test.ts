@@ -1,3 +1,4 @@
+import { stat } from "node:fs";
 import { decodeFromCompressedBase64 } from "hdr-histogram-js";
 import { describe, expect, it } from "vitest";
 import {
@@ -20,7 +21,7 @@ import { EventLog } from "./event-log.js";
 import { LoadGenerator } from "./load-generator.js";
 import { createMessageStream, type MessageStream } from "./message-stream.js";
 import { createPayloadPool } from "./payload-pool.js";
-import { SharedCells } from "./sampler-cells.js";
+import { IN_EVENT_LOOP, SharedCells } from "./sampler-cells.js";
 import { attributeTail } from "./tail-causes.js";
 
 const shape = messagesSchema.parse({ sizeBytes: 16, compressibleFraction: 0 });
@@ -270,6 +271,146 @@ describe("closed loop", () => {
     expect(generator.latencies().serviceTime.sampleCount).toBe(measured.sentCount);
     for (const { partition } of engine.appended.slice(0, 100)) expect(partition).toBeLessThan(PARTITIONS);
     expect(engine.appended.map(({ partition }) => partition)).toEqual(engine.appended.map((_, i) => i % PARTITIONS));
+  });
+});
+
+describe("closed loop around an engine that acknowledges from the event loop", () => {
+  const DELAY_MS = 5;
+
+  /** Every poll that finds messages has them acknowledged by `soon`, once. */
+  function acknowledgeFrom(soon: (acknowledge: () => void) => void, load = closed(4)) {
+    const made = setUp(load);
+    const { engine } = made;
+    const calls = { polls: 0, acknowledgements: 0 };
+    let isUnderWay = false;
+    engine.beforePoll = () => {
+      calls.polls++;
+      if (isUnderWay || engine.waiting.size === 0) return false;
+      isUnderWay = true;
+      soon(() => {
+        isUnderWay = false;
+        calls.acknowledgements++;
+        engine.acknowledgeAll();
+      });
+      return false;
+    };
+    return { ...made, calls };
+  }
+  const afterATimer = (acknowledge: () => void) => setTimeout(acknowledge, DELAY_MS);
+  /** By another thread, as a sync is. */
+  const afterTheThreadPool = (acknowledge: () => void) => stat(".", acknowledge);
+
+  it("polls it now and then while all is in flight", async () => {
+    const { generator, calls } = acknowledgeFrom(afterATimer);
+    await generator.measure({ durationNs: 1e12, maximumMessages: 4 }); // until an acknowledgement came it cannot know
+    calls.polls = 0;
+    const startedMs = performance.now();
+    await generator.measure({ durationNs: 1e12, maximumMessages: 20 * 4 });
+    const tookMs = performance.now() - startedMs;
+    expect(calls.acknowledgements).toBe(1 + 20);
+    expect(calls.polls).toBeGreaterThan(20);
+    // A loop that spins polls 100 times a millisecond or more.
+    expect(calls.polls).toBeLessThan(20 * tookMs);
+  });
+
+  it.each([
+    // The thread pool wakes the event loop by itself, and is often there before it sleeps.
+    { from: "a timer", soon: afterATimer, wakesBy: 1 },
+    { from: "the thread pool", soon: afterTheThreadPool, wakesBy: null },
+  ])("goes on at once when $from has brought the acknowledgement", async ({ soon, wakesBy }) => {
+    const immediates = () => process.getActiveResourcesInfo().filter((name) => name === "Immediate").length;
+    const wakes: number[] = [];
+    const sentLater: number[] = [];
+    const made = acknowledgeFrom((acknowledge) =>
+      soon(() => {
+        const sent = made.engine.appended.length;
+        const before = immediates();
+        acknowledge();
+        // What is counted keeps the event loop from blocking.
+        wakes.push(immediates() - before);
+        // Called in the same turn of the event loop, after what was asked for before.
+        setImmediate(() => sentLater.push(made.engine.appended.length - sent));
+      }),
+    );
+    await made.generator.measure({ durationNs: 1e12, maximumMessages: 10 * 4 });
+    if (wakesBy !== null) expect(wakes.slice(1)).toEqual(Array(9).fill(wakesBy));
+    expect(sentLater.slice(1, 9)).toEqual(Array(8).fill(4));
+  });
+
+  it("records every latency as of the moment at which its acknowledgement comes", async () => {
+    let sentNs = 0;
+    const latenciesNs: number[] = [];
+    const made = acknowledgeFrom(
+      (acknowledge) =>
+        afterATimer(() => {
+          made.clock.now += 7 * MILLISECOND;
+          latenciesNs.push(made.clock.now - sentNs);
+          acknowledge();
+          made.clock.now += 3 * MILLISECOND;
+        }),
+      closed(1),
+    );
+    made.engine.beforeAppend = () => {
+      sentNs = made.clock.now;
+      return true;
+    };
+    await made.generator.measure({ durationNs: 1e12, maximumMessages: 10 });
+    const { responseTime } = made.generator.latencies();
+    expect(latenciesNs.length).toBe(10);
+    expect(percentile(responseTime, 100) / Math.max(...latenciesNs)).toBeCloseTo(1, 2);
+    expect(percentile(responseTime, 1) / Math.min(...latenciesNs)).toBeCloseTo(1, 2);
+  });
+
+  it("has nothing put down to the event loop that is its own sleep, and what goes beyond that is", async () => {
+    const HELD_UP_NS = 5 * MILLISECOND;
+    const made = acknowledgeFrom((acknowledge) => {
+      const isHeldUp = made.calls.acknowledgements === 3;
+      afterATimer(() => {
+        // Of what the clock runs on by, one millisecond may have been slept.
+        made.clock.now += MILLISECOND + (isHeldUp ? HELD_UP_NS : 0);
+        acknowledge();
+      });
+    });
+    await made.generator.measure({ durationNs: 1e12, maximumMessages: 10 * 4 });
+    const noted = made.eventLog.events().filter(({ cause }) => cause === "event-loop");
+    const longestNs = Math.max(...noted.map(({ startNs, endNs }) => endNs - startNs));
+    expect(longestNs / HELD_UP_NS).toBeCloseTo(1, 2);
+    // The other is from before the first acknowledgement, when it did not sleep.
+    expect(noted.length).toBe(2);
+  });
+
+  it("is not looked at while it sleeps, and is in the event loop when it was woken", async () => {
+    const seen: string[] = [];
+    const made = acknowledgeFrom((acknowledge) => {
+      const look = () => {
+        const before = made.cells.observed();
+        made.cells.observe();
+        const at = made.cells.observed().findIndex((count, place) => count > before[place]!);
+        seen.push(at === -1 ? "asleep" : at === IN_EVENT_LOOP ? "event loop" : "elsewhere");
+      };
+      afterATimer(() => {
+        look();
+        acknowledge();
+        look();
+      });
+    });
+    await made.generator.measure({ durationNs: 1e12, maximumMessages: 4 * 4 });
+    expect(seen.slice(2, 6)).toEqual(["asleep", "event loop", "asleep", "event loop"]);
+  });
+
+  it("ends with its time although no acknowledgement comes any more", async () => {
+    const made = acknowledgeFrom((acknowledge) => {
+      if (made.calls.acknowledgements < 3) setImmediate(acknowledge);
+    });
+    const { clock, generator, engine } = made;
+    const { beforePoll } = engine;
+    engine.beforePoll = () => {
+      clock.now += MILLISECOND;
+      return beforePoll();
+    };
+    const measured = await generator.measure(limits(50));
+    expect(measured.acknowledgedCount).toBe(3 * 4);
+    await generator.flush();
   });
 });
 

@@ -5,10 +5,11 @@ import type { EventLog } from "./event-log.js";
 import { LatencyRecorder } from "./latency-recorder.js";
 import { LongestIntervals } from "./longest-intervals.js";
 import type { MessageStream } from "./message-stream.js";
-import { ACKNOWLEDGED, IN_ENGINE, IN_EVENT_LOOP, IN_GENERATOR, type SharedCells } from "./sampler-cells.js";
+import { ACKNOWLEDGED, ASLEEP, IN_ENGINE, IN_EVENT_LOOP, IN_GENERATOR, type SharedCells } from "./sampler-cells.js";
 import { createSchedule, type Schedule } from "./schedule.js";
 import { SteadyState } from "./steady-state.js";
 import type { SlowMessage } from "./tail-causes.js";
+import { LONGEST_SLEEP_NS, Turns } from "./turns.js";
 
 /** The engine broke the contract: it acknowledged what was never sent, or failed messages. */
 export class EngineFaultError extends Error {
@@ -99,7 +100,9 @@ const PAUSE_CELL = new Int32Array(1);
  * Sends messages to one engine from one thread and records every latency. What goes where, its stream says. Producers take
  * turns; each may have its share of the messages in flight, and one that has them all waits while the others go on.
  *
- * - Closed loop: appends until `inFlight` messages are unacknowledged, or sent since, then polls: the ceiling, no more.
+ * - Closed loop: appends until `inFlight` messages are unacknowledged, or sent since, then polls: the ceiling, no more. Where
+ *   the event loop brings the acknowledgements it sleeps until then: a loop that spins takes a processor from the threads
+ *   that it waits for.
  * - Open loop: appends each message when its schedule says so, however slow the engine is; latency counts from then.
  *
  * Send times wait in a pool of `inFlight` slots, chained per partition in sending order, because acknowledgements are
@@ -144,7 +147,12 @@ export class LoadGenerator implements EngineListener {
   #polledAtCount = 0;
   #acknowledgedCount = 0;
   #unsyncedCount = 0;
-  /** End of the last burst; NaN before the first of a drive. */
+  readonly #turns = new Turns();
+  /** Of a closed loop: nothing can be sent, and the last poll brought nothing. */
+  #isStuck = false;
+  /** Where the last acknowledgement came from: the event loop, or a call of the engine. */
+  #eventLoopAcknowledges = false;
+  /** From then on the event loop keeps the next burst waiting; NaN before the first of a drive. */
   #turnEndedNs = Number.NaN;
   #fault: Error | null = null;
 
@@ -291,6 +299,8 @@ export class LoadGenerator implements EngineListener {
     const place = this.#place[0]!;
     this.#place[0] = IN_GENERATOR;
     const nowNs = this.#clock.nowNs();
+    this.#eventLoopAcknowledges = place === IN_EVENT_LOOP || place === ASLEEP;
+    if (place === ASLEEP) this.#wake(nowNs);
     if (baseOffset !== this.#acknowledgedOf[partition]) {
       const expected = this.#acknowledgedOf[partition];
       this.#fault ??= new EngineFaultError(
@@ -331,7 +341,7 @@ export class LoadGenerator implements EngineListener {
     this.#outstandingCount -= messageCount;
     this.#acknowledgedCount += messageCount;
     this.#numbers[ACKNOWLEDGED] = this.#acknowledgedCount;
-    this.#place[0] = place;
+    this.#place[0] = place === ASLEEP ? IN_EVENT_LOOP : place;
   }
 
   failed(partition: PartitionHandle, messageCount: number, error: Error): void {
@@ -354,6 +364,11 @@ export class LoadGenerator implements EngineListener {
       lag: new LatencyRecorder(),
       slowest: new LongestIntervals(SLOWEST_KEPT, response),
     };
+  }
+
+  #wake(nowNs: number): void {
+    this.#turnEndedNs = Math.min(this.#turnEndedNs, nowNs);
+    this.#turns.wake();
   }
 
   /** Runs bursts with a turn of the event loop between them. @returns the schedule of an open load, as far as it came */
@@ -381,8 +396,16 @@ export class LoadGenerator implements EngineListener {
         try {
           const nowNs = this.#burst(schedule, rule.endNs, sentLimit);
           const isFull = schedule === null && this.#sentCount >= sentLimit;
-          if (nowNs >= rule.endNs || isFull || rule.isOver(nowNs)) resolve(schedule);
-          else setImmediate(turn);
+          if (nowNs >= rule.endNs || isFull || rule.isOver(nowNs)) {
+            resolve(schedule);
+          } else if (this.#isStuck && this.#eventLoopAcknowledges) {
+            // It should be awake by then, if nothing wakes it before.
+            this.#turnEndedNs = nowNs + LONGEST_SLEEP_NS;
+            this.#place[0] = ASLEEP;
+            this.#turns.asleep(turn);
+          } else {
+            this.#turns.soon(turn);
+          }
         } catch (error) {
           reject(error);
         }
@@ -416,7 +439,9 @@ export class LoadGenerator implements EngineListener {
     let readNs = beganNs;
     const untilNs = Math.min(nowNs + YIELD_AFTER_NS, endNs);
     const { inFlight } = this.#load;
+    this.#isStuck = false;
     while (nowNs < untilNs && this.#fault === null) {
+      const sentBefore = this.#sentCount;
       let wasTaken = true;
       while (
         this.#hasRoom() &&
@@ -434,8 +459,12 @@ export class LoadGenerator implements EngineListener {
       const acknowledgedBefore = this.#acknowledgedCount;
       this.#polledAtCount = this.#sentCount;
       this.#poll();
-      const isStuck = this.#acknowledgedCount === acknowledgedBefore && this.#outstandingCount > 0;
-      if (isStuck || this.#sentCount >= sentLimit) return readNs;
+      if (this.#acknowledgedCount === acknowledgedBefore && this.#outstandingCount > 0) {
+        // What has just been sent the engine may take up at the next poll.
+        this.#isStuck = this.#sentCount === sentBefore;
+        return readNs;
+      }
+      if (this.#sentCount >= sentLimit) return readNs;
       nowNs = this.#clock.nowNs();
       if (nowNs - readNs > LONG_NS) this.#eventLog.note("engine-call", readNs, nowNs);
       readNs = nowNs;
@@ -541,7 +570,7 @@ export class LoadGenerator implements EngineListener {
     const giveUpNs = endNs + CATCH_UP_NS;
     while (schedule.dueNs < endNs && this.#clock.nowNs() < giveUpNs) {
       this.#burst(schedule, endNs, Number.POSITIVE_INFINITY);
-      await nextTurn();
+      await new Promise<void>((resolve) => this.#turns.soon(resolve));
     }
     let backlog = this.#sentCount - sentBefore;
     for (; schedule.dueNs < endNs; schedule.advance()) backlog++;
@@ -562,19 +591,21 @@ export class LoadGenerator implements EngineListener {
   /** Lets the engine acknowledge what is in flight in its own time. */
   async #drain(): Promise<void> {
     const giveUpNs = this.#clock.nowNs() + DRAIN_NS;
-    while (this.#outstandingCount > 0 && this.#clock.nowNs() < giveUpNs) {
+    while (this.#outstandingCount > 0 && this.#clock.nowNs() < giveUpNs && this.#fault === null) {
       this.#poll();
-      if (this.#fault !== null) throw this.#fault;
-      if (this.#outstandingCount > 0) await nextTurn();
+      if (this.#outstandingCount === 0) break;
+      this.#place[0] = this.#eventLoopAcknowledges ? ASLEEP : IN_EVENT_LOOP;
+      await new Promise<void>((resolve) => {
+        if (this.#eventLoopAcknowledges) this.#turns.asleep(resolve);
+        else this.#turns.soon(resolve);
+      });
     }
+    this.#place[0] = IN_EVENT_LOOP;
+    if (this.#fault !== null) throw this.#fault;
   }
 }
 
 /** The compiler keeps atomic loads. */
 function pause(): void {
   for (let round = 0; round < PAUSE_ROUNDS; round++) Atomics.load(PAUSE_CELL, 0);
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -13,7 +13,8 @@ export const DISPATCH_LAG_BYTES = 3;
 /** How often the main thread was seen in each place so far. */
 const OBSERVED = 4;
 
-/** Places of the main thread: what the load generator says. */
+/** Places of the main thread: what the load generator says. Asleep in the event loop it takes no CPU time, so that is not counted. */
+export const ASLEEP = -1;
 export const IN_EVENT_LOOP = 0;
 export const IN_GENERATOR = 1;
 export const IN_ENGINE = 2;
@@ -52,9 +53,10 @@ export class SharedCells {
     this.stage = new Int32Array(buffer, at + 2 * Int32Array.BYTES_PER_ELEMENT, 1);
   }
 
-  /** Counts the place in which the main thread is now. */
+  /** Counts the place in which the main thread is now, unless it sleeps. */
   observe(): void {
     const place = Atomics.load(this.place, 0);
+    if (place === ASLEEP) return;
     const stage = Atomics.load(this.stage, 0);
     const isSplit = place === IN_ENGINE && (stage === STAGE_PRODUCER || stage === STAGE_BROKER);
     this.numbers[OBSERVED + (isSplit ? IN_ENGINE + stage : place)]!++;
