@@ -1,6 +1,15 @@
 import { describe, expect, it } from "vitest";
 import type { ScenarioRecord, Trial } from "../results/schema.js";
-import { blurOf, missingOf, nextUnit, repetitionCount, type Unit, unitsOf, unresolvedOf } from "./budget.js";
+import {
+  blurOf,
+  type IsUsable,
+  missingOf,
+  nextUnit,
+  repetitionCount,
+  type Unit,
+  unitsOf,
+  unresolvedOf,
+} from "./budget.js";
 import type { PlannedTrial } from "./plan.js";
 
 const CLOSED: PlannedTrial["load"] = { model: "closed", inFlight: 1, producers: 1 };
@@ -32,19 +41,24 @@ const unit = (scenarioId: string): Unit =>
   unitsOf([cell(scenarioId, "a"), cell(scenarioId, "b")], [record(scenarioId)])[0]!;
 
 /** Trials of engines a and b of a scenario, one pair for each two rates; null = the trial failed. */
-function pairs(scenarioId: string, rates: readonly (readonly [number | null, number | null])[]): Trial[] {
+function pairs(
+  scenarioId: string,
+  rates: readonly (readonly [number | null, number | null])[],
+  classes: readonly [string, string] = ["D1", "D1"],
+): Trial[] {
   return rates.flatMap((pair, repetition) =>
     pair.map(
       (rate, at) =>
         ({
           trialId: `${scenarioId}/${"ab"[at]}/closed/${repetition}`,
           repetition,
-          measured: rate === null ? null : { acknowledged: { messagesPerSecond: rate } },
+          measured: rate === null ? null : { durabilityClass: classes[at], acknowledged: { messagesPerSecond: rate } },
         }) as unknown as Trial,
     ),
   );
 }
-const limits = { remainingMs: 1_000, maximumRepetitions: 10, costMs: () => 100 };
+const always: IsUsable = () => true;
+const limits = { remainingMs: 1_000, maximumRepetitions: 10, costMs: () => 100, isUsable: always };
 const NOISY = [
   [100, 80],
   [90, 120],
@@ -82,7 +96,7 @@ describe("nextUnit", () => {
   const finished = [...pairs("wide", NOISY), ...pairs("sharp", CLEAR)];
 
   it("takes the pair whose interval is widest against its effect, wherever it stands", () => {
-    expect(blurOf(wide, finished)).toBeGreaterThan(blurOf(sharp, finished));
+    expect(blurOf(wide, finished, always)).toBeGreaterThan(blurOf(sharp, finished, always));
     expect(nextUnit([sharp, wide], finished, limits)).toBe(wide);
     expect(nextUnit([wide, sharp], finished, limits)).toBe(wide);
   });
@@ -117,6 +131,25 @@ describe("nextUnit", () => {
         limits,
       ),
     ).toBeNull();
+  });
+
+  it("spends nothing on engines whose acknowledgements mean different things, which no answer compares", () => {
+    const crossed = pairs("wide", NOISY, ["D1", "D2"]);
+    expect(nextUnit([wide], crossed, limits)).toBeNull();
+    expect(unresolvedOf([wide], crossed, always)).toEqual([]);
+    expect(nextUnit([wide], pairs("wide", NOISY, ["D2", "D2"]), limits)).toBe(wide);
+  });
+
+  it("takes no invalid trial into account, and gives up where all are", () => {
+    const isUsable: IsUsable = ({ repetition }, figure) => figure === "acknowledged" && repetition !== 2;
+    expect(unresolvedOf([wide], finished, isUsable)).toMatchObject([{ pairCount: 2 }]);
+    const level = [1, 1.001, 5, 1].map((ratio) => [ratio, 1] as const);
+    expect(nextUnit([sharp], pairs("sharp", level), { ...limits, isUsable })).toBeNull();
+    expect(nextUnit([sharp], pairs("sharp", level), limits)).toBe(sharp);
+    const never: IsUsable = () => false;
+    expect(nextUnit([wide], finished.slice(0, 4), { ...limits, isUsable: never })).toBe(wide);
+    expect(nextUnit([wide], finished, { ...limits, isUsable: never })).toBeNull();
+    expect(unresolvedOf([wide], finished, never)).toMatchObject([{ pairCount: 0, interval: null }]);
   });
 
   it("gives what no answer compares only the time that is left over", () => {
@@ -166,7 +199,7 @@ describe("missingOf", () => {
 
 describe("unresolvedOf", () => {
   it("says what shows neither a difference nor its absence", () => {
-    const [open, ...others] = unresolvedOf([unit("s")], pairs("s", NOISY));
+    const [open, ...others] = unresolvedOf([unit("s")], pairs("s", NOISY), always);
     expect(others).toEqual([]);
     expect(open).toMatchObject({
       what: "comparison",
@@ -180,12 +213,12 @@ describe("unresolvedOf", () => {
     // Of 1.25, 0.75 and 1.44: by Student's t of the three logarithms.
     const { lower, upper } = (open as { interval: { lower: number; upper: number } }).interval;
     expect([lower.toFixed(2), upper.toFixed(2)]).toEqual(["0.47", "2.60"]);
-    expect(unresolvedOf([unit("s")], pairs("s", [[1, 1]]))).toMatchObject([{ pairCount: 1, interval: null }]);
+    expect(unresolvedOf([unit("s")], pairs("s", [[1, 1]]), always)).toMatchObject([{ pairCount: 1, interval: null }]);
   });
 
   it("is silent about a difference, and about none within 5 %", () => {
-    expect(unresolvedOf([unit("s")], pairs("s", CLEAR))).toEqual([]);
+    expect(unresolvedOf([unit("s")], pairs("s", CLEAR), always)).toEqual([]);
     const level = [1, 1.01, 0.99, 1.01, 0.99].map((ratio) => [ratio, 1] as const);
-    expect(unresolvedOf([unit("s")], pairs("s", level))).toEqual([]);
+    expect(unresolvedOf([unit("s")], pairs("s", level), always)).toEqual([]);
   });
 });

@@ -7,6 +7,7 @@
  */
 import { percentileNs } from "../results/histogram.js";
 import type { ScenarioRecord, Trial, Unresolved } from "../results/schema.js";
+import type { FigureName } from "../results/validity.js";
 import { cellName, type PlannedTrial } from "./plan.js";
 
 export interface Unit {
@@ -20,6 +21,9 @@ export interface Unit {
   readonly cells: readonly PlannedTrial[];
 }
 
+/** Whether a figure of a trial may be used: nothing is concluded from an invalid one, and no time spent on its account. */
+export type IsUsable = (trial: Trial, figure: FigureName) => boolean;
+
 /** A difference or an equality smaller than this share is not asked for: the gate's larger margin of throughput. */
 const EFFECT_FLOOR = Math.log(1.05);
 /** A half-width of a tenth of the effect is sharp enough: no time is spent on what is sharper. */
@@ -31,6 +35,8 @@ const STUDENT_T = [
   2.101, 2.093, 2.086,
 ];
 const TAIL_PERCENTILE = 99;
+/** So many trials of a cell without a usable figure among them, and it is given up. */
+const HOPELESS_TRIALS = 3;
 
 /** The engines' cells of a plan by what is compared; limits are in none. */
 export function unitsOf(planned: readonly PlannedTrial[], scenarios: readonly ScenarioRecord[]): Unit[] {
@@ -55,14 +61,19 @@ export function unitsOf(planned: readonly PlannedTrial[], scenarios: readonly Sc
 export function nextUnit(
   units: readonly Unit[],
   finished: readonly Trial[],
-  limits: { remainingMs: number; maximumRepetitions: number; costMs: (unit: Unit) => number },
+  limits: {
+    remainingMs: number;
+    maximumRepetitions: number;
+    costMs: (unit: Unit) => number;
+    isUsable: IsUsable;
+  },
 ): Unit | null {
   let best: { unit: Unit; rank: number[] } | null = null;
   for (const unit of units) {
     const repetitions = repetitionCount(unit, finished);
-    if (repetitions >= limits.maximumRepetitions || isHopeless(unit, finished)) continue;
+    if (repetitions >= limits.maximumRepetitions || isHopeless(unit, finished, limits.isUsable)) continue;
     if (limits.costMs(unit) > limits.remainingMs) continue;
-    const blur = blurOf(unit, finished);
+    const blur = blurOf(unit, finished, limits.isUsable);
     if (blur <= SHARP) continue;
     // What no answer compares comes last; of equals the one with fewest repetitions.
     const rank = [unit.isCompared ? 1 : 0, blur, -repetitions];
@@ -71,10 +82,14 @@ export function nextUnit(
   return best?.unit ?? null;
 }
 
-/** The half-width of the widest interval of a log ratio in the unit, by the effect or the least that matters. */
-export function blurOf(unit: Unit, finished: readonly Trial[]): number {
+/**
+ * The half-width of the widest interval of a log ratio in the unit, by the effect or the least that matters; 0 where
+ * nothing can be compared.
+ */
+export function blurOf(unit: Unit, finished: readonly Trial[], isUsable: IsUsable): number {
   return Math.max(
-    ...contrastsOf(unit, finished).map(({ logs, isRatio }) => {
+    0,
+    ...contrastsOf(unit, finished, isUsable).map(({ logs, isRatio }) => {
       const { centre, halfWidth } = studentInterval(logs);
       return halfWidth / Math.max(EFFECT_FLOOR, isRatio ? Math.abs(centre) : 0);
     }),
@@ -82,11 +97,11 @@ export function blurOf(unit: Unit, finished: readonly Trial[]): number {
 }
 
 /** Every comparison that shows neither a difference nor, within 5 %, that there is none. */
-export function unresolvedOf(units: readonly Unit[], finished: readonly Trial[]): Unresolved[] {
+export function unresolvedOf(units: readonly Unit[], finished: readonly Trial[], isUsable: IsUsable): Unresolved[] {
   return units
     .filter(({ isCompared, cells }) => isCompared && cells.length > 1)
     .flatMap((unit) =>
-      contrastsOf(unit, finished).flatMap(({ names, logs }): Unresolved[] => {
+      contrastsOf(unit, finished, isUsable).flatMap(({ names, logs }): Unresolved[] => {
         const { scenarioId, point, load } = unit;
         const engines: [string, string] = [names[0]!, names[1]!];
         const open = { what: "comparison" as const, scenarioId, point, load, engines, pairCount: logs.length };
@@ -119,11 +134,13 @@ function trialsOf(cell: PlannedTrial, finished: readonly Trial[]): Trial[] {
   return finished.filter((trial) => cellName(trial) === name);
 }
 
-/** An engine that has only ever failed there will be no clearer for failing again. */
-function isHopeless({ cells }: Unit, finished: readonly Trial[]): boolean {
+/** An engine that has only ever failed there, or never had a figure that may be used, will be no clearer for more. */
+function isHopeless({ cells, figure }: Unit, finished: readonly Trial[], isUsable: IsUsable): boolean {
   return cells.some((cell) => {
     const trials = trialsOf(cell, finished);
-    return trials.length > 0 && trials.every(({ measured }) => measured === null);
+    if (trials.length === 0) return false;
+    if (trials.every(({ measured }) => measured === null)) return true;
+    return trials.length >= HOPELESS_TRIALS && !trials.some((trial) => isUsable(trial, figure));
   });
 }
 
@@ -134,27 +151,34 @@ interface Contrast {
   readonly isRatio: boolean;
 }
 
-function contrastsOf({ cells, figure }: Unit, finished: readonly Trial[]): Contrast[] {
-  const logs = cells.map((cell) => {
+/** Engines whose acknowledgements mean different things are not compared, and have none. */
+function contrastsOf({ cells, figure }: Unit, finished: readonly Trial[], isUsable: IsUsable): Contrast[] {
+  const all = cells.map((cell) => {
     const values = new Map<number, number>();
+    const classes = new Set<string>();
     for (const trial of trialsOf(cell, finished)) {
-      const value = figureOf(trial, figure);
-      if (value !== null && value > 0) values.set(trial.repetition, Math.log(value));
+      const value = isUsable(trial, figure) ? figureOf(trial, figure) : null;
+      if (value === null || value <= 0) continue;
+      values.set(trial.repetition, Math.log(value));
+      classes.add(trial.measured!.durabilityClass);
     }
-    return { name: cell.engine, values };
+    return { name: cell.engine, values, classes };
   });
-  if (logs.length === 1) {
-    return [{ names: [logs[0]!.name], logs: [...logs[0]!.values.values()], isRatio: false }];
+  if (all.length === 1) {
+    return [{ names: [all[0]!.name], logs: [...all[0]!.values.values()], isRatio: false }];
   }
-  return logs.flatMap((first, at) =>
-    logs.slice(at + 1).map((second) => ({
-      names: [first.name, second.name],
-      logs: [...first.values].flatMap(([repetition, value]) => {
-        const other = second.values.get(repetition);
-        return other === undefined ? [] : [value - other];
-      }),
-      isRatio: true,
-    })),
+  return all.flatMap((first, at) =>
+    all
+      .slice(at + 1)
+      .filter((second) => new Set([...first.classes, ...second.classes]).size <= 1)
+      .map((second) => ({
+        names: [first.name, second.name],
+        logs: [...first.values].flatMap(([repetition, value]) => {
+          const other = second.values.get(repetition);
+          return other === undefined ? [] : [value - other];
+        }),
+        isRatio: true,
+      })),
   );
 }
 

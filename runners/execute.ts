@@ -11,8 +11,9 @@ import {
 import { median } from "../results/statistics.js";
 import type { RunStore } from "../results/store.js";
 import { syncCost } from "../results/sync-cost.js";
+import { circumstancesOf, usableTrials } from "../results/validity.js";
 import { compareWithFio } from "./agreement.js";
-import { missingOf, nextUnit, repetitionCount, type Unit, unitsOf, unresolvedOf } from "./budget.js";
+import { type IsUsable, missingOf, nextUnit, repetitionCount, type Unit, unitsOf, unresolvedOf } from "./budget.js";
 import { ChildFailedError, runChild } from "./child-process.js";
 import type { DataDirectory } from "./data-directory.js";
 import { probeWithFio } from "./fio.js";
@@ -98,6 +99,8 @@ export async function executeTrials(
     units.reduce((sum, unit) => sum + repetitionCount(unit, rounds.finished) * unit.cells.length, 0);
   const plan = () => Math.max(firstPass.length, blockCount()) + before.length + after.length;
   execution.store.plan(plan());
+  const circumstances = circumstancesOf(execution.store.run);
+  const isUsable: IsUsable = (trial, figure) => usableTrials([trial], figure, circumstances).length > 0;
   const remainingMs = () => budget.deadlineMs - Date.now() - rounds.costMs(after, before);
   await rounds.run(before, () => budget.deadlineMs > Date.now());
   await rounds.run(firstPass, (next) => remainingMs() > rounds.costMs([next]));
@@ -105,7 +108,12 @@ export async function executeTrials(
     if (remainingMs() <= 0 || execution.signal.aborted) break;
     // A run that was killed within a block ends that block first.
     const torn = units.flatMap((unit) => missingOf(unit, rounds.finished));
-    const limits = { ...budget, remainingMs: remainingMs(), costMs: (unit: Unit) => rounds.costMs(unit.cells) };
+    const limits = {
+      ...budget,
+      remainingMs: remainingMs(),
+      costMs: (unit: Unit) => rounds.costMs(unit.cells),
+      isUsable,
+    };
     const unit = torn.length > 0 ? null : nextUnit(units, rounds.finished, limits);
     if (torn.length === 0 && unit === null) break;
     const block = unit === null ? torn : blockOf(unit, repetitionCount(unit, rounds.finished));
@@ -114,7 +122,7 @@ export async function executeTrials(
     await rounds.run(block.map(({ cell, repetition }) => repeated(cell, repetition, seed)));
   }
   await rounds.run(after, () => budget.deadlineMs > Date.now());
-  execution.store.setUnresolved(unresolvedOf(units, rounds.finished));
+  execution.store.setUnresolved(unresolvedOf(units, rounds.finished, isUsable));
 }
 
 /**
