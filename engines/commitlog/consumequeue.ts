@@ -95,6 +95,17 @@ export class Consumequeue {
     return this.hasFiles ? (this.#fileOffsets.at(-1)! + this.fileSizeBytes) / UNIT_SIZE_BYTES : 0;
   }
 
+  /** Whether there are files for all units from `from` up to `to`. */
+  hasRow(from: number, to: number): boolean {
+    const first = this.#fileOffsetOf(from * UNIT_SIZE_BYTES);
+    const fileCount = from < to ? Math.ceil((to * UNIT_SIZE_BYTES - first) / this.fileSizeBytes) : 0;
+    const at = this.#fileOffsets.indexOf(first);
+    const row = this.#fileOffsets.slice(Math.max(0, at), at + fileCount);
+    return (
+      fileCount === 0 || (row.length === fileCount && row.every((each, i) => each === first + i * this.fileSizeBytes))
+    );
+  }
+
   /** Writes units behind the last, from `source` at `at`. Not durable before `sync`. */
   append(source: Uint8Array, at: number, unitCount: number): void {
     let left = unitCount * UNIT_SIZE_BYTES;

@@ -99,21 +99,27 @@ describe("after a clean shutdown", () => {
     await expectMessages(3, 50);
   });
 
-  it.each(["its last unit zero", "its last file gone", "all its files gone", "all consumequeues gone"])(
-    "mends a consumequeue that lags: %s",
-    async (what) => {
-      await write(3, 50);
-      const directory = `${ROOT}/consumequeue/t/1`;
-      if (what === "its last unit zero") overwrite(`${directory}/00000000000000000800`, 9 * 20, new Uint8Array(20));
-      if (what === "its last file gone") storage.remove(`${directory}/00000000000000000800`);
-      if (what === "all its files gone") removeFiles(directory);
-      if (what === "all consumequeues gone") for (const q of [0, 1, 2]) removeFiles(`${ROOT}/consumequeue/t/${q}`);
-      const report = await reopen();
-      expect(report.rebuiltIndexes).toBe(what === "all consumequeues gone" ? 3 : 1);
-      await expectMessages(3, 50);
-      await appendAndExpect(3, 50, 20);
-    },
-  );
+  it.each([
+    "its last unit zero",
+    "its first file gone",
+    "a file in the middle gone",
+    "its last file gone",
+    "all its files gone",
+    "all consumequeues gone",
+  ])("mends a consumequeue that lacks units: %s", async (what) => {
+    await write(3, 50);
+    const directory = `${ROOT}/consumequeue/t/1`;
+    if (what === "its last unit zero") overwrite(`${directory}/00000000000000000800`, 9 * 20, new Uint8Array(20));
+    if (what === "its first file gone") storage.remove(`${directory}/00000000000000000000`);
+    if (what === "a file in the middle gone") storage.remove(`${directory}/00000000000000000400`);
+    if (what === "its last file gone") storage.remove(`${directory}/00000000000000000800`);
+    if (what === "all its files gone") removeFiles(directory);
+    if (what === "all consumequeues gone") for (const q of [0, 1, 2]) removeFiles(`${ROOT}/consumequeue/t/${q}`);
+    const report = await reopen();
+    expect(report.rebuiltIndexes).toBe(what === "all consumequeues gone" ? 3 : 1);
+    await expectMessages(3, 50);
+    await appendAndExpect(3, 50, 20);
+  });
 
   it("cuts units that point behind the log's end", async () => {
     await write(1, 50);

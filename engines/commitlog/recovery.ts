@@ -336,9 +336,10 @@ class Recovery {
     }
     if (!last.isZero(shutdown.logEndOffset, Math.min(8, last.endOffset - shutdown.logEndOffset))) return false;
     if (shutdown.queues.length !== queues.queues.length) return false;
-    return shutdown.queues.every(([topic, queueId, , nextOffset]) => {
+    return shutdown.queues.every(([topic, queueId, startOffset, nextOffset]) => {
       const queue = queues.find(topic, queueId);
-      return queue !== undefined && endsAt(queue, nextOffset, shutdown.logEndOffset);
+      if (queue === undefined || !queue.files.hasRow(startOffset, nextOffset)) return false;
+      return endsAt(queue, nextOffset, shutdown.logEndOffset);
     });
   }
 

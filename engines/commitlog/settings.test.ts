@@ -36,6 +36,7 @@ it.each([
   { storeHost: "::1:1" },
   { storeHost: "[1.2.3.4:1" },
   { batchSize: 1 },
+  { batchSizeBytes: 1_000, bufferMemoryBytes: 999 },
 ])("refuses %j", (settings) => {
   expect(settingsSchema.safeParse(settings).success).toBe(false);
 });

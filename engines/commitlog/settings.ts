@@ -20,73 +20,78 @@ const hostSchema = z.string().refine((text) => {
 const HOST_PATTERN = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d{1,5})$/;
 
 /** Defaults are RocketMQ's, unless README.md beside this file says otherwise; it also says what RocketMQ calls each. */
-export const settingsSchema = z.strictObject({
-  flush: flushPolicySchema.default("async"),
-  writePath: z.enum(["mmap", "write"]).default("mmap"),
-  assembly: z.enum(["broker", "producer"]).default("broker"),
-  indexBuilding: z.enum(["deferred", "inline"]).default("deferred"),
-  checksum: z.boolean().default(true),
-  compression: z.enum(COMPRESSIONS, { error: ({ input }) => whyNoCompression(input) }).default("none"),
-  compressionThresholdBytes: z.int().nonnegative().default(4_096),
-  compressionLevel: z.int().min(1).max(9).default(5),
-  /** 0 = one by one. */
-  batchSizeBytes: z
-    .int()
-    .nonnegative()
-    .max(4 * MIB)
-    .default(0),
-  lingerMs: z.number().nonnegative().default(0),
-  bufferMemoryBytes: z
-    .int()
-    .positive()
-    .default(32 * MIB),
-  segmentSizeBytes: z
-    .int()
-    .min(1_024)
-    .max(MAX_FILE_SIZE_BYTES)
-    .default(1_024 * MIB),
-  preallocate: z.boolean().default(true),
-  pageCacheAdvice: z.enum(["none", "random-reads", "drop-behind"]).default("none"),
-  warmUp: z.enum(["ahead", "file", "none"]).default("ahead"),
-  consumequeueFileSizeBytes: z
-    .int()
-    .min(UNIT_SIZE_BYTES)
-    .max(MAX_FILE_SIZE_BYTES)
-    .multipleOf(UNIT_SIZE_BYTES)
-    .default(6_000_000),
-  /** -1 = for ever. */
-  retentionMs: z.int().min(-1).default(259_200_000),
-  /** -1 = any. */
-  retentionBytes: z.int().min(-1).default(-1),
-  retentionCheckMs: z.int().positive().default(10_000),
-  keyIndex: z.boolean().default(true),
-  keyIndexSlots: z.int().min(1).max(100_000_000).default(5_000_000),
-  /** One of them is never used. */
-  keyIndexItems: z.int().min(2).max(100_000_000).default(20_000_000),
-  maxMessageSizeBytes: z
-    .int()
-    .positive()
-    .max(MAX_UNFOLDED_SIZE_BYTES)
-    .default(4 * MIB),
-  appendPropertyCrc: z.boolean().default(false),
-  forceVerifyPropertyCrc: z.boolean().default(false),
-  bornHost: hostSchema.default("127.0.0.1:0"),
-  storeHost: hostSchema.default("127.0.0.1:10911"),
-  lock: z.enum(LOCK_KINDS).default("blocking"),
-  flushIntervalMs: z.number().positive().default(500),
-  flushLeastPages: z.int().nonnegative().default(4),
-  flushThoroughIntervalMs: z.number().positive().default(10_000),
-  consumequeueFlushIntervalMs: z.number().positive().default(1_000),
-  consumequeueFlushLeastPages: z.int().nonnegative().default(2),
-  consumequeueFlushThoroughIntervalMs: z.number().positive().default(60_000),
-  mapWindowBytes: z
-    .int()
-    .min(MAP_GRAIN_BYTES)
-    .multipleOf(MAP_GRAIN_BYTES)
-    .default(64 * MIB),
-  ...pollingSettings,
-  transfer: transferSetting("copy"),
-});
+export const settingsSchema = z
+  .strictObject({
+    flush: flushPolicySchema.default("async"),
+    writePath: z.enum(["mmap", "write"]).default("mmap"),
+    assembly: z.enum(["broker", "producer"]).default("broker"),
+    indexBuilding: z.enum(["deferred", "inline"]).default("deferred"),
+    checksum: z.boolean().default(true),
+    compression: z.enum(COMPRESSIONS, { error: ({ input }) => whyNoCompression(input) }).default("none"),
+    compressionThresholdBytes: z.int().nonnegative().default(4_096),
+    compressionLevel: z.int().min(1).max(9).default(5),
+    /** 0 = one by one. */
+    batchSizeBytes: z
+      .int()
+      .nonnegative()
+      .max(4 * MIB)
+      .default(0),
+    lingerMs: z.number().nonnegative().default(0),
+    bufferMemoryBytes: z
+      .int()
+      .positive()
+      .default(32 * MIB),
+    segmentSizeBytes: z
+      .int()
+      .min(1_024)
+      .max(MAX_FILE_SIZE_BYTES)
+      .default(1_024 * MIB),
+    preallocate: z.boolean().default(true),
+    pageCacheAdvice: z.enum(["none", "random-reads", "drop-behind"]).default("none"),
+    warmUp: z.enum(["ahead", "file", "none"]).default("ahead"),
+    consumequeueFileSizeBytes: z
+      .int()
+      .min(UNIT_SIZE_BYTES)
+      .max(MAX_FILE_SIZE_BYTES)
+      .multipleOf(UNIT_SIZE_BYTES)
+      .default(6_000_000),
+    /** -1 = for ever. */
+    retentionMs: z.int().min(-1).default(259_200_000),
+    /** -1 = any. */
+    retentionBytes: z.int().min(-1).default(-1),
+    retentionCheckMs: z.int().positive().default(10_000),
+    keyIndex: z.boolean().default(true),
+    keyIndexSlots: z.int().min(1).max(100_000_000).default(5_000_000),
+    /** One of them is never used. */
+    keyIndexItems: z.int().min(2).max(100_000_000).default(20_000_000),
+    maxMessageSizeBytes: z
+      .int()
+      .positive()
+      .max(MAX_UNFOLDED_SIZE_BYTES)
+      .default(4 * MIB),
+    appendPropertyCrc: z.boolean().default(false),
+    forceVerifyPropertyCrc: z.boolean().default(false),
+    bornHost: hostSchema.default("127.0.0.1:0"),
+    storeHost: hostSchema.default("127.0.0.1:10911"),
+    lock: z.enum(LOCK_KINDS).default("blocking"),
+    flushIntervalMs: z.number().positive().default(500),
+    flushLeastPages: z.int().nonnegative().default(4),
+    flushThoroughIntervalMs: z.number().positive().default(10_000),
+    consumequeueFlushIntervalMs: z.number().positive().default(1_000),
+    consumequeueFlushLeastPages: z.int().nonnegative().default(2),
+    consumequeueFlushThoroughIntervalMs: z.number().positive().default(60_000),
+    mapWindowBytes: z
+      .int()
+      .min(MAP_GRAIN_BYTES)
+      .multipleOf(MAP_GRAIN_BYTES)
+      .default(64 * MIB),
+    ...pollingSettings,
+    transfer: transferSetting("copy"),
+  })
+  .refine((settings) => settings.batchSizeBytes <= settings.bufferMemoryBytes, {
+    path: ["batchSizeBytes"],
+    message: "a batch has to fit into bufferMemoryBytes",
+  });
 
 export type CommitlogSettings = z.infer<typeof settingsSchema>;
 

@@ -407,6 +407,16 @@ describe("a commitlog store", () => {
       expect(report.files.find(({ kind }) => kind === "key-index")).toMatchObject({ entryCount: 2 });
     });
 
+    it("of another shape, whose size happens to divide like RocketMQ's, is left alone", async () => {
+      const directory = workspace.path();
+      await (await writeCommitlog(directory, { keyIndexSlots: 20, keyIndexItems: 500 })).close();
+      const { report } = look(directory);
+      expect(report.damage).toEqual([]);
+      expect(report.files.find(({ kind }) => kind === "key-index")!.notes).toEqual([
+        expect.stringContaining("does not tell how many slots"),
+      ]);
+    });
+
     const WRONG: readonly [string, (index: Buffer) => void, number, RegExp][] = [
       [
         "a hash that no key has",

@@ -21,6 +21,7 @@ import { counted, Entries } from "./source.js";
 const HEADER_SIZE_BYTES = 8 + 8 + 8 + 8 + 4 + 4;
 const SLOT_SIZE_BYTES = 4;
 const ITEM_SIZE_BYTES = 4 + 8 + 4 + 4;
+const BEGIN_POSITION_AT = 16;
 const END_POSITION_AT = 24;
 const COUNT_AT = 36;
 const UNIQUE_KEY_PROPERTY = "UNIQ_KEY";
@@ -46,14 +47,14 @@ export function checkKeyIndex(report: FileReport, file: StorageFile, log: LogExt
   const itemCount = Math.max(0, header.getInt32(COUNT_AT) - 1);
   report.entryCount = itemCount;
   const slotCount = (report.sizeBytes - HEADER_SIZE_BYTES) / (SLOT_SIZE_BYTES + ITEMS_PER_SLOT * ITEM_SIZE_BYTES);
-  if (!Number.isInteger(slotCount) || slotCount === 0) {
+  const itemsAt = HEADER_SIZE_BYTES + slotCount * SLOT_SIZE_BYTES;
+  const items = new Entries(file, ITEM_SIZE_BYTES, itemsAt, report.sizeBytes);
+  if (!Number.isInteger(slotCount) || slotCount === 0 || isElsewhere(items, header, itemCount)) {
     report.notes.push(
       "Its size does not tell how many slots it has (RocketMQ's has one to four items); items were not looked at.",
     );
     return;
   }
-  const itemsAt = HEADER_SIZE_BYTES + slotCount * SLOT_SIZE_BYTES;
-  const items = new Entries(file, ITEM_SIZE_BYTES, itemsAt, report.sizeBytes);
   if (itemCount >= items.count) {
     blame(report, COUNT_AT, "size", `it announces ${counted(itemCount, "item")} and has room for ${items.count - 1}.`);
     return;
@@ -90,6 +91,16 @@ export function checkKeyIndex(report: FileReport, file: StorageFile, log: LogExt
     );
     return;
   }
+}
+
+/** Neither the first item nor the last names what the header says of it: another size happens to divide like RocketMQ's. */
+function isElsewhere(items: Entries, header: DataView, itemCount: number): boolean {
+  if (itemCount < 2 || itemCount >= items.count) return false;
+  const positionOf = (item: number) => readInt64(items.view, items.seek(item) + 4);
+  return (
+    positionOf(1) !== readInt64(header, BEGIN_POSITION_AT) &&
+    positionOf(itemCount) !== readInt64(header, END_POSITION_AT)
+  );
 }
 
 function judgePosition(
