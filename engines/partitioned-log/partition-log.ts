@@ -331,10 +331,15 @@ export class PartitionLog {
     const ended = this.#active;
     this.context.windows?.drop(ended.file!);
     ended.finish(counters);
-    ended.unload(); // a thousand partitions roll at about the same time: their files are opened again in turn
     const indexedNs = listener.event === undefined ? 0n : process.hrtime.bigint();
     const segment = new Segment(storage, settings, this.directory, this.endOffset);
-    segment.create();
+    try {
+      segment.create();
+    } catch (error) {
+      segment.unload();
+      throw error; // `ended` stays the active one, and readable
+    }
+    ended.unload(); // a thousand partitions roll at about the same time: their files are opened again in turn
     const createdNs = listener.event === undefined ? 0n : process.hrtime.bigint();
     this.#directoryIsDirty = true;
     this.segments.push(segment);

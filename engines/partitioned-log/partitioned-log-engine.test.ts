@@ -82,6 +82,31 @@ test("a rolled segment is synced in the background and moves the recovery point"
   }
 });
 
+test.each([
+  ["the next segment cannot be made", "open", ".log"],
+  ["its blocks cannot be reserved", "allocate", ".log"],
+  ["the ended one's index cannot be written", "write", ".index"],
+  ["the ended one cannot be cut to its size", "truncate", ".log"],
+] as const)("what was written stays readable when a roll fails because %s", async (_, operation, suffix) => {
+  const storage = storageWithDirectory();
+  opened = await open(storage, { segmentSizeBytes: 2_000, preallocate: true, indexIntervalBytes: 0 });
+  const { engine } = opened;
+  await engine.createTopic("t", 1);
+  appendBatches(engine, 0, [0, 12]);
+  await engine.flush();
+  storage.fault = (call) => (call.operation === operation && call.path.endsWith(suffix) ? "ENOSPC" : null);
+  for (let i = 12; i < 60 && opened.failed.length === 0; i += 4) appendBatches(engine, 0, [i, i + 4]);
+  expect(opened.failed[0]!.error.message).toContain("ENOSPC");
+  const { endOffset } = engine.partitionInfo(0);
+  expect(endOffset).toBeGreaterThanOrEqual(12);
+  expect(await readAll(engine, 0)).toEqual(expected(0, endOffset));
+  expect(await engine.offsetForTimestamp!(0, START_MS + 5)).toBe(5);
+  storage.fault = () => null;
+  await engine.close();
+  opened = await open(storage, { segmentSizeBytes: 2_000 });
+  expect((await readAll(opened.engine, 0)).slice(0, endOffset)).toEqual(expected(0, endOffset));
+});
+
 test("polling visits only the logs that have something to commit", async () => {
   const storage = new FaultyStorage();
   opened = await open(storage, { flush: "sync" });
