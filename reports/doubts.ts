@@ -21,6 +21,7 @@ const KIND_WORDS: Readonly<Record<string, string>> = {
   dirty: "dirty pages left at the end",
   cached: "a working set that fits in memory",
   roll: "no file rolled inside",
+  "first-roll": "no file rolled in the warm-up",
   samples: "few samples beyond the percentile",
   "left-out": "invalid trials left out",
   drift: "limits that drifted",

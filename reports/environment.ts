@@ -3,7 +3,7 @@
 import { agreementWords } from "../results/agreement.js";
 import type { Run } from "../results/schema.js";
 import { syncCost } from "../results/sync-cost.js";
-import { formatBytes, formatTime, groupThousands } from "./format.js";
+import { formatBytes, formatTime, groupThousands, threeDigits } from "./format.js";
 import { CLASS_MEANINGS, listWords, shellWords } from "./words.js";
 
 /** "2 × AMD EPYC 7B13, ext4 on vda, Node 20.20.0". */
@@ -33,6 +33,7 @@ export function commandWords({ command }: Run): string {
 /** What a distrustful reader asks about every figure. */
 export const METHOD: readonly string[] = [
   "A trial is a fresh process with a fresh directory on the disk named below. Trials of the things compared were interleaved in a seeded random order, so that a drift of the machine hits all alike.",
+  "Engine, load generator and recorder share the main thread of a trial's process, as a client and a store in one program would; storage calls run in the pool's threads, the sampler in one of its own. So each waits for the other, and no message crosses a network; null, driven in the same way, shows what the harness alone costs.",
   "Acknowledged throughput divides what was acknowledged in the measured time by that time. Durable throughput is of the same messages, but the clock stops only when a final fdatasync of all of them has returned. Null stores nothing and has no durable figure of its own.",
   "In a closed loop a new message waits for the acknowledgement of an older one: it finds the ceiling of throughput, and its latencies describe a load that waits. In an open loop messages are due at intended moments that do not wait; response time counts from the intended moment, so that nothing is left out while an engine stalls. Service time counts from the actual sending, schedule lag is the difference.",
   "The trial is the unit: figures are medians over trials, with a bootstrap interval of 95 %. Of fewer than 6 trials that interval is their whole range, which holds the true median with 75 % for 3 trials and 94 % for 5. One trial has no interval.",
@@ -40,7 +41,7 @@ export const METHOD: readonly string[] = [
   "Percentiles are never averaged: the histograms of all trials are added. A percentile is given from 100 samples beyond it on; with 10 to 99 it is marked ≈ and has its rank interval; with fewer it is not shown.",
   "Shares of raw (one file, one write after another), null (accepts and discards) and the device are of the same run: both go through the same loop with the message size, batch size, linger, flush policy and messages in flight of the engine that they limit, before all trials and again after them (by a profile that is short of time only those of its first scenario). A limit that changed by more than 10 % meanwhile makes the figures beside it doubtful. The share is Hodges and Lehmann's estimate with its exact interval; a limit from another point is named. Within 2× of null a figure is called harness-bound: it says as much about the harness as about the engine.",
   "Of the device: acknowledged payload is set against the probe's buffered sequential write, durable payload against its direct sequential write, each at the fastest block size probed.",
-  "Each figure is valid, doubtful or invalid, judged by how it came about and never by its value: a clock step, stolen time, a generator behind its schedule, no steady state, other writers on the device, dirty pages left, a working set that fits in memory, no file rolled inside, too few samples, a sync that costs nothing, limits that drifted. Nothing is concluded from an invalid figure, and a sentence that rests on a doubtful one says so.",
+  "Each figure is valid, doubtful or invalid, judged by how it came about and never by its value: a clock step, stolen time, a generator behind its schedule, no steady state, other writers on the device, dirty pages left, a working set that fits in memory, no file rolled inside or in the warm-up before, too few samples, a sync that costs nothing, limits that drifted. Nothing is concluded from an invalid figure, and a sentence that rests on a doubtful one says so.",
   "After each trial everything acknowledged was read back through the engine and checked for count, order and content. A trial that fails this, misses its rate, throws or hangs has no figures; it is listed with its cause and never ranked.",
 ];
 
@@ -70,7 +71,10 @@ export function environmentRows(run: Run): [string, string][] {
   const { commit, dirty, version } = run.code;
   const state = dirty === true ? " with uncommitted changes" : "";
   return [
-    ["Processor", `${cpu.model}, ${cpu.logicalCores} logical cores, governor ${cpu.governor ?? "unknown"}`],
+    [
+      "Processor",
+      `${cpu.model}, ${cpu.logicalCores} logical cores, sharing physical ones ${yesNo(cpu.siblings)}, governor ${cpu.governor ?? "unknown"}, turbo ${yesNo(cpu.turbo)}${cpu.quota === null ? "" : `, limited to ${threeDigits(cpu.quota)} processors`}`,
+    ],
     [
       "Memory",
       `${formatBytes(environment.memoryBytes)}${environment.memoryLimitBytes === null ? "" : `, limited to ${formatBytes(environment.memoryLimitBytes)}`}`,
@@ -87,6 +91,7 @@ export function environmentRows(run: Run): [string, string][] {
     ],
     ["Dirty page settings", named(environment.dirtySettings)],
     ["Load average before", listWords(environment.loadAverage.map(String)) || "unknown"],
+    ["Load average after", listWords(run.loadAverageAfter.map(String)) || "unknown"],
     ["Checksums by", named(environment.checksumProviders)],
     ["Code", `logduel ${version}, commit ${commit ?? "unknown"}${state}`],
     ["Packages", named(run.packages)],

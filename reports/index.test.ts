@@ -212,6 +212,16 @@ describe("the model", () => {
     expect(rules("linger", "flush-policy")).toEqual([[governor], [], [cache]]);
   });
 
+  it("names what else of the machine may have shaped the figures, and its load on both sides of the run", () => {
+    const run = syntheticRun({ trialCount: 1 });
+    const { environment } = run;
+    const cpu = { ...environment.cpu, turbo: true, siblings: false, quota: 1.5 };
+    const text = renderHtml(buildModel({ ...run, environment: { ...environment, cpu } })).replaceAll("\u00a0", " ");
+    expect(text).toMatch(/sharing physical ones no, governor unknown, turbo yes, limited to 1\.50 processors/);
+    expect(text).toMatch(/Load average before[\s\S]{0,40}0\.31, 0\.4 and 0\.22/);
+    expect(text).toMatch(/Load average after[\s\S]{0,40}1\.2, 0\.8 and 0\.4/);
+  });
+
   it("gives every scenario a name of its own that is safe in files and addresses", () => {
     const run = smallRun();
     const ids = ["../../x", "..//x", "A/../x", "%00", "\u202e"];

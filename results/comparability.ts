@@ -6,10 +6,10 @@ const MEMORY_GRAIN_BYTES = 2 ** 28;
 
 /**
  * What a fingerprint is made of, by name: the same after a reboot and at any clock rate, different on another machine,
- * device, filesystem, kernel or Node.
+ * device, filesystem, kernel, Node or limits of the page cache.
  */
 export function machineIdentity(environment: Omit<Environment, "fingerprint">): Record<string, unknown> {
-  const { platform, kernel, cpu, memoryBytes, memoryLimitBytes, node, device, filesystem } = environment;
+  const { platform, kernel, cpu, memoryBytes, memoryLimitBytes, node, device, filesystem, dirtySettings } = environment;
   return {
     platform,
     kernel,
@@ -24,6 +24,7 @@ export function machineIdentity(environment: Omit<Environment, "fingerprint">): 
     filesystem: filesystem.type,
     "mount options": filesystem.mountOptions,
     "filesystem size": filesystem.sizeBytes,
+    "dirty page settings": dirtySettings,
   };
 }
 

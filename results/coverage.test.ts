@@ -35,6 +35,22 @@ describe("intervals of a thing against itself", () => {
     expect(coverage.covered / coverage.count).toBeLessThan(coverage.confidence);
   });
 
+  it("are found out at 40 comparisons by the exact binomial test: 33 that hold 1 keep a promise of 93.75 %, 32 do not", () => {
+    const holds = { first: [1, 2, 3, 4, 5], second: [3, 3, 3, 3, 3] };
+    const misses = { first: [1, 1, 1, 1, 1], second: [2, 2, 2, 2, 2] };
+    const of = (covered: number) => coverageOfOne([...Array(covered).fill(holds), ...Array(40 - covered).fill(misses)]);
+    const chooses = (count: number): number => (count === 0 ? 1 : (chooses(count - 1) * (41 - count)) / count);
+    /** P(at most `covered` of 40), term by term: what the exact test compares with half of 1 %. */
+    const atMost = (covered: number) =>
+      Array.from({ length: covered + 1 }, (_, k) => chooses(k) * 0.9375 ** k * 0.0625 ** (40 - k)).reduce(
+        (sum, term) => sum + term,
+      );
+    const least = Array.from({ length: 41 }, (_, covered) => covered).find((covered) => atMost(covered) >= 0.005)!;
+    expect(of(least)).toMatchObject({ covered: least, count: 40, confidence: 0.9375, isKept: true });
+    expect(of(least - 1)).toMatchObject({ covered: least - 1, isKept: false });
+    expect(least).toBe(33);
+  });
+
   it("are judged by the binomial limits of what was seen", () => {
     const certain = { first: [1, 1, 1], second: [2, 2, 2] };
     expect(coverageOfOne([certain, certain])).toMatchObject({ covered: 0, count: 2, confidence: 0.75, isKept: true });

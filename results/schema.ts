@@ -422,7 +422,16 @@ export const environmentSchema = z.strictObject({
   platform: z.string(),
   kernel: z.string(),
   distribution: z.string(),
-  cpu: z.strictObject({ model: z.string(), logicalCores: z.int().positive(), governor: z.string().nullable() }),
+  cpu: z.strictObject({
+    model: z.string(),
+    logicalCores: z.int().positive(),
+    governor: z.string().nullable(),
+    /** Whether it may clock higher than its nominal rate; whether logical cores share a physical one; null: not told. */
+    turbo: z.boolean().nullable().default(null),
+    siblings: z.boolean().nullable().default(null),
+    /** What the control group may use, in processors; null: no limit, or not told. */
+    quota: z.number().positive().nullable().default(null),
+  }),
   memoryBytes: count,
   memoryLimitBytes: count.nullable(),
   node: z.strictObject({
@@ -492,6 +501,8 @@ export const runSchema = z.strictObject({
   probe: z.array(probeResultSchema),
   /** The same measurements after all trials; empty: not taken. */
   probeAfter: z.array(probeResultSchema).default([]),
+  /** When all trials had ended; empty: not taken. */
+  loadAverageAfter: z.array(z.number()).default([]),
   /** Null where fio is not installed, or failed. */
   agreement: agreementSchema.nullable().default(null),
   /** The time that the run was given; null: as long as it takes. */

@@ -72,8 +72,8 @@ export class RunStore {
     this.#write();
   }
 
-  setProbeAfter(probeAfter: Run["probeAfter"]): void {
-    this.#run = { ...this.#run, probeAfter };
+  setAfter(after: Pick<Run, "probeAfter" | "loadAverageAfter">): void {
+    this.#run = { ...this.#run, ...after };
     this.#write();
   }
 

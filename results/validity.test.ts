@@ -59,7 +59,7 @@ const sound: Measured = {
     logBytes: 2 * MEMORY,
     indexEntries: 0,
     indexBytes: 0,
-    filesRolled: 1,
+    filesRolled: 2,
     writeCalls: 1e5,
     writtenBytes: 2 * MEMORY,
     readCalls: 0,
@@ -152,6 +152,13 @@ describe("each reason by itself", () => {
       "vvd",
       "responseTime",
       /behind .* more than 5 ms/,
+    ],
+    [
+      "a first roll",
+      having(counters({ filesRolled: 1 })),
+      "ddd",
+      "durable",
+      /^The first roll of a segment or file fell into the interval/,
     ],
     ["no steady state", having({ steady: false }), "ddd", "durable", /not become steady .* 1000 ms of warm-up/],
     [

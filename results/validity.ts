@@ -315,9 +315,20 @@ function cached(trial: Gradable, circumstances: Circumstances): Finding | null {
   };
 }
 
-function noRoll(trial: Gradable, { filesRolledInside }: Measured): Finding | null {
+function noRoll(trial: Gradable, { filesRolledInside, counters }: Measured): Finding | null {
   const isExpected = "segmentSizeBytes" in trial.configuration.settings && !WITHOUT_ROLLS.has(trial.engine);
-  if (!isExpected || filesRolledInside === null || filesRolledInside > 0) return null;
+  if (!isExpected || filesRolledInside === null) return null;
+  if (filesRolledInside > 0) {
+    // Method rule 18: the first of all rolls is part of the warm-up.
+    if (counters.filesRolled > filesRolledInside) return null;
+    return {
+      kind: "first-roll",
+      grade: "doubtful",
+      figures: FIGURE_NAMES,
+      text: "The first roll of a segment or file fell into the interval: the warm-up had none, so that code had never run.",
+      extent: 0,
+    };
+  }
   return {
     kind: "roll",
     grade: "doubtful",

@@ -10,6 +10,9 @@ describe("describeEnvironment", () => {
     expect(() => environmentSchema.parse(environment)).not.toThrow();
     expect(environment.cpu.model).not.toBe("unknown");
     expect(environment.notes.join()).toContain("less than twice the memory");
+    expect(environment.notes.join()).toContain("Caches are not dropped before a trial");
+    const isTurboTold = environment.cpu.turbo !== null;
+    expect(environment.notPossible.some((rule) => rule.includes("nominal rate"))).toBe(!isTurboTold);
   });
 
   it("keeps its fingerprint over what varies from boot to boot, and changes it with the machine", async () => {
@@ -31,6 +34,7 @@ describe("describeEnvironment", () => {
       { filesystem: { ...filesystem, type: "xfs" } },
       { node: { ...node, version: "99.0.0" } },
       { device: { ...rest.device, model: "another" } },
+      { dirtySettings: { ...rest.dirtySettings, dirty_ratio: 1 } },
     ]) {
       expect(fingerprintOf({ ...rest, ...other })).not.toBe(fingerprint);
     }

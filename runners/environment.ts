@@ -42,6 +42,9 @@ export async function describeEnvironment(mount: Mount, payloadBytesPerTrial: nu
       model: cpus()[0]?.model.trim() ?? "unknown",
       logicalCores: Math.max(1, cpus().length),
       governor: readText("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+      turbo: readTurbo(),
+      siblings: flag(readText("/sys/devices/system/cpu/smt/active")),
+      quota: readProcessorQuota(),
     },
     memoryBytes: totalmem(),
     memoryLimitBytes,
@@ -121,7 +124,6 @@ function readPackage(directory: URL): {
 /** From /sys/block; Documentation/ABI/stable/sysfs-block names the files. */
 function describeDevice(diskPath: string | null): Environment["device"] {
   const read = (file: string) => (diskPath === null ? null : readText(join(diskPath, file)));
-  const flag = (text: string | null) => (text === null ? null : text === "1");
   const requests = read("queue/nr_requests");
   return {
     name: diskPath === null ? null : (diskPath.split("/").at(-1) ?? null),
@@ -159,9 +161,6 @@ function readMemoryLimit(): number | null {
 /** Rules of the method that this machine does not let anybody keep, one sentence each. */
 function impossibilities(mount: Mount, device: Environment["device"]): string[] {
   const impossible: string[] = [];
-  if (process.getuid?.() !== 0) {
-    impossible.push("Caches cannot be dropped before a trial without root: only what a trial itself wrote is new.");
-  }
   if (device.writeCache === null) {
     impossible.push("The device does not tell whether its write cache is volatile: D3 is not claimed.");
   } else if (device.writeCache !== "write through") {
@@ -189,6 +188,8 @@ function impossibilities(mount: Mount, device: Environment["device"]): string[] 
       "The processor's frequency governor cannot be read: changes of its clock rate would not be noticed.",
     );
   }
+  if (readTurbo() === null)
+    impossible.push("Whether the processor may clock higher than its nominal rate is not told.");
   return impossible;
 }
 
@@ -198,7 +199,11 @@ function limitations(
   payloadBytesPerTrial: number,
   memoryBytes: number,
 ): string[] {
-  const notes: string[] = ["The device was not preconditioned: figures hold for its present state."];
+  const notes: string[] = [
+    "The device was not preconditioned: figures hold for its present state.",
+    "Caches are not dropped before a trial: its directory is new, so none of its data can be in them; what else the kernel keeps is warm.",
+    "Writing back was measured under this machine's dirty page settings alone; logduel changes none.",
+  ];
   const reason = whyNoDisk(mount.type);
   if (reason !== null) notes.push(`The data lay on ${mount.type}, which is ${reason}: no figure here is of a disk.`);
   if (payloadBytesPerTrial < 2 * memoryBytes) {
@@ -216,6 +221,26 @@ function limitations(
     notes.push(`vm.${name} is ${dirtySettings[name]}; the kernel's default is ${value}.`);
   }
   return notes;
+}
+
+/** Of this process's control group (version 2), in processors: `max 100000` is no quota. */
+function readProcessorQuota(): number | null {
+  const group = /^0::(.*)$/m.exec(readText("/proc/self/cgroup") ?? "")?.[1];
+  const [quota, period] =
+    readText(join("/sys/fs/cgroup", group ?? "/", "cpu.max"))
+      ?.split(" ")
+      .map(Number) ?? [];
+  return quota !== undefined && period !== undefined && quota > 0 && period > 0 ? quota / period : null;
+}
+
+/** Intel's driver says when it is off, the others when it is on. */
+function readTurbo(): boolean | null {
+  const isOff = flag(readText("/sys/devices/system/cpu/intel_pstate/no_turbo"));
+  return isOff === null ? flag(readText("/sys/devices/system/cpu/cpufreq/boost")) : !isOff;
+}
+
+function flag(text: string | null): boolean | null {
+  return text === null ? null : text === "1";
 }
 
 function readText(path: string): string | null {

@@ -2,6 +2,7 @@
 
 import { randomBytes } from "node:crypto";
 import { readdirSync, rmSync } from "node:fs";
+import { loadavg } from "node:os";
 import { join, relative, resolve } from "node:path";
 import { CommanderError } from "commander";
 import { UsageError } from "../engines/command-line.js";
@@ -138,6 +139,7 @@ async function run(context: {
           environment,
           probe: [],
           probeAfter: [],
+          loadAverageAfter: [],
           agreement: null,
           budgetMs,
           unresolved: [],
@@ -209,7 +211,8 @@ async function run(context: {
       isSearched = searched.isWhole;
     }
     progress.note("Probing the device again …");
-    store.setProbeAfter((await probeDevice(execution, options.seed)).results);
+    const loadAverageAfter = loadavg();
+    store.setAfter({ probeAfter: (await probeDevice(execution, options.seed)).results, loadAverageAfter });
   } catch (error) {
     obstacle = interruption.signal.aborted ? null : obstacleOf(error);
     if (obstacle === null && !interruption.signal.aborted) throw error;

@@ -58,6 +58,7 @@ export async function testExecution(parent: string, plan: Plan, profile: Profile
     environment,
     probe: [],
     probeAfter: [],
+    loadAverageAfter: [],
     agreement: null,
     budgetMs: null,
     unresolved: [],

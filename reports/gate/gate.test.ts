@@ -60,7 +60,7 @@ function result(over: Partial<GateResult> = {}): GateResult {
       platform: "linux x64",
       kernel: "6.1",
       distribution: "Debian",
-      cpu: { model: "CPU", logicalCores: 2, governor: null },
+      cpu: { model: "CPU", logicalCores: 2, governor: null, turbo: null, siblings: null, quota: null },
       memoryBytes: 1,
       memoryLimitBytes: null,
       node: { version: "20.20.0", v8: "", uv: "", threadPoolSize: 4, flags: [] },

@@ -8,7 +8,7 @@ const SOUND: Observation = {
     platform: "linux x64",
     kernel: "6.8",
     distribution: "Debian",
-    cpu: { model: "CPU", logicalCores: 4, governor: "performance" },
+    cpu: { model: "CPU", logicalCores: 4, governor: "performance", turbo: null, siblings: null, quota: null },
     memoryBytes: 32e9,
     memoryLimitBytes: null,
     node: { version: "20", v8: "11", uv: "1", threadPoolSize: 16, flags: [] },

@@ -27,13 +27,14 @@ export async function observe(directory: string): Promise<Observation> {
   const mount = await findMount(directory);
   const [neighbours, missingTools] = [await listen(mount.statPath), await findMissingTools()];
   const memory = existsSync("/proc/meminfo") ? await systeminformation.mem() : null;
+  // What a trial writes matters to the notes alone, and the findings say it in their own words.
+  const environment = await describeEnvironment(mount, Number.POSITIVE_INFINITY);
   return {
     directory,
-    // What a trial writes matters to the notes alone, and the findings say it in their own words.
-    environment: await describeEnvironment(mount, Number.POSITIVE_INFINITY),
-    processorQuota: readProcessorQuota(),
-    hasTurbo: readTurbo(),
-    hasSiblings: flag(readText("/sys/devices/system/cpu/smt/active")),
+    environment,
+    processorQuota: environment.cpu.quota,
+    hasTurbo: environment.cpu.turbo,
+    hasSiblings: environment.cpu.siblings,
     clockSource: readText("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
     availableMemoryBytes: memory?.available ?? null,
     usedSwapBytes: memory?.swapused ?? null,
@@ -89,22 +90,6 @@ async function findMissingTools(): Promise<string[]> {
   return found.filter((name) => name !== null);
 }
 
-/** Of this process's control group (version 2), in processors: `max 100000` is no quota. */
-function readProcessorQuota(): number | null {
-  const group = /^0::(.*)$/m.exec(readText("/proc/self/cgroup") ?? "")?.[1];
-  const [quota, period] =
-    readText(join("/sys/fs/cgroup", group ?? "/", "cpu.max"))
-      ?.split(" ")
-      .map(Number) ?? [];
-  return quota !== undefined && period !== undefined && quota > 0 && period > 0 ? quota / period : null;
-}
-
-/** Intel's driver says when it is off, the others when it is on. */
-function readTurbo(): boolean | null {
-  const isOff = flag(readText("/sys/devices/system/cpu/intel_pstate/no_turbo"));
-  return isOff === null ? flag(readText("/sys/devices/system/cpu/cpufreq/boost")) : !isOff;
-}
-
 function readOpenFileLimit(): number | null {
   const soft = /^Max open files +(\S+)/m.exec(readText("/proc/self/limits") ?? "")?.[1];
   if (soft === undefined) return null;
@@ -114,10 +99,6 @@ function readOpenFileLimit(): number | null {
 function numberIn(path: string): number | null {
   const text = readText(path);
   return text === null ? null : Number(text);
-}
-
-function flag(text: string | null): boolean | null {
-  return text === null ? null : text === "1";
 }
 
 function readText(path: string): string | null {
