@@ -80,10 +80,10 @@ async function build(worktree: string, commit: string, signal: AbortSignal): Pro
 }
 
 /** The line of a build's output that says what is wrong: the first of the compiler's or of npm's with a sentence in it. */
-function firstError(output: string): string {
+export function firstError(output: string): string {
   const lines = output.split("\n").map((line) => line.trim());
   const isHeader = (line: string) =>
-    /^npm (error|ERR!) (code|errno|syscall|path|command|signal|A complete log)\b/.test(line);
+    /^npm (error|ERR!)( (code|errno|syscall|path|command|signal|A complete log)\b|$)/.test(line);
   return (
     lines.find((line) => /error|ERR!/i.test(line) && !isHeader(line)) ?? lines.filter(Boolean).at(-1) ?? "no output"
   );
