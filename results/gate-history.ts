@@ -76,7 +76,10 @@ export function loadHistory(file: string): HistoryEntry[] {
     try {
       return entrySchema.parse(JSON.parse(line));
     } catch (cause) {
-      throw new UnreadableHistoryError(`${file}, line ${index + 1}, is not a gated run of this version.`, { cause });
+      throw new UnreadableHistoryError(
+        `${file}, line ${index + 1}, is not a gated run of this version; take the line out.`,
+        { cause },
+      );
     }
   });
 }

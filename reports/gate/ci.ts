@@ -43,7 +43,8 @@ export function junitXml(stored: GateResult): string {
     errors: result.failures.length,
     skipped: count("skipped"),
     time: seconds,
-    timestamp: result.startedAt,
+    // Seconds, as the schema has them.
+    timestamp: result.startedAt.slice(0, 19),
   });
   return [
     '<?xml version="1.0" encoding="UTF-8"?>',

@@ -88,6 +88,8 @@ describe("the gate's history", () => {
     expect(history!.values).toHaveLength(12);
     expect(history!.changes).toEqual([]);
     expect(analyseHistory([])).toEqual([]);
+    expect(historyTerminal([])).toBe("No run with a timing was appended yet.");
+    expect(historyTerminal(analyseHistory(runs([1])))).toContain("1 run; changes are looked for from 10 on.");
     const others = [...runs(level(2000, 20), "m", { checksum: false }), ...runs(level(1000, 12))];
     expect(analyseHistory(others)[0]).toMatchObject({ changes: [], values: { length: 12 } });
     writeFileSync(join(directory, "empty"), "");

@@ -3,6 +3,7 @@ import { Eta } from "eta";
 import { FEWEST_RUNS, type FigureHistory } from "../../results/gate-history.js";
 import { cleanRecord } from "../clean.js";
 import { STYLE } from "../html/style.js";
+import { countWords } from "../words.js";
 import { inUnit } from "./rows.js";
 import { levelPlot, SVG_STYLE } from "./svg.js";
 
@@ -63,6 +64,7 @@ export function historyPage(stored: readonly FigureHistory[]): string {
 
 /** The changes of level on a terminal. */
 export function historyTerminal(stored: readonly FigureHistory[]): string {
+  if (stored.length === 0) return "No run with a timing was appended yet.";
   const histories = cleanRecord(stored);
   const table = new CliTable({ head: ["figure", "runs", "changes"], style: { head: [], border: [], compact: true } });
   for (const history of histories) {
@@ -85,7 +87,7 @@ function changeWords(history: FigureHistory): string[] {
 
 function silenceOf({ values }: FigureHistory): string {
   return values.length < FEWEST_RUNS
-    ? `${values.length} runs; changes are looked for from ${FEWEST_RUNS} on.`
+    ? `${countWords(values.length, "run")}; changes are looked for from ${FEWEST_RUNS} on.`
     : "No change of level.";
 }
 

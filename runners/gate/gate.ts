@@ -136,7 +136,8 @@ function planRound(
   const leastMs = (least - 1) * blockMs(cells);
   if (leastMs > leftMs) {
     const minutes = Math.ceil((leastMs + againMs - leftMs) / 60_000);
-    const why = `${gatedCount(cells)} gated figures need ${least} blocks, a re-run, and about ${minutes} min more than the budget: nothing was decided by timing; raise --budget.`;
+    const figures = gatedCount(cells) === 1 ? "1 gated figure needs" : `${gatedCount(cells)} gated figures need`;
+    const why = `${figures} ${least} blocks, a re-run, and about ${minutes} min more than the budget: nothing was decided by timing; raise --budget.`;
     return { why };
   }
   const screeningMs = Math.min(SCREENING_SHARE * leftMs, leftMs - againMs);

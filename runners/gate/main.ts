@@ -346,7 +346,7 @@ async function showHistory(options: Options): Promise<number> {
   const history = loadHistory(options.history!);
   const histories = analyseHistory(history);
   const leftOut = history.length - comparableRuns(history).length;
-  console.log(history.length === 0 ? "No run was appended yet." : historyTerminal(histories));
+  console.log(historyTerminal(histories));
   if (leftOut > 0) console.log(`Left out: ${leftOut} of ${history.length} runs, of other machines or settings.`);
   const path = await writeHistoryPage(histories, resolve(options.out ?? "results/runs"));
   console.log(`Charts: ${printable(relative(process.cwd(), path))}`);
