@@ -60,6 +60,32 @@ it.each([
   }
 });
 
+it("names what was set otherwise, measured by another profile or by other code, and no rate that follows", () => {
+  const again = structuredClone({ ...run, runId: "again", profile: "full", code: { ...run.code, hash: "abc" } });
+  for (const { engine, configuration } of again.trials) {
+    if (engine === "commitlog") configuration.messages.sizeBytes = 77;
+    if (engine === "commitlog") configuration.settings.lingerMs = { whole: 5 };
+    if (configuration.load.model === "open") configuration.load.ratePerSecond *= 2;
+  }
+  const of = (text: string) => text.split("\n\n").filter((one) => one.includes(", commitlog,"));
+  const [cell, ...others] = of(acrossText([run, again]));
+  expect(cell).toMatch(/MIND: these differ in more than the run: .*messages\.sizeBytes \d+ against 77;/);
+  expect(cell).toMatch(/settings\.lingerMs\.whole none against 5/);
+  expect(cell).toMatch(/profile \w+ against full; code \S+ against abc\.\n/);
+  expect([cell, ...others].join()).not.toContain("ratePerSecond");
+  expect(acrossText([run, { ...run, runId: "again" }])).not.toContain("MIND");
+});
+
+it("gives every figure of several trials its interval", () => {
+  const { trials, ...rest } = syntheticRun({ trialCount: 3 });
+  const several = { ...rest, trials: trials.filter(({ scenarioId }) => scenarioId === "device-ceiling") };
+  const text = acrossText([several, { ...several, runId: "again" }]);
+  const figures = text.match(/(?:acknowledged|durable) [\d.]+ [kM]?\/s/g)!;
+  const intervals = text.match(/\/s \([\d.]+(?: [kM]?\/s)?–[\d.]+ [kM]?\/s\)/g)!;
+  expect(figures.length).toBeGreaterThan(10);
+  expect(intervals.length).toBe(figures.length);
+});
+
 it("puts a banner where durability classes differ", () => {
   const synced = structuredClone({ ...run, runId: "again" });
   for (const { engine, measured } of synced.trials) {
