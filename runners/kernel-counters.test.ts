@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import {
   openCounterFile,
+  openSchedstat,
   parseBlockStat,
   parseCpuStat,
   parseMemory,
@@ -26,7 +27,14 @@ describe("the kernel's counters", () => {
   });
 
   it("reads how long a thread ran and how long it waited for a processor", () => {
-    expect(parseSchedstat("78661930 5788024 34\n")).toEqual({ ranNs: 78_661_930, waitedNs: 5_788_024 });
+    const parsed = (text: string) => {
+      const into = { ranNs: -1, waitedNs: -1 };
+      parseSchedstat(Buffer.from(`${text}999`), text.length, into);
+      return into;
+    };
+    expect(parsed("78661930 5788024 34\n")).toEqual({ ranNs: 78_661_930, waitedNs: 5_788_024 });
+    expect(parsed("0 0 0\n")).toEqual({ ranNs: 0, waitedNs: 0 });
+    expect(parsed("")).toEqual({ ranNs: 0, waitedNs: 0 });
   });
 
   it("reads memory in RAM, and the part of it that belongs to no file", () => {
@@ -36,6 +44,7 @@ describe("the kernel's counters", () => {
 
   it("is null where there is no such file", () => {
     expect(openCounterFile("/nowhere/at/all")).toBe(null);
+    expect(openSchedstat("/nowhere/at/all")).toBe(null);
   });
 
   it.runIf(process.platform === "linux")("reads a file afresh at every call", () => {

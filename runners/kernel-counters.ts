@@ -3,17 +3,23 @@ import { openSync, readSync } from "node:fs";
 
 const SECTOR_SIZE_BYTES = 512;
 const TEXT_LIMIT_BYTES = 8192;
+/** Three numbers of 64 bits. */
+const SCHEDSTAT_LIMIT_BYTES = 3 * 21;
+const DIGIT_0 = 0x30;
 const TEXT = Buffer.alloc(TEXT_LIMIT_BYTES);
 
 /** Keeps a counter file open. @returns what reads its beginning afresh, or null where there is no such file */
 export function openCounterFile(path: string): (() => string) | null {
-  let descriptor: number;
-  try {
-    descriptor = openSync(path, "r");
-  } catch {
-    return null;
-  }
+  const descriptor = tryOpen(path);
+  if (descriptor === null) return null;
   return () => TEXT.toString("latin1", 0, readSync(descriptor, TEXT, 0, TEXT_LIMIT_BYTES, 0));
+}
+
+/** The same for the schedstat of a thread, which is read so often that no text is made of it. */
+export function openSchedstat(path: string): ((into: ThreadRun) => void) | null {
+  const descriptor = tryOpen(path);
+  if (descriptor === null) return null;
+  return (into) => parseSchedstat(TEXT, readSync(descriptor, TEXT, 0, SCHEDSTAT_LIMIT_BYTES, 0), into);
 }
 
 /** Of /proc/meminfo: bytes that wait to be written back, and that are being so. */
@@ -51,16 +57,35 @@ export function parseProcessIo(text: string): { writtenBytes: number } {
   return { writtenBytes: Math.max(0, field("write_bytes") - field("cancelled_write_bytes")) };
 }
 
-/** Of /proc/[pid]/task/[tid]/schedstat: how long the thread ran, and how long it was ready and had no processor. */
-export function parseSchedstat(text: string): { ranNs: number; waitedNs: number } {
-  const [ranNs = 0, waitedNs = 0] = text.split(" ").map(Number);
-  return { ranNs, waitedNs };
+/** How long a thread ran, and how long it was ready and had no processor. */
+export interface ThreadRun {
+  ranNs: number;
+  waitedNs: number;
+}
+
+/** Of /proc/[pid]/task/[tid]/schedstat, `sizeBytes` bytes of `text`: its first two numbers. */
+export function parseSchedstat(text: Uint8Array, sizeBytes: number, into: ThreadRun): void {
+  let value = 0;
+  let at = 0;
+  for (; at < sizeBytes && text[at]! >= DIGIT_0; at++) value = value * 10 + text[at]! - DIGIT_0;
+  into.ranNs = value;
+  value = 0;
+  for (at++; at < sizeBytes && text[at]! >= DIGIT_0; at++) value = value * 10 + text[at]! - DIGIT_0;
+  into.waitedNs = value;
 }
 
 /** Of /proc/self/status: memory in RAM, and the part of it that belongs to no file. */
 export function parseResident(text: string): { residentBytes: number; anonymousBytes: number } {
   const field = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(text)?.[1] ?? 0) * 1024;
   return { residentBytes: field("VmRSS"), anonymousBytes: field("RssAnon") };
+}
+
+function tryOpen(path: string): number | null {
+  try {
+    return openSync(path, "r");
+  } catch {
+    return null;
+  }
 }
 
 function memoryField(text: string, name: string): number {

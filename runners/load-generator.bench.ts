@@ -16,17 +16,17 @@ import { driveNull } from "./null-load.js";
 import { type DuetOfSampling, measureDuet, samplingCost } from "./sampling-cost.js";
 
 const ROUNDS = 5;
-const DUETS = 12;
+const DUETS = 20;
 /** As the profiles sample: full, and quick, whose trials are short. */
 const SAMPLE_INTERVALS = [
-  { intervalMs: 1_000, target: "< 1" },
-  { intervalMs: 100, target: "" },
+  { intervalMs: 1_000, target: "< 1", shareOfDuets: 1 },
+  { intervalMs: 100, target: "", shareOfDuets: 0.4 },
 ];
 const RECORDS = 2_000_000;
 
 const { duets, only } = new Command("node dist/runners/load-generator.bench.js")
   .description("Measures what the harness itself costs.")
-  .option("--duets <n>", "with and without the sampler, seven seconds each", positiveInteger, DUETS)
+  .option("--duets <n>", "with and without the sampler, once a second, ten seconds each", positiveInteger, DUETS)
   .option("--only <part>", "only the rows whose name contains this", "")
   .parse()
   .opts<{ duets: number; only: string }>();
@@ -52,10 +52,10 @@ const rows: { name: string; target: string; measure: () => Promise<string> }[] =
     measure: () => rounds(async () => (await drive(open)).lagP99Ns / 1e3),
   },
   { name: "one latency recorded, ns", target: "≤ 50", measure: () => rounds(async () => recordingNs()) },
-  ...SAMPLE_INTERVALS.map(({ intervalMs, target }) => ({
+  ...SAMPLE_INTERVALS.map(({ intervalMs, target, shareOfDuets }) => ({
     name: `sampling every ${intervalMs} ms, % of a processor`,
     target,
-    measure: () => sampling(intervalMs),
+    measure: () => sampling(intervalMs, Math.ceil(duets * shareOfDuets)),
   })),
 ];
 const table = new Table({ head: ["what", "median (min – max)", "target"], style: { head: [], border: [] } });
@@ -67,12 +67,12 @@ console.log(
   "Sampling: CPU time per message of the null engine in a closed loop of 256 B, with the sampler against without it, in pairs of processes at the same time on one processor; in brackets the 95 % interval. In such a pair a process has half of the processor, so that the ratio, told behind it, is that of a load of half the speed.",
 );
 
-async function sampling(sampleIntervalMs: number): Promise<string> {
+async function sampling(sampleIntervalMs: number, duetCount: number): Promise<string> {
   const processors = await findDuetProcessors();
   if (processors === null) return "not measured: it needs Linux and taskset";
   const { statPath: deviceStatPath } = await findMount(process.cwd());
   const measured: DuetOfSampling[] = [];
-  while (measured.length < duets) {
+  while (measured.length < duetCount) {
     const sampledFirst = measured.length % 2 === 0;
     const threadPoolSize = Number(TRIAL_ENVIRONMENT.UV_THREADPOOL_SIZE);
     const processor = processors[1];

@@ -21,7 +21,7 @@ import { EventLog } from "./event-log.js";
 import { LoadGenerator } from "./load-generator.js";
 import { createMessageStream, type MessageStream } from "./message-stream.js";
 import { createPayloadPool } from "./payload-pool.js";
-import { IN_EVENT_LOOP, SharedCells } from "./sampler-cells.js";
+import { DISPATCH_LAG_BYTES, IN_EVENT_LOOP, LOOP_DELAY_NS, SharedCells } from "./sampler-cells.js";
 import { attributeTail } from "./tail-causes.js";
 
 const shape = messagesSchema.parse({ sizeBytes: 16, compressibleFraction: 0 });
@@ -247,6 +247,29 @@ describe("closed loop", () => {
     });
     expect(warmup.steady).toBe(false);
     expect(warmup.durationNs).toBeGreaterThanOrEqual(60 * MILLISECOND);
+  });
+
+  it("tells the sampler how late a heartbeat came, and the most that consumers did not see at one", async () => {
+    const made = setUp(closed(4));
+    const { clock, generator, engine, cells } = made;
+    cells.numbers[DISPATCH_LAG_BYTES] = -1;
+    const lags = [10, 70, 40];
+    const asked: number[] = [];
+    Object.assign(engine, {
+      dispatchLagBytes: () => {
+        asked.push(clock.now);
+        return lags[asked.length - 1] ?? 0;
+      },
+    });
+    const measuring = generator.measure(limits(60));
+    setImmediate(() => (clock.now += 30 * MILLISECOND));
+    await measuring;
+    // The heartbeat is every 5 ms, and a turn a millisecond.
+    expect(cells.numbers[LOOP_DELAY_NS]! / MILLISECOND).toBeGreaterThan(30 - 5);
+    expect(cells.numbers[LOOP_DELAY_NS]! / MILLISECOND).toBeLessThan(30 + 2);
+    expect(cells.numbers[DISPATCH_LAG_BYTES]).toBe(70);
+    expect(asked.length).toBeGreaterThan(3);
+    expect(Math.min(...asked.slice(1).map((at, i) => at - asked[i]!))).toBeGreaterThanOrEqual(5 * MILLISECOND);
   });
 
   it("ends early when it has sent as much as it may", async () => {

@@ -71,7 +71,7 @@ export async function driveNull(options: NullLoadOptions): Promise<NullLoad | nu
   const definition = await loadEngine("null");
   const engine = await definition.open({ directory: "/", storage, heap, settings: {}, listener: generator });
   generator.attach(engine, await engine.createTopic("bench", PARTITIONS));
-  await sampler?.start(null);
+  await sampler?.start();
   const warmupLimits = warmup();
   if (warmupLimits === null) return null;
   await generator.warmUp(warmupLimits);

@@ -6,11 +6,12 @@ import { clockFrom } from "./clock.js";
 import { mainThreadBetween } from "./cost-meter.js";
 import {
   openCounterFile,
+  openSchedstat,
   parseBlockStat,
   parseCpuStat,
   parseMemory,
   parseResident,
-  parseSchedstat,
+  type ThreadRun,
 } from "./kernel-counters.js";
 import { encodeCounts } from "./latency-recorder.js";
 import { endWithChildren, isOrphan } from "./orphan.js";
@@ -62,23 +63,23 @@ const memory = openCounterFile("/proc/meminfo");
 const cpuStat = openCounterFile("/proc/stat");
 const deviceStat = deviceStatPath === null ? null : openCounterFile(deviceStatPath);
 const status = openCounterFile("/proc/self/status");
-const mainSchedstat = openCounterFile(`/proc/self/task/${process.pid}/schedstat`);
+const mainSchedstat = openSchedstat(`/proc/self/task/${process.pid}/schedstat`);
 const ownThreadId = process.platform === "linux" ? Number(readlinkSync("/proc/thread-self").split("/").at(-1)) : null;
 
 const threadClock = new ThreadClock(ownThreadId, threadPoolSize);
 
-let countsBefore = cells.responseCounts.slice();
+const countsBefore = cells.responseCounts.slice();
 /** By the number of their sample; encoded when the load is over, since that takes milliseconds. */
 const responseTimes = new Map<number, SparseCounts>();
 let histogramAtNs = 0;
 const processorWaits: { startNs: number; endNs: number }[] = [];
 let lookedNs = 0;
-let waitedNs = 0;
+const mainRun: ThreadRun = { ranNs: 0, waitedNs: 0 };
 
 let signal = waitGuarding(WAITING);
+look();
 const started = read();
 histogramAtNs = started.atNs;
-look();
 parentPort!.postMessage({ threadId: ownThreadId });
 const samples: Sample[] = [];
 let last = started;
@@ -128,19 +129,19 @@ function waitGuarding(state: number): number {
 function look(): void {
   cells.observe();
   if (mainSchedstat === null) return;
-  const before = { lookedNs, waitedNs };
+  const lookedBeforeNs = lookedNs;
+  const waitedBeforeNs = mainRun.waitedNs;
   lookedNs = clock.nowNs();
-  waitedNs = parseSchedstat(mainSchedstat()).waitedNs;
-  if (before.lookedNs === 0 || waitedNs - before.waitedNs < (lookedNs - before.lookedNs) / 2) return;
+  mainSchedstat(mainRun);
+  if (lookedBeforeNs === 0 || mainRun.waitedNs - waitedBeforeNs < (lookedNs - lookedBeforeNs) / 2) return;
   const previous = processorWaits.at(-1);
-  if (previous?.endNs === before.lookedNs) previous.endNs = lookedNs;
-  else processorWaits.push({ startNs: before.lookedNs, endNs: lookedNs });
+  if (previous?.endNs === lookedBeforeNs) previous.endNs = lookedNs;
+  else processorWaits.push({ startNs: lookedBeforeNs, endNs: lookedNs });
 }
 
 function read(): Reading {
   const cpuText = cpuStat?.() ?? null;
   const deviceText = deviceStat?.() ?? null;
-  const schedstatText = mainSchedstat?.() ?? null;
   return {
     atNs: clock.nowNs(),
     acknowledged: numbers[ACKNOWLEDGED]!,
@@ -149,7 +150,8 @@ function read(): Reading {
     cpu: cpuText === null ? null : parseCpuStat(cpuText),
     device: deviceText === null ? null : parseBlockStat(deviceText),
     threads: threadClock.read(),
-    waitedNs: schedstatText === null ? null : parseSchedstat(schedstatText).waitedNs,
+    // As of the last look, a moment ago: another reading here would hide from the next look what was waited until it.
+    waitedNs: mainSchedstat === null ? null : mainRun.waitedNs,
     observed: cells.observed(),
     events: EVENT_KINDS.map((_, kind) => {
       const at = EVENTS + CELLS_PER_EVENT * kind;
@@ -227,15 +229,17 @@ interface SparseCounts {
 
 function responseCountsUntil(nowNs: number): SparseCounts {
   histogramAtNs = nowNs;
-  const now = cells.responseCounts.slice();
+  const { responseCounts } = cells;
   const sparse: SparseCounts = { buckets: [], counts: [] };
-  for (let bucket = 0; bucket < now.length; bucket++) {
-    const count = now[bucket]! - countsBefore[bucket]!;
-    if (count === 0) continue;
+  for (let bucket = 0; bucket < responseCounts.length; bucket++) {
+    // Read once: they go on counting.
+    const now = responseCounts[bucket]!;
+    const before = countsBefore[bucket]!;
+    if (now === before) continue;
     sparse.buckets.push(bucket);
-    sparse.counts.push(count);
+    sparse.counts.push(now - before);
+    countsBefore[bucket] = now;
   }
-  countsBefore = now;
   return sparse;
 }
 

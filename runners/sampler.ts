@@ -6,7 +6,6 @@ import { clockFrom } from "./clock.js";
 import {
   DISPATCH_LAG_BYTES,
   GC_NS,
-  LOOP_DELAY_NS,
   type SamplerAnswer,
   type SamplerStart,
   SharedCells,
@@ -14,12 +13,9 @@ import {
 } from "./sampler-cells.js";
 import type { CauseEvent } from "./tail-causes.js";
 
-/** The heartbeat that event-loop delay is measured by: a timer due every 5 ms. */
-const HEARTBEAT_MS = 5;
-
 /**
  * Samples what the machine did, on the clock of the latencies. The sampling itself runs in a worker thread, so that its
- * reads of /proc never delay a message; this side only keeps numbers in shared memory.
+ * reads of /proc never delay a message; this side, and the load generator, only keep numbers in shared memory.
  */
 export class Sampler {
   readonly #worker: Worker;
@@ -54,11 +50,8 @@ export class Sampler {
     return this.#cells;
   }
 
-  /**
-   * Starts the first interval; it has begun when this resolves, so that no message falls before it.
-   * @param dispatchLagBytes asked every few milliseconds; null where the engine has no such lag
-   */
-  async start(dispatchLagBytes: (() => number) | null): Promise<void> {
+  /** Starts the first interval; it has begun when this resolves, so that no message falls before it. */
+  async start(): Promise<void> {
     const { numbers } = this.#cells;
     const clock = clockFrom(this.#originNs);
     const performanceOriginNs = clock.nowNs() - performance.now() * 1e6;
@@ -72,16 +65,7 @@ export class Sampler {
     const observer = new PerformanceObserver((list) => noteCollections(list.getEntries()));
     observer.observe({ entryTypes: ["gc"] });
     numbers[DISPATCH_LAG_BYTES] = -1;
-    let expectedNs = clock.nowNs() + HEARTBEAT_MS * 1e6;
-    const heartbeat = setInterval(() => {
-      const nowNs = clock.nowNs();
-      numbers[LOOP_DELAY_NS] = Math.max(numbers[LOOP_DELAY_NS]!, nowNs - expectedNs);
-      expectedNs = nowNs + HEARTBEAT_MS * 1e6;
-      if (dispatchLagBytes === null) return;
-      numbers[DISPATCH_LAG_BYTES] = Math.max(numbers[DISPATCH_LAG_BYTES]!, dispatchLagBytes());
-    }, HEARTBEAT_MS);
     this.#stopMeasuring = () => {
-      clearInterval(heartbeat);
       noteCollections(observer.takeRecords());
       observer.disconnect();
     };

@@ -14,7 +14,7 @@ import { duetAnswerSchema, type duetInputSchema } from "./null-load.js";
 
 /** For two processes to start on one processor; more where that did not suffice. */
 const LEADS_MS = [3_000, 6_000, 12_000];
-const DURATION_NS = 2e9;
+const DURATION_NS = 6e9;
 const TIME_LIMIT_MS = 60_000;
 
 type Side = NonNullable<z.infer<typeof duetAnswerSchema>>;

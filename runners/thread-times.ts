@@ -1,10 +1,15 @@
 import { existsSync, readdirSync } from "node:fs";
 import type { ThreadTimes } from "../results/schema.js";
-import { openCounterFile, parseSchedstat } from "./kernel-counters.js";
+import { openCounterFile, openSchedstat, type ThreadRun } from "./kernel-counters.js";
 
 const TASKS = "/proc/self/task";
 /** V8's workers and its delayed-task scheduler, then Node's signal thread: started before libuv's pool. */
 const V8_THREADS = 5 + 1;
+
+interface Thread {
+  readonly read: (into: ThreadRun) => void;
+  readonly group: keyof ThreadTimes;
+}
 
 /**
  * CPU time of this process by thread since each began. Newer versions of Node name their threads; older ones start them
@@ -14,7 +19,8 @@ export class ThreadClock {
   readonly #samplerThreadId: number | null;
   readonly #threadPoolSize: number;
   /** By thread id: what reads its times, and to whom they go. Null: it had ended. */
-  readonly #threads = new Map<string, { read: () => string; group: keyof ThreadTimes } | null>();
+  readonly #threads = new Map<string, Thread | null>();
+  readonly #run: ThreadRun = { ranNs: 0, waitedNs: 0 };
 
   constructor(samplerThreadId: number | null, threadPoolSize: number) {
     this.#samplerThreadId = samplerThreadId;
@@ -37,17 +43,18 @@ export class ThreadClock {
     return times;
   }
 
-  #open(id: string, place: number): { read: () => string; group: keyof ThreadTimes } | null {
-    const read = openCounterFile(`${TASKS}/${id}/schedstat`);
+  #open(id: string, place: number): Thread | null {
+    const read = openSchedstat(`${TASKS}/${id}/schedstat`);
     const name = openCounterFile(`${TASKS}/${id}/comm`);
     if (read === null || name === null) return null;
     const isSampler = Number(id) === this.#samplerThreadId;
     return { read, group: isSampler ? "samplerNs" : groupOf(place, name(), this.#threadPoolSize) };
   }
 
-  #ranNs(id: string, read: () => string): number {
+  #ranNs(id: string, read: Thread["read"]): number {
     try {
-      return parseSchedstat(read()).ranNs;
+      read(this.#run);
+      return this.#run.ranNs;
     } catch {
       this.#threads.set(id, null);
       return 0;

@@ -82,7 +82,7 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
   const pagesAtStart = readMemory();
   const offsetAtStartNs = wallClockOffsetNs();
   const ownBytesAtStart = readOwnDeviceBytes();
-  await sampler.start(engine.dispatchLagBytes === undefined ? null : () => engine.dispatchLagBytes!());
+  await sampler.start();
   const warmup = await generator.warmUp(input.limits.warmup);
   const rolledBefore = engine.counters().filesRolled;
   const countsBefore = generator.acknowledgedByPartition();
