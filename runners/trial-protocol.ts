@@ -2,6 +2,9 @@
 import { z } from "zod";
 import { configurationSchema, measuredSchema, verificationSchema } from "../results/schema.js";
 
+/** How a warning begins that says that acknowledgements meant less than the engine says. */
+export const BROKEN_CLAIM = "The engine claims";
+
 export const trialInputSchema = z.strictObject({
   /** Name in the registry, or absolute path of a third party's module. */
   engine: z.string(),

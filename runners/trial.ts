@@ -16,7 +16,7 @@ import { eventsOfSamples, leakWarning, memoryGrowth } from "./sample-analysis.js
 import { Sampler } from "./sampler.js";
 import { attributeTail } from "./tail-causes.js";
 import { ThreadClock } from "./thread-times.js";
-import { type TrialInput, type TrialOutcome, trialInputSchema } from "./trial-protocol.js";
+import { BROKEN_CLAIM, type TrialInput, type TrialOutcome, trialInputSchema } from "./trial-protocol.js";
 import { verify } from "./verification.js";
 
 /** libuv's default where the variable is not set. */
@@ -238,12 +238,12 @@ function deriveDurability(evidence: {
   const { claimed, unsyncedCount, isWritten, warnings } = evidence;
   if (claimed === "D0") return "D0";
   if (!isWritten) {
-    warnings.push(`The engine claims ${claimed}, but had written less than it had acknowledged: counted as D0.`);
+    warnings.push(`${BROKEN_CLAIM} ${claimed}, but had written less than it had acknowledged: counted as D0.`);
     return "D0";
   }
   if (claimed === "D2" && unsyncedCount > 0) {
     warnings.push(
-      `The engine claims D2, but acknowledged ${unsyncedCount} messages with no sync since they were appended: counted as D1.`,
+      `${BROKEN_CLAIM} D2, but acknowledged ${unsyncedCount} messages with no sync since they were appended: counted as D1.`,
     );
     return "D1";
   }

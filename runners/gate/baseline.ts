@@ -148,9 +148,8 @@ async function countAlone({
       tell(`Counting ${cell} …`);
       counters[cell] = [];
       for (let repetition = 0; repetition < COUNTED_REPETITIONS; repetition++) {
-        counters[cell].push(
-          await instruments.count(bench, workload, { subject, arm: "candidate", seed: COUNTING_SEED }),
-        );
+        const trial = { subject, arm: "candidate", seed: COUNTING_SEED } as const;
+        counters[cell].push((await instruments.count(bench, workload, trial)).totals);
       }
     }
   }

@@ -1,7 +1,7 @@
 import type { GateCounter } from "../../results/gate.js";
 import { compareCounter } from "./decide.js";
 import type { GateSetup } from "./gate.js";
-import type { Subject } from "./measure.js";
+import type { Counted, Subject } from "./measure.js";
 import type { CountedWorkload } from "./workloads.js";
 
 const TITLES: Readonly<Record<string, string>> = {
@@ -38,6 +38,9 @@ const RESOLUTIONS: Readonly<Record<string, { perMessage: number; total: number }
   allocatedBytes: { perMessage: 24, total: 4_000_000 },
 };
 
+/** What an acknowledgement meant on each side. */
+export type DurabilityClasses = Record<"reference" | "candidate", Counted["durabilityClass"]>;
+
 /**
  * Runs a counted workload twice on each side and compares; where anything rose or fell, twice more, so that a
  * chance difference shows as one. (What does not repeat would not do so by repeating it.) @throws TrialFailedError
@@ -46,18 +49,21 @@ export async function compareCounters(
   { bench, seed, instruments }: GateSetup,
   subject: Subject,
   workload: CountedWorkload,
-): Promise<GateCounter[]> {
+): Promise<{ counters: GateCounter[]; classes: DurabilityClasses }> {
   const reference: Record<string, number>[] = [];
   const candidate: Record<string, number>[] = [];
+  const classes: DurabilityClasses = { reference: null, candidate: null };
   const repeat = async () => {
     for (const arm of ["reference", "candidate", "candidate", "reference"] as const) {
-      const totals = await instruments.count(bench, workload, { subject, arm, seed });
+      const { totals, durabilityClass } = await instruments.count(bench, workload, { subject, arm, seed });
+      classes[arm] = durabilityClass;
       (arm === "reference" ? reference : candidate).push(totals);
     }
     return compareTotals(`${subject.name}/${workload.id}`, messageCountOf(workload), reference, candidate);
   };
   const compared = await repeat();
-  return compared.some(({ verdict }) => verdict === "regression" || verdict === "improvement") ? repeat() : compared;
+  const differs = compared.some(({ verdict }) => verdict === "regression" || verdict === "improvement");
+  return { counters: differs ? await repeat() : compared, classes };
 }
 
 export function messageCountOf({ warmupMessages, measuredMessages }: CountedWorkload): number {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { seededRandom } from "../../results/random.js";
+import type { DurabilityClass } from "../../results/schema.js";
 import { compareWithBaseline, sampleAlone } from "./baseline.js";
 import type { Arm } from "./blocks.js";
 import { SAME_BUILD } from "./builds.js";
@@ -28,11 +29,14 @@ interface Behaviour {
   missing?: string[];
   profile?: string;
   seed?: number;
+  /** The reference's acknowledgements mean D2. */
+  candidateClass?: DurabilityClass;
 }
 
 /** A machine made of a clock and some noise: no process, no disk. */
 function machine(behaviour: Behaviour = {}): Machine {
   const { cost = () => 1, counters = () => ({ syncCalls: 5 }), busyFraction = 0, seed = 1 } = behaviour;
+  const { candidateClass = "D2" } = behaviour;
   const random = seededRandom(seed);
   const normal = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
   let nowMs = 0;
@@ -65,7 +69,7 @@ function machine(behaviour: Behaviour = {}): Machine {
       listen: async () => ({ busyFraction, writtenBytesPerSecond: 0 }),
       count: async (_bench, _workload, { arm }) => {
         nowMs += 500;
-        return counters(arm);
+        return { totals: counters(arm), durabilityClass: arm === "candidate" ? candidateClass : "D2" };
       },
       measure: async (_bench, { id, kind }, trials, ratePerSecond) =>
         trials.map(({ arm, subject }): Record<string, number> => {
@@ -199,6 +203,22 @@ describe("a gate", () => {
     expect(findings.counters).toHaveLength(4);
     expect(findings.counters.every(({ verdict }) => verdict === "not-repeatable")).toBe(true);
     expect(runs).toBe(16);
+  });
+
+  it("fails where an acknowledgement means less than before, and only tells it where engines or settings differ", async () => {
+    const behaviour: Behaviour = { candidateClass: "D1", profile: "counters" };
+    const findings = await runGate(machine(behaviour).setup);
+    expect(findings).toMatchObject({ outcome: "failed", exitCode: 4 });
+    expect(findings.failures[0]).toBe(
+      "one/appending: an acknowledgement means D1 and meant D2 in the reference: less than before.",
+    );
+    const { setup } = machine(behaviour);
+    const settings = { ...setup.bench.settings, candidate: { flush: "async" } };
+    const chosen = await runGate({ ...setup, bench: { ...setup.bench, settings } });
+    expect(chosen).toMatchObject({ outcome: "passed", failures: [] });
+    expect(chosen.doubts).toHaveLength(4);
+    expect(chosen.doubts[0]).toMatch(/their timings are not of the same thing/);
+    expect(await runGate(machine({ ...behaviour, candidateClass: "D3" }).setup)).toMatchObject({ exitCode: 0 });
   });
 
   it("tells that others keep the machine busy, and still decides: they slow both sides", async () => {

@@ -2,7 +2,7 @@ import type { GateBlock, GateCounter, GateFigure } from "../../results/gate.js";
 import { median } from "../../results/statistics.js";
 import { type Arm, blockOrders, reversedOrders } from "./blocks.js";
 import { type Cell, figuresOf, layOutCells } from "./cells.js";
-import { compareCounters } from "./counters.js";
+import { compareCounters, type DurabilityClasses } from "./counters.js";
 import {
   type Conclusion,
   conclude,
@@ -54,12 +54,17 @@ export async function runGate(setup: GateSetup): Promise<GateFindings> {
   const counters: GateCounter[] = [];
   let timed: Timed = { figures: [], doubts: [], unfit: [] };
   const failures = [...setup.missing];
+  const classDoubts: string[] = [];
   try {
     for (const subject of setup.subjects) {
       for (const workload of setup.workloads) {
         if (workload.kind !== "counted") continue;
         setup.tell(`Counting ${subject.name}/${workload.id} …`);
-        counters.push(...(await compareCounters(setup, subject, workload)));
+        const counted = await compareCounters(setup, subject, workload);
+        counters.push(...counted.counters);
+        const { failure, doubt } = compareClasses(setup.bench, subject, workload.id, counted.classes);
+        failures.push(...failure);
+        classDoubts.push(...doubt);
       }
     }
     timed = await timeFigures(setup);
@@ -67,8 +72,29 @@ export async function runGate(setup: GateSetup): Promise<GateFindings> {
     if (!(error instanceof TrialFailedError)) throw error;
     failures.push(error.message);
   }
-  const { figures, doubts, unfit } = timed;
+  const { figures, unfit } = timed;
+  const doubts = [...classDoubts, ...timed.doubts];
   return { counters, failures, doubts, ...outcomeOf(figures, counters, failures, unfit) };
+}
+
+/**
+ * Figures of acknowledgements that mean different things do not compare. Where neither engine nor settings were chosen to
+ * differ, one that means less than before is data at risk; else it is told beside the figures. Pure.
+ */
+function compareClasses(
+  { settings }: Bench,
+  { name, sources }: Subject,
+  workload: string,
+  { reference, candidate }: DurabilityClasses,
+): { failure: string[]; doubt: string[] } {
+  if (reference === null || candidate === null || reference === candidate) return { failure: [], doubt: [] };
+  const isChosen =
+    sources.reference !== sources.candidate ||
+    JSON.stringify(settings.reference) !== JSON.stringify(settings.candidate);
+  const sentence = `${name}/${workload}: an acknowledgement means ${candidate} and meant ${reference} in the reference`;
+  return candidate < reference && !isChosen
+    ? { failure: [`${sentence}: less than before.`], doubt: [] }
+    : { failure: [], doubt: [`${sentence}: their timings are not of the same thing.`] };
 }
 
 interface Timed {

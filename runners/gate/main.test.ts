@@ -46,7 +46,7 @@ function faulty(fault: string): void {
   );
 }
 
-describe("the gate's exit code is", () => {
+describe("the gate's exit code is", { timeout: MINUTE_MS }, () => {
   it(
     "0 when a third party's engine is what it was, and every output is there",
     async () => {
@@ -109,7 +109,7 @@ describe("the gate's exit code is", () => {
     const args = ["--engine", "raw", "--against-engine", "raw", "--profile", "short", "--budget", "1s"];
     const { exitCode, stdout } = await start([...args, "--any-filesystem"]);
     expect({ exitCode, stdout }).toEqual({ exitCode: 3, stdout: expect.stringContaining("raise --budget") });
-  }, 60_000);
+  });
 
   it.skipIf(!existsSync("/dev/shm"))("3 on what is no disk", async () => {
     const { exitCode, stderr } = await start(["--engine", "raw", "--set", "a=1", "--dir", "/dev/shm"]);
@@ -122,6 +122,7 @@ describe("the gate's exit code is", () => {
     ["drops", /acknowledged|offset|missing|lost/],
     ["corrupts", /./],
     ["duplicates", /./],
+    ["lies", /The engine claims D2, but acknowledged \d+ messages with no sync/],
   ])(
     "4 when the candidate %s",
     async (fault, words) => {

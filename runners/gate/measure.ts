@@ -2,9 +2,11 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { z } from "zod";
+import type { DurabilityClass } from "../../results/schema.js";
 import { ChildFailedError, type ChildOptions, runChild } from "../child-process.js";
 import type { DataDirectory } from "../data-directory.js";
 import { settle } from "../settle.js";
+import { BROKEN_CLAIM } from "../trial-protocol.js";
 import type { Arm } from "./blocks.js";
 import { FIGURES_OF_UNMET_RATE, type Reading, readFigures } from "./figures.js";
 import { gradeAnswer } from "./grade.js";
@@ -103,6 +105,7 @@ async function measureOne(
   if (workload.kind === "recovery") return { recoveryTime: await recover(bench, workload, trial) };
   const outcome = await runTrial(bench, workload, trial, ratePerSecond, trialAnswerSchema, { processor });
   if (outcome.status === "ok") {
+    requireKeptClaim(bench, trial, workload, outcome.warnings);
     const validity = gradeAnswer(outcome, trial.subject.name, workload.settings);
     return readFigures(workload.kind, outcome.measured, validity);
   }
@@ -110,12 +113,16 @@ async function measureOne(
   throw failed(bench, trial, workload, outcome.failures.join(" "));
 }
 
-/**
- * Runs one counted trial.
- * @returns totals by name; what could not be counted is missing
- * @throws TrialFailedError
- */
-async function count(bench: Bench, workload: CountedWorkload, trial: Trial): Promise<Record<string, number>> {
+/** What one counted trial gave. */
+export interface Counted {
+  /** By name; what could not be counted is missing. */
+  readonly totals: Record<string, number>;
+  /** What an acknowledgement meant; null where the build does not tell. */
+  readonly durabilityClass: DurabilityClass | null;
+}
+
+/** Runs one counted trial. @throws TrialFailedError */
+async function count(bench: Bench, workload: CountedWorkload, trial: Trial): Promise<Counted> {
   const tallyFile = join(bench.scratchDirectory, TALLY_FILE);
   const options = {
     nodeOptions: [
@@ -129,9 +136,17 @@ async function count(bench: Bench, workload: CountedWorkload, trial: Trial): Pro
     bench.dataDirectory.clear(),
   );
   if (outcome.status === "failed") throw failed(bench, trial, workload, outcome.failures.join(" "));
+  requireKeptClaim(bench, trial, workload, outcome.warnings);
   const { collections, allocatedBytes, ...tally } = JSON.parse(readFileSync(tallyFile, "utf8"));
-  const { appendedMessages: _a, acknowledgedMessages: _b, ...counters } = outcome.measured.counters;
-  return { ...counters, ...tally, ...(collections === 0 ? { allocatedBytes } : {}) };
+  const { durabilityClass = null, counters: all } = outcome.measured;
+  const { appendedMessages: _a, acknowledgedMessages: _b, ...counters } = all;
+  return { totals: { ...counters, ...tally, ...(collections === 0 ? { allocatedBytes } : {}) }, durabilityClass };
+}
+
+/** An engine that acknowledged earlier than it says is fast for the wrong reason. @throws TrialFailedError */
+function requireKeptClaim(bench: Bench, trial: Trial, workload: Workload, warnings: readonly string[]): void {
+  const broken = warnings.find((warning) => warning.startsWith(BROKEN_CLAIM));
+  if (broken !== undefined) throw failed(bench, trial, workload, broken);
 }
 
 async function runTrial<Answer>(

@@ -33,7 +33,7 @@ function setupWithClock(): GateSetup {
       listen: async () => null,
       count: async () => {
         nowMs += 500;
-        return { syncCalls: 1 };
+        return { totals: { syncCalls: 1 }, durabilityClass: "D1" };
       },
       measure: async (bench, _workload, trials) =>
         trials.map(({ arm }) => {

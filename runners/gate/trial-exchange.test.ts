@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { trialInputSchema } from "../trial-protocol.js";
-import { trialAnswerSchema, trialOrder } from "./trial-exchange.js";
+import { countedAnswerSchema, trialAnswerSchema, trialOrder } from "./trial-exchange.js";
 import { PROFILES } from "./workloads.js";
 
 /** What the first build that the gate can compare with understood, to the letter. */
@@ -67,8 +67,18 @@ describe("what the gate reads of a trial's answer", () => {
 
   it("is content with what it does not know and does not miss what it does not read", () => {
     const answer = { status: "ok", measured: { ...measured, novelty: 1 }, verification: "of another form" };
-    expect(trialAnswerSchema.parse({ ...answer, more: 1 })).toEqual(answer);
+    expect(trialAnswerSchema.parse({ ...answer, more: 1 })).toEqual({ ...answer, warnings: [] });
     expect(trialAnswerSchema.safeParse({ status: "ok", measured }).success).toBe(true);
+  });
+
+  it("is of a counted trial what was counted, whatever its times are: its clock may not have moved", () => {
+    const durable = { ...throughput, messagesPerSecond: null };
+    const answer = { status: "ok", measured: { ...measured, durable, durabilityClass: "D9" }, warnings: ["w"] };
+    const read = countedAnswerSchema.parse(answer);
+    expect(read).toMatchObject({ measured: { counters: measured.counters }, warnings: ["w"] });
+    expect(read).not.toHaveProperty("measured.durabilityClass", "D9");
+    expect(trialAnswerSchema.safeParse(answer).success).toBe(false);
+    expect(countedAnswerSchema.safeParse({ status: "ok", measured: {} }).success).toBe(false);
   });
 
   it("is refused without a figure that the gate judges by", () => {

@@ -10,11 +10,20 @@ import { MESSAGES, type TimedWorkload, TOPOLOGY, type Workload } from "./workloa
 
 type TrialOrder = z.input<typeof trialInputSchema>;
 
-const { acknowledgedCount, cpuUserNs, cpuSystemNs, durable, acknowledged, responseTime, maxResidentBytes } =
-  measuredSchema.shape;
+const {
+  acknowledgedCount,
+  cpuUserNs,
+  cpuSystemNs,
+  durable,
+  acknowledged,
+  responseTime,
+  maxResidentBytes,
+  durabilityClass,
+} = measuredSchema.shape;
 
 /** A build may count more, or less; what only one side counts is not compared. */
 const counters = z.record(z.string(), z.number());
+const warnings = z.array(z.string()).catch([]);
 const failedSchema = z.object({ status: z.literal("failed"), kind: z.string(), failures: z.array(z.string()) });
 
 export const trialAnswerSchema = z.discriminatedUnion("status", [
@@ -32,13 +41,18 @@ export const trialAnswerSchema = z.discriminatedUnion("status", [
       counters,
     }),
     verification: z.unknown().optional(),
+    warnings,
   }),
   failedSchema,
 ]);
 
 /** Of a counted trial, whose times are none: an engine of plain JavaScript ends it at the instant at which it began. */
 export const countedAnswerSchema = z.discriminatedUnion("status", [
-  z.object({ status: z.literal("ok"), measured: z.looseObject({ counters }) }),
+  z.object({
+    status: z.literal("ok"),
+    measured: z.looseObject({ counters, durabilityClass: durabilityClass.optional().catch(undefined) }),
+    warnings,
+  }),
   failedSchema,
 ]);
 
