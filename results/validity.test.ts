@@ -178,6 +178,13 @@ describe("each reason by itself", () => {
     ],
     ["a set that fits in memory", having(counters({ logBytes: 1e9 })), "dvd", "acknowledged", /^Cached: .* 1000 MB/],
     ["no roll", having({ filesRolledInside: 0 }), "ddd", "durable", /No segment or file was rolled/],
+    [
+      "one sample",
+      having({ responseTime: histogram(1, 100) }),
+      "vvi",
+      "responseTime",
+      /^Only 1 sample lies beyond the p99; 100 are needed/,
+    ],
     ["few samples", having({ responseTime: histogram(1, 5_000) }), "vvd", "responseTime", /Only 50 samples lie beyond/],
     [
       "too few samples",

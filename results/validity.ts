@@ -345,7 +345,7 @@ function tooFewSamples(samples: number): Finding | null {
     kind: "samples",
     grade: beyond < EXCEEDANCES_SHOWN ? "invalid" : "doubtful",
     figures: ["responseTime"],
-    text: `Only ${beyond} samples lie beyond the p99; ${EXCEEDANCES_VALID} are needed to publish it.`,
+    text: `Only ${beyond} ${beyond === 1 ? "sample lies" : "samples lie"} beyond the p99; ${EXCEEDANCES_VALID} are needed to publish it.`,
     extent: -beyond,
   };
 }
