@@ -1,8 +1,8 @@
-/** Whether the harness's own writes were as fast as fio's on the same pattern. */
+/** Whether `raw` was as fast as fio on the same pattern. */
 import type { Run } from "./schema.js";
 import { median } from "./statistics.js";
 
-/** Beyond this difference the harness's limits of the disk are not to be taken for the disk's. */
+/** Beyond this difference what `raw` reaches, the disk's limit in every run, is not to be taken for the disk's. */
 export const AGREEMENT_LIMIT = 0.15;
 
 /** Own rate ÷ fio's: the median over rounds, each of which had both in turn. */
@@ -21,6 +21,6 @@ export function agreementWords(agreement: NonNullable<Run["agreement"]>): { agre
     : `they differ by more than ${AGREEMENT_LIMIT * 100} %, so shares of raw and of the device are to be taken with care`;
   return {
     agrees,
-    sentence: `Sequential writes through the page cache, the final fsync included: ${rate("rawBytesPerSecond")} by logduel and ${rate("fioBytesPerSecond")} by fio, in the median of ${agreement.rounds.length} alternating rounds ${ratio.toFixed(2)} of each other; ${verdict}.`,
+    sentence: `Sequential writes through the page cache, the final fsync included: ${rate("rawBytesPerSecond")} by raw and ${rate("fioBytesPerSecond")} by fio, in the median of ${agreement.rounds.length} alternating rounds ${ratio.toFixed(2)} of each other; ${verdict}.`,
   };
 }

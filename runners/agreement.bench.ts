@@ -1,6 +1,6 @@
 /**
- * `npm run bench:agreement`: whether the harness's own writes agree with fio's within 15 % in the median of alternating
- * rounds. Exits with 1 if not, with 2 where fio is not installed.
+ * `npm run bench:agreement`: whether `raw` agrees with fio within 15 % in the median of alternating rounds.
+ * Exits with 1 if not, with 2 where fio is not installed.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -18,7 +18,7 @@ try {
   } else {
     for (const { rawBytesPerSecond, fioBytesPerSecond } of agreement.rounds) {
       const [raw, fio] = [rawBytesPerSecond, fioBytesPerSecond].map((rate) => (rate / 1e6).toFixed(0).padStart(6));
-      console.log(`logduel ${raw} MB/s   fio ${fio} MB/s   ${(rawBytesPerSecond / fioBytesPerSecond).toFixed(3)}`);
+      console.log(`raw ${raw} MB/s   fio ${fio} MB/s   ${(rawBytesPerSecond / fioBytesPerSecond).toFixed(3)}`);
     }
     const ratio = agreementRatio(agreement);
     const agrees = Math.abs(ratio - 1) <= AGREEMENT_LIMIT;

@@ -1,17 +1,24 @@
 /**
- * Whether the harness's own writes are as fast as fio's: the same bytes in the same blocks into a new, growing file through
- * the page cache, synced within the time. Both take turns, so that a drift of the machine hits both alike; whoever begins
- * alternates.
+ * Whether the `raw` engine is as fast as fio on the same pattern: the same bytes in the same blocks into a new, growing file
+ * through the page cache, synced within the time. Both take turns, so that a drift of the machine hits both alike; whoever
+ * begins alternates.
  */
-import { closeSync, fsyncSync, openSync, unlinkSync, writeSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { setImmediate as turnOfEventLoop } from "node:timers/promises";
 import { execa } from "execa";
 import { z } from "zod";
+import { Message } from "../engines/engine.js";
+import { DiskStorage, heap, loadEngine } from "../engines/registry.js";
 import type { Run } from "../results/schema.js";
 import { BATCH_SIZE_BYTES, LARGE_SIZE_BYTES } from "./probe-protocol.js";
 
 /** Odd, so that the median is one of them. */
 const ROUNDS = 7;
+/** With the eight bytes that `raw` puts before it, a value fills a block. */
+const VALUE_SIZE_BYTES = BATCH_SIZE_BYTES - 8;
+/** Appended between two turns of the event loop. */
+const TURN_MESSAGES = 64;
 
 type Agreement = NonNullable<Run["agreement"]>;
 
@@ -29,12 +36,13 @@ export async function compareWithFio(
   signal: AbortSignal,
 ): Promise<Agreement | null> {
   const size = Math.max(1, Math.floor(fileSizeBytes / LARGE_SIZE_BYTES)) * LARGE_SIZE_BYTES;
+  const message = new Message(heap, heap.place(new Uint8Array(VALUE_SIZE_BYTES).fill(0x5a)));
   const rounds: Agreement["rounds"] = [];
   // One more, first: whoever meets the filesystem first finds it cold.
   for (let round = -1; round < ROUNDS; round++) {
     const isFioFirst = round % 2 !== 0;
     let fio = isFioFirst ? await writeWithFio(directory, size, signal) : null;
-    const raw = writeOurselves(join(directory, "agreement-raw"), size);
+    const raw = await writeWithRaw(directory, message, size);
     if (!isFioFirst) fio = await writeWithFio(directory, size, signal);
     if (fio === null) return null;
     if (round >= 0) rounds.push({ rawBytesPerSecond: raw, fioBytesPerSecond: fio });
@@ -42,18 +50,41 @@ export async function compareWithFio(
   return { blockSizeBytes: BATCH_SIZE_BYTES, fileSizeBytes: size, rounds };
 }
 
-/** The call that `raw` and the engines make, one block after the other; opening and closing are not counted, as by fio. */
-function writeOurselves(path: string, sizeBytes: number): number {
-  const block = new Uint8Array(BATCH_SIZE_BYTES).fill(0x5a);
-  const file = openSync(path, "w", 0o600);
+/** Through the engine as a trial drives it; opening and closing are not counted, as by fio. */
+async function writeWithRaw(parent: string, message: Message, sizeBytes: number): Promise<number> {
+  const directory = mkdtempSync(join(parent, "agreement-raw-"));
   try {
-    const startedNs = process.hrtime.bigint();
-    for (let at = 0; at < sizeBytes; at += BATCH_SIZE_BYTES) writeSync(file, block, 0, BATCH_SIZE_BYTES, at);
-    fsyncSync(file);
-    return (sizeBytes * 1e9) / Number(process.hrtime.bigint() - startedNs);
+    const definition = await loadEngine("raw");
+    let failure: Error | null = null;
+    const engine = await definition.open({
+      directory,
+      storage: new DiskStorage(),
+      heap,
+      settings: { flush: "async", batchSizeBytes: BATCH_SIZE_BYTES },
+      listener: {
+        acknowledged() {},
+        failed(_partition, _messageCount, error) {
+          failure ??= error;
+        },
+      },
+    });
+    const [partition] = await engine.createTopic("agreement", 1);
+    try {
+      const startedNs = process.hrtime.bigint();
+      for (let left = sizeBytes / BATCH_SIZE_BYTES; left > 0; left--) {
+        engine.append(partition!, message, 0);
+        if (left % TURN_MESSAGES === 0) await turnOfEventLoop();
+      }
+      await engine.flush();
+      return (engine.counters().logBytes * 1e9) / Number(process.hrtime.bigint() - startedNs);
+    } catch (error) {
+      // What the disk said, where there is such a thing, and not that the engine has failed before.
+      throw failure ?? error;
+    } finally {
+      await engine.close().catch(() => {});
+    }
   } finally {
-    closeSync(file);
-    unlinkSync(path);
+    rmSync(directory, { recursive: true, force: true });
   }
 }
 

@@ -50,6 +50,12 @@ const OWN_FILES = new Set([
 ]);
 
 const SMALLEST_BLOCK_BYTES = 65_536;
+const PAGE_SIZE_BYTES = 4_096;
+/**
+ * Where in its page a block begins. Copied to a few bytes further in another page, what a processor stores it takes for
+ * what it is about to load, and 16 KiB take 5 µs instead of 0.3; and large values tend to begin where a page does.
+ */
+const BLOCK_PHASE_BYTES = 1_024;
 /** A fetch reads messages that lie closer than this in one go, up to so much. */
 const FETCH_GAP_BYTES = 4_096;
 const FETCH_STEP_BYTES = 256 << 10;
@@ -86,8 +92,10 @@ class RawEngine implements StorageEngine {
 
   /** Messages in the block, not written yet. */
   readonly #pending = new PendingCounts();
-  #blockAddress: number;
-  #blockCapacityBytes: number;
+  /** As allocated; the block begins in it. */
+  #blockExtent!: number;
+  #blockAddress!: number;
+  #blockCapacityBytes!: number;
   #blockUsedBytes = 0;
   /** When `poll` first saw the block begun; NaN when it has not. */
   #blockSinceMs = Number.NaN;
@@ -128,8 +136,7 @@ class RawEngine implements StorageEngine {
     });
     this.#needsClock =
       settings.lingerMs > 0 || (typeof settings.flush === "object" && settings.flush.every.ms !== undefined);
-    this.#blockCapacityBytes = Math.max(settings.batchSizeBytes, SMALLEST_BLOCK_BYTES);
-    this.#blockAddress = this.#heap.allocate(this.#blockCapacityBytes);
+    this.#allocateBlock(Math.max(settings.batchSizeBytes, SMALLEST_BLOCK_BYTES));
     this.#writtenBytes = index.indexedBytes;
     this.#resize();
     for (const [handle] of topics.partitions.entries()) {
@@ -262,7 +269,7 @@ class RawEngine implements StorageEngine {
     } finally {
       this.file.close();
       this.lock.release();
-      this.#heap.release(this.#blockAddress);
+      this.#heap.release(this.#blockExtent);
     }
   }
 
@@ -347,9 +354,14 @@ class RawEngine implements StorageEngine {
   }
 
   #growBlock(sizeBytes: number): void {
-    this.#heap.release(this.#blockAddress);
-    this.#blockCapacityBytes = 2 ** Math.ceil(Math.log2(sizeBytes));
-    this.#blockAddress = this.#heap.allocate(this.#blockCapacityBytes);
+    this.#heap.release(this.#blockExtent);
+    this.#allocateBlock(2 ** Math.ceil(Math.log2(sizeBytes)));
+  }
+
+  #allocateBlock(capacityBytes: number): void {
+    this.#blockExtent = this.#heap.allocate(BLOCK_PHASE_BYTES + capacityBytes, PAGE_SIZE_BYTES);
+    this.#blockAddress = this.#blockExtent + BLOCK_PHASE_BYTES;
+    this.#blockCapacityBytes = capacityBytes;
   }
 
   /** The end of the run of messages from `fromOffset` on that are read in one go: at least one. */
