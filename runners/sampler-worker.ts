@@ -55,7 +55,7 @@ const { originNs, intervalMs, deviceStatPath, threadPoolSize, cells: buffer } = 
  * The main thread is looked at after between half and one and a half times as long, so that no rhythm of its own can
  * hide from it. A look costs 60 to 200 µs of this thread, waking included.
  */
-const lookEveryMs = intervalMs < LONG_INTERVAL_MS ? 20 : 40;
+const lookEveryMs = intervalMs < LONG_INTERVAL_MS ? 20 : 80;
 const cells = new SharedCells(buffer);
 const { numbers } = cells;
 const clock = clockFrom(originNs);
