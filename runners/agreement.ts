@@ -50,7 +50,7 @@ export async function compareWithFio(
   return { blockSizeBytes: BATCH_SIZE_BYTES, fileSizeBytes: size, rounds };
 }
 
-/** Through the engine as a trial drives it; opening and closing are not counted, as by fio. */
+/** Through the engine; opening and closing it are not counted, as by fio. */
 async function writeWithRaw(parent: string, message: Message, sizeBytes: number): Promise<number> {
   const directory = mkdtempSync(join(parent, "agreement-raw-"));
   try {

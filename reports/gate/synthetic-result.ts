@@ -1,5 +1,6 @@
 /** Results of the gate for tests of what is made of them. */
 import type { GateComparison, GateFigure, GateResult } from "../../results/gate.js";
+import { syntheticRun } from "../synthetic-run.js";
 
 const HOSTILE = `x"><script>alert(1)</script>\u001b[31m\u202e%0A::error::\n| **y** ]]>`;
 
@@ -49,31 +50,7 @@ export function syntheticResult(over: Partial<GateResult> = {}): GateResult {
     budgetMs: 480_000,
     reference: { label: "main (1a2b3c4)", commit: "1a2b3c4", engine: null, settings: {} },
     candidate: { label: "working tree", commit: "5d6e7f8", engine: null, settings: {} },
-    environment: {
-      fingerprint: "00",
-      platform: "linux x64",
-      kernel: "6.1",
-      distribution: "Debian",
-      cpu: { model: "CPU", logicalCores: 2, governor: null, turbo: null, siblings: null, quota: null },
-      memoryBytes: 1,
-      memoryLimitBytes: null,
-      node: { version: "20.20.0", v8: "", uv: "", threadPoolSize: 4, flags: [] },
-      device: {
-        name: null,
-        model: null,
-        rotational: null,
-        scheduler: null,
-        writeCache: null,
-        fua: null,
-        queueDepth: null,
-      },
-      filesystem: { type: "ext4", mountPoint: "/", mountOptions: "rw", sizeBytes: 1, freeBytes: 1 },
-      dirtySettings: {},
-      loadAverage: [0, 0, 0],
-      checksumProviders: {},
-      notPossible: [],
-      notes: [],
-    },
+    environment: syntheticRun().environment,
     figures: [
       figure("one/closed/cpuPerMessage"),
       figure("one/closed/durableThroughput", {

@@ -32,8 +32,7 @@ function fillTable(table: usize, polynomial: u32): void {
   }
 }
 
-// AssemblyScript reads `@inline`; the type checker of TypeScript, which knows no decorator of functions, is told to pass it over.
-// @ts-ignore: decorator
+// @ts-ignore: AssemblyScript's decorator of a function, which TypeScript has none of
 @inline
 function crc(table: usize, address: usize, sizeBytes: usize, previous: u32): u32 {
   let value = ~previous;
@@ -60,7 +59,7 @@ function crc(table: usize, address: usize, sizeBytes: usize, previous: u32): u32
 }
 
 /** What four bytes do to the checksum `row` bytes later. In pairs, so that no long row of operations waits for the bytes. */
-// @ts-ignore: decorator
+// @ts-ignore: AssemblyScript's decorator of a function, which TypeScript has none of
 @inline
 function lookup(table: usize, row: usize, word: u32): u32 {
   return (
@@ -69,7 +68,7 @@ function lookup(table: usize, row: usize, word: u32): u32 {
   );
 }
 
-// @ts-ignore: decorator
+// @ts-ignore: AssemblyScript's decorator of a function, which TypeScript has none of
 @inline
 function entry(table: usize, row: usize, index: u32): u32 {
   return load<u32>(table + (row << 10) + (<usize>index << 2));

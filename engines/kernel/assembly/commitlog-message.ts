@@ -130,7 +130,7 @@ export function encodeCommitlogMessage(
   return sizeBytes;
 }
 
-// @ts-ignore: decorator
+// @ts-ignore: AssemblyScript's decorator of a function, which TypeScript has none of
 @inline
 function writeHost(at: usize, host: usize): usize {
   store<u64>(at, load<u64>(host, 4));
@@ -303,7 +303,7 @@ export function parseCommitlogMessage(
   return parse(address, available, position, crcLimitBytes, table, tableMask, result);
 }
 
-// @ts-ignore: decorator
+// @ts-ignore: AssemblyScript's decorator of a function, which TypeScript has none of
 @inline
 function positionOf(high: u32, low: u32): i64 {
   return <i64>((<u64>high << 32) | low);
@@ -387,7 +387,7 @@ function parse(
   return OK;
 }
 
-// @ts-ignore: decorator
+// @ts-ignore: AssemblyScript's decorator of a function, which TypeScript has none of
 @inline
 function isCrcProperty(at: usize): bool {
   return load<u64>(at) == CRC_PROPERTY_NAME && load<u8>(at, 8) == <u8>NAME_END;
@@ -457,7 +457,7 @@ function findQueue(table: usize, tableMask: u32, topic: usize, topicSize: i32, q
 }
 
 /** Reads whole words, as `hashQueue`. */
-// @ts-ignore: decorator
+// @ts-ignore: AssemblyScript's decorator of a function, which TypeScript has none of
 @inline
 function isSameTopic(a: usize, b: usize, sizeBytes: i32): bool {
   let rest = sizeBytes;
@@ -471,7 +471,7 @@ function isSameTopic(a: usize, b: usize, sizeBytes: i32): bool {
 }
 
 /** Reads whole words; behind a topic stand at least its properties' length and the file's blank, or zeros. */
-// @ts-ignore: decorator
+// @ts-ignore: AssemblyScript's decorator of a function, which TypeScript has none of
 @inline
 function hashQueue(topic: usize, topicSize: i32, queueId: i32): u32 {
   let hash: u64 = (<u64>queueId + 1) * 0x9e37_79b9_7f4a_7c15;

@@ -3,7 +3,7 @@
  * that nothing is touched beyond either end. For the short runs of a message cheaper than a call to memmove; inlined where
  * the kernel itself copies.
  */
-// @ts-ignore: decorator
+// @ts-ignore: AssemblyScript's decorator of a function, which TypeScript has none of
 @inline
 export function copyBytes(target: usize, source: usize, sizeBytes: usize): void {
   if (sizeBytes >= 2048) {

@@ -101,7 +101,7 @@ export function assembleRecordBatch(control: usize, target: u32): void {
   }
 }
 
-// @ts-ignore: decorator
+// @ts-ignore: AssemblyScript's decorator of a function, which TypeScript has none of
 @inline
 function frame(
   control: usize,

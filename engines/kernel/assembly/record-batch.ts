@@ -116,7 +116,7 @@ export function sealRecordBatch(control: usize, baseOffset: f64, leaderEpoch: i3
   return sizeBytes;
 }
 
-// @ts-ignore: decorator
+// @ts-ignore: AssemblyScript's decorator of a function, which TypeScript has none of
 @inline
 export function append(
   control: usize,
@@ -178,7 +178,7 @@ export function append(
 }
 
 /** Size of a record without its length field. No headers (size 0) are encoded as a count of zero. */
-// @ts-ignore: decorator
+// @ts-ignore: AssemblyScript's decorator of a function, which TypeScript has none of
 @inline
 export function bodySizeOf(
   deltaZigzag: u64,
@@ -221,14 +221,14 @@ export function deltaZigzagOf(control: usize, timestampMs: f64): u64 {
   return <u64>((delta << 1) ^ (delta >> 63));
 }
 
-// @ts-ignore: decorator
+// @ts-ignore: AssemblyScript's decorator of a function, which TypeScript has none of
 @inline
 function zigzag(value: i32): u64 {
   return <u64>(<u32>((value << 1) ^ (value >> 31)));
 }
 
 /** Length and bytes; a length of -1 and no bytes stand for null. */
-// @ts-ignore: decorator
+// @ts-ignore: AssemblyScript's decorator of a function, which TypeScript has none of
 @inline
 function writeBytes(at: usize, address: u32, sizeBytes: i32): usize {
   at = writeVarint(at, zigzag(sizeBytes));
@@ -237,13 +237,13 @@ function writeBytes(at: usize, address: u32, sizeBytes: i32): usize {
   return at + <usize>sizeBytes;
 }
 
-// @ts-ignore: decorator
+// @ts-ignore: AssemblyScript's decorator of a function, which TypeScript has none of
 @inline
 export function varintSize(value: u64): usize {
   return <usize>((70 - clz<u64>(value | 1)) / 7);
 }
 
-// @ts-ignore: decorator
+// @ts-ignore: AssemblyScript's decorator of a function, which TypeScript has none of
 @inline
 function writeVarint(at: usize, value: u64): usize {
   if (value < 0x80) {
