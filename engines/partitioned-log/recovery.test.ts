@@ -5,6 +5,7 @@ import { Message } from "../engine.js";
 import { CorruptDataError } from "../errors.js";
 import { heap } from "../heap.js";
 import { FaultyStorage } from "../storage/faulty-storage.js";
+import { seededRandom } from "../storage/seeded-random.js";
 import type { Storage } from "../storage/storage.js";
 import { CLEAN_SHUTDOWN_MARKER, LEADER_EPOCH_CHECKPOINT, RECOVERY_POINT_CHECKPOINT } from "./names.js";
 import { DAMAGE_CASES, type DamageFacts, LEFTOVERS, SEGMENT_CASES, type SegmentFacts } from "./recovery.js";
@@ -104,14 +105,17 @@ describe("the table of segments", () => {
     expect(all.some((facts) => SEGMENT_CASES.findIndex((each) => each.applies(facts)) === i)).toBe(true);
   });
 
-  test("keeps rot only where it is below the recovery point and something sound follows", () => {
-    for (const isBelowRecoveryPoint of booleans) {
-      for (const soundBatchFollows of booleans) {
-        const facts: DamageFacts = { isBelowRecoveryPoint, soundBatchFollows };
-        const { action } = DAMAGE_CASES.find((each) => each.applies(facts))!;
-        expect(action).toBe(isBelowRecoveryPoint && soundBatchFollows ? "keep" : "cut");
-      }
-    }
+  test.each(
+    booleans.flatMap((isBelowRecoveryPoint) =>
+      booleans.flatMap((soundDataFollows) =>
+        booleans.map((nextSegmentContinues) => ({ isBelowRecoveryPoint, soundDataFollows, nextSegmentContinues })),
+      ),
+    ),
+  )("keeps rot only in synced data with sound data behind, and drops no segment that continues: %o", (facts) => {
+    const { isBelowRecoveryPoint, soundDataFollows, nextSegmentContinues }: DamageFacts = facts;
+    const { action } = DAMAGE_CASES.find((each) => each.applies(facts))!;
+    if (nextSegmentContinues) expect(action).toBe("cut the noise");
+    else expect(action).toBe(isBelowRecoveryPoint && soundDataFollows ? "keep" : "cut");
   });
 });
 
@@ -190,6 +194,94 @@ describe("damage to earlier segments", () => {
     const engine = await reopen(storage);
     expect(engine.recovery.droppedFiles).toBe(4);
     await expectToGoOn(storage, 4);
+  });
+
+  const NOISE: Record<string, Buffer> = {
+    "a byte": Buffer.alloc(1, 7),
+    noise: Buffer.alloc(999, 0xe7),
+    zeros: Buffer.alloc(5_000),
+    "zeros and noise": Buffer.concat([Buffer.alloc(600), Buffer.alloc(600, 0x5a)]),
+  };
+  for (const [name, noise] of Object.entries(NOISE)) {
+    test.each([
+      [0, 1],
+      [12, 1],
+      [12, 2],
+    ])(`${name} behind the last batch of a segment costs no message (segment %i, %i times)`, async (base, count) => {
+      const storage = await written("killed");
+      damage(storage, pathOf(base, ".log"), (content) => Buffer.concat([content, ...Array(count).fill(noise)]));
+      const engine = await reopen(storage);
+      expect(engine.recovery).toMatchObject({ truncatedBytes: count * noise.length, droppedFiles: 0 });
+      expect(engine.recovery.repairs).toEqual([
+        expect.stringMatching(
+          new RegExp(`${base}\\.log was cut by ${count * noise.length} bytes at byte 1491: a.*; the later segments`),
+        ),
+      ]);
+      await expectToGoOn(storage, 32);
+    });
+  }
+
+  test("a stale copy of a segment's own batches behind its last one costs no message", async () => {
+    const storage = await written("killed");
+    damage(storage, pathOf(12, ".log"), (content) => Buffer.concat([content, content]));
+    expect((await reopen(storage)).recovery).toMatchObject({ truncatedBytes: 3 * BATCH_BYTES, droppedFiles: 0 });
+    await expectToGoOn(storage, 32);
+  });
+
+  test.each(Array.from({ length: 40 }, (_, seed) => seed))(
+    "noise at random ends of segments, then one torn: all up to the tear is there, nothing behind it (seed %i)",
+    async (seed) => {
+      const random = seededRandom(seed);
+      const storage = new FaultyStorage();
+      const first = await open(storage, SETTINGS);
+      await first.engine.createTopic("t", 1);
+      const segmentCount = 2 + Math.floor(random() * 6);
+      appendBatches(first.engine, 0, [0, 12 * segmentCount]);
+      const image = storage.kill();
+      await first.engine.close();
+      const torn = Math.floor(random() * (segmentCount + 1)); // none of them when it is their number
+      let messagesLeft = 12 * segmentCount;
+      for (let i = 0; i < segmentCount; i++) {
+        const noise = Buffer.from(Array.from({ length: Math.floor(random() * 700) }, () => random() * 256));
+        const cutAt = i === torn ? Math.floor(random() * 3 * BATCH_BYTES) : 3 * BATCH_BYTES;
+        if (i === torn) messagesLeft = 12 * i + 4 * Math.floor(cutAt / BATCH_BYTES);
+        damage(image, pathOf(12 * i, ".log"), (content) => Buffer.concat([content.subarray(0, cutAt), noise]));
+      }
+      await reopen(image);
+      await expectToGoOn(image, messagesLeft);
+    },
+  );
+
+  test("rot in the last batch of a synced segment costs that batch alone", async () => {
+    for (const end of ["closed", "killed"] as const) {
+      const storage = await written(end);
+      put(storage, `${DIRECTORY}/${RECOVERY_POINT_CHECKPOINT}`, Buffer.from("0\n1\nt 0 32\n"));
+      damage(storage, pathOf(0, ".log"), flipBit(2 * BATCH_BYTES + 200));
+      storage.remove(pathOf(0, ".index")); // so that it is read at all
+      const engine = await reopen(storage);
+      expect(engine.recovery).toMatchObject({ truncatedBytes: 0, droppedFiles: 0 });
+      expect(engine.recovery.repairs).toEqual([
+        expect.stringMatching(
+          /0\.log holds a record batch with a wrong checksum at byte 994: offsets 8 to 11 are lost/,
+        ),
+      ]);
+      expect(await readAll(engine, 0, 12)).toEqual(expected(12, 32));
+      await expect(engine.fetch(0, 9, 300, () => {})).rejects.toThrow(/0\.log at byte 994/);
+      await engine.close();
+    }
+  });
+
+  test("a synced segment that lost its end is said to have, and the later ones stay", async () => {
+    const storage = await written("killed");
+    put(storage, `${DIRECTORY}/${RECOVERY_POINT_CHECKPOINT}`, Buffer.from("0\n1\nt 0 32\n"));
+    damage(storage, pathOf(0, ".log"), (content) => content.subarray(0, 2 * BATCH_BYTES));
+    storage.remove(pathOf(0, ".index"));
+    const engine = await reopen(storage);
+    expect(engine.recovery).toMatchObject({ truncatedBytes: 0, droppedFiles: 0 });
+    expect(engine.recovery.repairs).toEqual([
+      expect.stringMatching(/0\.log ends before the next segment begins: offsets 8 to 11 are missing/),
+    ]);
+    expect(await readAll(engine, 0)).toEqual([...expected(0, 8), ...expected(12, 32)]);
   });
 
   test("is not cut in what was synced: the rest stays, and the damaged offsets say so", async () => {

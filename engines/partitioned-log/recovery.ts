@@ -77,26 +77,32 @@ export const SEGMENT_CASES: readonly {
 export interface DamageFacts {
   /** The bytes were synced before the recovery point was checkpointed. */
   readonly isBelowRecoveryPoint: boolean;
-  /** Behind the damaged batch, in this segment, a sound batch of a higher offset is found. */
-  readonly soundBatchFollows: boolean;
+  /** Behind the damage lies a sound batch of a higher offset in this segment, or a segment that was synced, too. */
+  readonly soundDataFollows: boolean;
+  /** The next segment begins with the offset that the damage stands in the place of. */
+  readonly nextSegmentContinues: boolean;
 }
 
 /**
  * What becomes of damage: the first case that applies.
  *
- * "keep" leaves the damaged batch and all behind it in place; a fetch of its offsets says so. "cut" ends the log before
- * it: later bytes and segments go, as what was written last without a sync may have reached the disk in any order.
+ * "keep" leaves the damaged batch and all behind it in place; a fetch of its offsets says so. "cut the noise" cuts the
+ * segment and keeps the later ones, as no offset is missing between. "cut" ends the log before it: later bytes and
+ * segments go, as what was written last without a sync may have reached the disk in any order, and keeping what lies
+ * behind a hole would serve messages without the ones before them.
  *
- * Better than Kafka, which cuts in both cases and so throws away synced messages because of one rotten bit before them.
+ * Better than Kafka, which cuts in all cases and so throws away synced messages because of one rotten bit before them,
+ * and whole segments because of bytes that hold no message.
  */
 export const DAMAGE_CASES: readonly {
   readonly name: string;
   readonly applies: (facts: DamageFacts) => boolean;
-  readonly action: "keep" | "cut";
+  readonly action: "keep" | "cut the noise" | "cut";
 }[] = [
+  { name: "noise between two segments", applies: (facts) => facts.nextSegmentContinues, action: "cut the noise" },
   {
     name: "rot in synced data",
-    applies: (facts) => facts.isBelowRecoveryPoint && facts.soundBatchFollows,
+    applies: (facts) => facts.isBelowRecoveryPoint && facts.soundDataFollows,
     action: "keep",
   },
   { name: "the end that a crash left", applies: () => true, action: "cut" },
@@ -144,9 +150,12 @@ export function loadLog(options: LoadOptions): LoadedLog {
       endOffset = found.endOffset;
       const mayEndEarly =
         facts.wasCleanShutdown || facts.isBelowRecoveryPoint || options.isCompacted || found.wasCompacted;
-      const endsEarly = next !== undefined && !mayEndEarly && endOffset < next.baseOffset;
-      if (found.wasCut || endsEarly) {
+      const endsEarly = next !== undefined && endOffset < next.baseOffset;
+      if (found.endsLog || (endsEarly && !mayEndEarly)) {
         for (const dropped of segments.splice(i + 1)) dropSegment(dropped, segment, options);
+      } else if (endsEarly && !options.isCompacted && !found.wasCompacted) {
+        const missing = `offsets ${endOffset} to ${next.baseOffset - 1} are missing, the later segments are kept`;
+        report.repairs.push(`${segment.path} ends before the next segment begins: ${missing}.`);
       }
     }
     if (i + 1 < segments.length) segment.unload();
@@ -346,8 +355,9 @@ function scan(
   next: Segment | undefined,
   { scanner, report, recoveryPoint }: LoadOptions,
   epochs: EpochEntry[],
-): { endOffset: number; wasCompacted: boolean; wasCut: boolean } {
+): { endOffset: number; wasCompacted: boolean; endsLog: boolean } {
   const fileSizeBytes = segment.sizeBytes;
+  let isNoise = false;
   const keep = (expectedOffset: number, fault: string): boolean => {
     const { position } = scanner;
     if (fault === "a record batch written without a checksum") {
@@ -357,9 +367,20 @@ function scan(
       );
     }
     const isBelowRecoveryPoint = expectedOffset < recoveryPoint;
-    const soundBatchFollows = isBelowRecoveryPoint && scanner.skipDamage(); // a torn tail is not searched
-    const facts: DamageFacts = { isBelowRecoveryPoint, soundBatchFollows };
-    if (DAMAGE_CASES.find((each) => each.applies(facts))!.action === "cut") return false;
+    const nextSegmentContinues = expectedOffset === next?.baseOffset;
+    let soundDataFollows = false;
+    if (isBelowRecoveryPoint && !nextSegmentContinues) {
+      // A torn tail is not searched.
+      soundDataFollows = scanner.skipDamage();
+      if (!soundDataFollows && next !== undefined && next.baseOffset <= recoveryPoint) {
+        scanner.skipRest();
+        soundDataFollows = true;
+      }
+    }
+    const facts: DamageFacts = { isBelowRecoveryPoint, soundDataFollows, nextSegmentContinues };
+    const { action } = DAMAGE_CASES.find((each) => each.applies(facts))!;
+    isNoise = action === "cut the noise";
+    if (action !== "keep") return false;
     const offsets = `offsets ${expectedOffset} to ${scanner.expectedOffset - 1}`;
     report.repairs.push(`${segment.path} holds ${fault} at byte ${position}: ${offsets} are lost, the rest is kept.`);
     return true;
@@ -373,17 +394,16 @@ function scan(
   report.beforeChange();
   report.scannedBytes += fileSizeBytes;
   report.rebuiltIndexes += 2;
-  let wasCut = walk.fault !== null;
-  if (wasCut) {
+  const endsLog = walk.fault !== null && !isNoise;
+  if (walk.fault !== null) {
     const lostBytes = fileSizeBytes - segment.sizeBytes;
-    const isReserve = isZero(segment, fileSizeBytes);
-    const why = isReserve ? "a tail of zeros, reserved and never written" : walk.fault;
+    const why = isZero(segment, fileSizeBytes) ? "a tail of zeros, reserved and never written" : walk.fault;
+    const kept = isNoise ? "; the later segments continue and are kept" : "";
     report.truncatedBytes += lostBytes;
-    report.repairs.push(`${segment.path} was cut by ${lostBytes} bytes at byte ${segment.sizeBytes}: ${why}.`);
-    if (isReserve && walk.endOffset === next?.baseOffset) wasCut = false; // all it held is there
+    report.repairs.push(`${segment.path} was cut by ${lostBytes} bytes at byte ${segment.sizeBytes}: ${why}${kept}.`);
   }
   segment.finish();
-  return { endOffset: walk.endOffset, wasCompacted: walk.wasCompacted, wasCut };
+  return { endOffset: walk.endOffset, wasCompacted: walk.wasCompacted, endsLog };
 }
 
 /** Whether the file holds zeros from the segment's size to `end`: it was extended ahead and not trimmed. */

@@ -146,6 +146,12 @@ export class SegmentScanner {
     return found !== undefined;
   }
 
+  /** After `next` found damage: goes to the end of the file, behind which the limit offset follows. */
+  skipRest(): void {
+    this.position = this.#endPosition;
+    this.expectedOffset = this.#limitOffset;
+  }
+
   /** Whether a sound batch of an offset above the expected one begins there; `batch` is that one then. */
   #isSoundAt(position: number): boolean {
     const { expectedOffset } = this;
