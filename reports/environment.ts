@@ -80,7 +80,10 @@ export function environmentRows(run: Run): [string, string][] {
       `${formatBytes(environment.memoryBytes)}${environment.memoryLimitBytes === null ? "" : `, limited to ${formatBytes(environment.memoryLimitBytes)}`}`,
     ],
     ["System", `${environment.distribution}, kernel ${environment.kernel}, ${environment.platform}`],
-    ["Node", `${node.version}, V8 ${node.v8}, libuv ${node.uv}, ${node.threadPoolSize} threads in its pool`],
+    [
+      "Node",
+      `${node.version}, V8 ${node.v8}, libuv ${node.uv}, ${node.threadPoolSize} threads in its pool; every trial under ${node.flags.join(" ") || "no flags"}`,
+    ],
     [
       "Device",
       `${device.name ?? "unknown"}, model ${device.model ?? "unknown"}, rotational ${yesNo(device.rotational)}, scheduler ${device.scheduler ?? "unknown"}, write cache ${device.writeCache ?? "unknown"}, FUA ${yesNo(device.fua)}, queue depth ${device.queueDepth === null ? "unknown" : groupThousands(device.queueDepth)}`,

@@ -9,6 +9,7 @@ import { cleanRecord } from "./clean.js";
 import { costTable, tailTable } from "./cost-tables.js";
 import { splitDoubts } from "./doubts.js";
 import { groupThousands } from "./format.js";
+import { machineTable } from "./machine-table.js";
 import {
   courseTable,
   latencyTable,
@@ -40,6 +41,8 @@ export interface ScenarioModel {
   /** Without rows in runs of before they were measured. */
   tail: Table;
   cost: Table;
+  /** Without rows in runs that sampled nothing. */
+  machine: Table;
   /** Without rows if every figure is valid. */
   validity: Table;
   /** One sentence for each reason why figures are not valid that no other scenario has, and each rule not kept here alone. */
@@ -106,6 +109,7 @@ function scenarioModel(
     work: workTable(scenario, slug),
     tail: tailTable(scenario, slug),
     cost: costTable(scenario, slug),
+    machine: machineTable(scenario, slug),
     validity: validityTable(scenario, slug),
     doubts,
     warnings: scenario.warnings.map(({ text, engines }) => {

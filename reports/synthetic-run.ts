@@ -362,11 +362,13 @@ function measure(plan: PlannedTrial, configuration: Configuration, capacity: num
         stealFraction: 0.01,
         garbageCollectionNs: 1e6,
         eventLoopDelayMaxNs: 4e6,
+        eventLoopUtilisation: 0.97,
         detail: sampleDetail(sync, i === sampleCount - 2),
       };
     }),
     cpuUserNs: 1.4e9,
     cpuSystemNs: 6e8,
+    eventLoopUtilisation: 0.98,
     maxResidentBytes: 2.1e8,
     tail: {
       percentile: 99.9,

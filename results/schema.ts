@@ -118,6 +118,8 @@ const sampleSchema = z.strictObject({
   stealFraction: amount.nullable(),
   garbageCollectionNs: amount,
   eventLoopDelayMaxNs: amount,
+  /** Share of the time in which the main thread's event loop was not waiting for something to do; null: not known. */
+  eventLoopUtilisation: z.number().min(0).max(1).nullable().default(null),
   /** Null in runs of before it was sampled. */
   detail: sampleDetailSchema.nullable().default(null),
 });
@@ -291,6 +293,8 @@ export const measuredSchema = z.strictObject({
   samples: z.array(sampleSchema),
   cpuUserNs: amount,
   cpuSystemNs: amount,
+  /** Of the main thread over the measured interval (Node's `performance.eventLoopUtilization`); null: from an older run. */
+  eventLoopUtilisation: z.number().min(0).max(1).nullable().default(null),
   maxResidentBytes: amount,
   tail: tailSchema.nullable().default(null),
   cost: costSchema.nullable().default(null),

@@ -32,6 +32,7 @@ const sample = {
   stealFraction: 0,
   garbageCollectionNs: 0,
   eventLoopDelayMaxNs: 0,
+  eventLoopUtilisation: null,
   detail: null,
 };
 const sound: Measured = {

@@ -97,6 +97,7 @@ describe("executeTrials", () => {
     expect(measured!.serviceTime.sampleCount).toBe(measured!.sentCount);
     expect(measured!.durable.durationNs).toBeGreaterThan(measured!.acknowledged.durationNs);
     expect(measured!.durable.messagesPerSecond).toBeLessThan(measured!.acknowledged.messagesPerSecond);
+    expect(measured!.eventLoopUtilisation).toBeGreaterThan(0.5);
     expect(measured!.samples.length).toBeGreaterThan(0);
     const sampled = measured!.samples.reduce((sum, { acknowledgedMessages }) => sum + acknowledgedMessages, 0);
     expect(sampled).toBe(measured!.counters.acknowledgedMessages);
@@ -282,6 +283,10 @@ describe("executeTrials", () => {
     expect(samples.some(({ detail }) => (detail!.events.sync?.count ?? 0) > 0)).toBe(true);
     const recorded = samples.reduce((sum, { detail }) => sum + (detail!.responseTime?.sampleCount ?? 0), 0);
     expect(recorded).toBe(measured!.responseTime.sampleCount);
+    // Between sending and a sync's completion the loop sleeps.
+    expect(measured!.eventLoopUtilisation).toBeGreaterThan(0);
+    expect(measured!.eventLoopUtilisation).toBeLessThan(1);
+    expect(samples.some(({ eventLoopUtilisation }) => (eventLoopUtilisation ?? 1) < 1)).toBe(true);
     if (process.platform !== "linux") return;
     expect(samplerCpuFraction).toBeGreaterThan(0);
     expect(cost!.threads!.mainNs).toBeGreaterThan(0);

@@ -1,3 +1,4 @@
+import { performance } from "node:perf_hooks";
 import type { EngineEvent, EngineListener, PartitionHandle, StorageEngine } from "../engines/engine.js";
 import type { EncodedHistogram, Load } from "../results/schema.js";
 import type { Clock } from "./clock.js";
@@ -13,6 +14,8 @@ import {
   IN_EVENT_LOOP,
   IN_GENERATOR,
   LOOP_DELAY_NS,
+  LOOP_IDLE_NS,
+  LOOP_READ_NS,
   type SharedCells,
 } from "./sampler-cells.js";
 import { createSchedule, type Schedule } from "./schedule.js";
@@ -452,6 +455,8 @@ export class LoadGenerator implements EngineListener {
     const delayNs = nowNs - this.#heartbeatDueNs;
     if (delayNs > numbers[LOOP_DELAY_NS]!) numbers[LOOP_DELAY_NS] = delayNs;
     this.#heartbeatDueNs = nowNs + HEARTBEAT_NS;
+    numbers[LOOP_IDLE_NS] = performance.eventLoopUtilization().idle * 1e6;
+    numbers[LOOP_READ_NS] = nowNs;
     if (this.#engine.dispatchLagBytes === undefined) return;
     const lagBytes = this.#engine.dispatchLagBytes();
     if (lagBytes > numbers[DISPATCH_LAG_BYTES]!) numbers[DISPATCH_LAG_BYTES] = lagBytes;

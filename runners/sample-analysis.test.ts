@@ -15,6 +15,7 @@ const sample = (index: number, changes: Partial<Sample> = {}, anonymousBytes: nu
   stealFraction: 0.01,
   garbageCollectionNs: 0,
   eventLoopDelayMaxNs: 0,
+  eventLoopUtilisation: null,
   detail: {
     ...{ responseTime: null, threads: null, mainThread: null, processorWaitNs: 0 },
     ...{ voluntarySwitches: 0, involuntarySwitches: 0, minorFaults: 0, majorFaults: 0 },

@@ -10,8 +10,11 @@ export const GC_NS = 1;
 export const LOOP_DELAY_NS = 2;
 /** Largest dispatch lag since last read; -1 where the engine has none. */
 export const DISPATCH_LAG_BYTES = 3;
+/** How long the main thread's event loop had waited for something to do so far, and when it said so; 0: it has not yet. */
+export const LOOP_IDLE_NS = 4;
+export const LOOP_READ_NS = 5;
 /** How often the main thread was seen in each place so far. */
-const OBSERVED = 4;
+const OBSERVED = 6;
 
 /** Places of the main thread: what the load generator says. Asleep in the event loop it takes no CPU time, so that is not counted. */
 export const ASLEEP = -1;

@@ -23,6 +23,8 @@ import {
   EVENTS,
   GC_NS,
   LOOP_DELAY_NS,
+  LOOP_IDLE_NS,
+  LOOP_READ_NS,
   type SamplerAnswer,
   type SamplerStart,
   SharedCells,
@@ -41,6 +43,7 @@ interface Reading {
   readonly atNs: number;
   readonly acknowledged: number;
   readonly garbageCollectionNs: number;
+  readonly loop: { idleNs: number; readNs: number };
   readonly usage: NodeJS.ResourceUsage;
   readonly cpu: { totalTicks: number; stealTicks: number } | null;
   readonly device: { writtenBytes: number; busyMs: number } | null;
@@ -146,6 +149,7 @@ function read(): Reading {
     atNs: clock.nowNs(),
     acknowledged: numbers[ACKNOWLEDGED]!,
     garbageCollectionNs: numbers[GC_NS]!,
+    loop: { idleNs: numbers[LOOP_IDLE_NS]!, readNs: numbers[LOOP_READ_NS]! },
     usage: process.resourceUsage(),
     cpu: cpuText === null ? null : parseCpuStat(cpuText),
     device: deviceText === null ? null : parseBlockStat(deviceText),
@@ -181,8 +185,16 @@ function sampleBetween(before: Reading, after: Reading): Sample {
     stealFraction: before.cpu && after.cpu && ticks > 0 ? (after.cpu.stealTicks - before.cpu.stealTicks) / ticks : null,
     garbageCollectionNs: after.garbageCollectionNs - before.garbageCollectionNs,
     eventLoopDelayMaxNs: take(LOOP_DELAY_NS, 0),
+    eventLoopUtilisation: loopUtilisation(before.loop, after.loop),
     detail: detailBetween(before, after),
   };
+}
+
+/** Between the last heartbeats of two readings; null: there was none meanwhile, or only the first of all. */
+function loopUtilisation(before: Reading["loop"], after: Reading["loop"]): number | null {
+  const durationNs = after.readNs - before.readNs;
+  if (before.readNs === 0 || durationNs <= 0) return null;
+  return Math.min(1, Math.max(0, 1 - (after.idleNs - before.idleNs) / durationNs));
 }
 
 function detailBetween(before: Reading, after: Reading): NonNullable<Sample["detail"]> {

@@ -1,5 +1,6 @@
 /** The process of one trial: one engine, one load, one fresh directory. Input and outcome are single IPC messages. */
 import { existsSync, readFileSync } from "node:fs";
+import { performance } from "node:perf_hooks";
 import type { EngineCounters, EngineDefinition, PartitionHandle, StorageEngine } from "../engines/engine.js";
 import { DiskStorage, heap, loadEngine } from "../engines/registry.js";
 import type { Configuration, DurabilityClass, Measured, Throughput, Verification } from "../results/schema.js";
@@ -94,8 +95,10 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
     deviceStatPath: input.deviceStatPath,
   });
   const cpuBefore = process.cpuUsage();
+  const loopBefore = performance.eventLoopUtilization();
   const load = await generator.measure(input.limits.measure);
   const cpu = process.cpuUsage(cpuBefore);
+  const { utilization: eventLoopUtilisation } = performance.eventLoopUtilization(loopBefore);
   const { logBytes: logBytesAtEnd, filesRolled: rolledAtEnd } = engine.counters();
   const countsAtEnd = generator.acknowledgedByPartition();
   const dirtyBytesAtEnd = readMemory()?.dirtyBytes ?? null;
@@ -164,6 +167,7 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
     samples,
     cpuUserNs: cpu.user * 1000,
     cpuSystemNs: cpu.system * 1000,
+    eventLoopUtilisation,
     maxResidentBytes: process.resourceUsage().maxRSS * 1024,
     tail,
     cost: {

@@ -100,6 +100,11 @@ export const TEMPLATE = `<!doctype html>
 <%~ it.table(scenario.cost) %>
 </details>
 <% } %>
+<% if (scenario.machine.rows.length > 0) { %>
+<details><summary>What process and machine did meanwhile: event loop, garbage collection, processors, device</summary>
+<%~ it.table(scenario.machine) %>
+</details>
+<% } %>
 <details><summary>What the engines did: batches, syncs, bytes</summary>
 <%~ it.table(scenario.work) %>
 </details>
