@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Measured, Run, Trial } from "../results/schema.js";
+import { type Measured, type Run, type Trial, trialSchema } from "../results/schema.js";
 import { attainableConfidence, ratioOfSamples } from "../results/statistics.js";
 import { analyse, findGroup, type ScenarioAnalysis } from "./analysis.js";
 import { syntheticRun } from "./synthetic-run.js";
@@ -53,6 +53,27 @@ describe("groups", () => {
     expect(scenario.failedTrials.map((trial) => trial.failures[0])).toEqual([
       expect.stringContaining("EMFILE, too many open files"),
     ]);
+  });
+
+  it("take nothing from a trial that missed its rate, however good it looks", () => {
+    const isMissed = ({ failureKind }: Trial) => failureKind === "rate";
+    expect(run.trials.filter(isMissed)).toHaveLength(1);
+    const without = {
+      ...run,
+      trials: run.trials.map((trial) => (isMissed(trial) ? { ...trial, measured: null } : trial)),
+    };
+    const figures = (of: Run) => {
+      const { groups, comparisons, trends, durabilityClasses } = scenarioOf(of, "device-ceiling");
+      return { groups, comparisons, trends, durabilityClasses };
+    };
+    expect(figures(run)).toEqual(figures(without));
+    const missed = run.trials.find(isMissed)!;
+    const asKind = (failureKind: Trial["failureKind"]) => trialSchema.safeParse({ ...missed, failureKind }).success;
+    expect([asKind("rate"), asKind("engine"), asKind(null)]).toEqual([true, false, false]);
+    expect(groupOf(scenarioOf(run, "device-ceiling"), "commitlog", [], "open 0.9 poisson")).toMatchObject({
+      failedCount: 1,
+      missedCount: 1,
+    });
   });
 
   it("have no figures where every trial failed, and are ranked nowhere", () => {

@@ -69,6 +69,8 @@ export interface Group {
   /** Those that are ok, by repetition. */
   trials: readonly Trial[];
   failedCount: number;
+  /** Of the failed: those that were only too slow for their rate, or for the interval. */
+  missedCount: number;
   validity: Validity;
   durabilityClasses: readonly DurabilityClass[];
   /** Stores nothing, as `null` does: it has no durable figure and no share of a disk. */
@@ -378,7 +380,7 @@ function makeGroup(
   circumstances: Circumstances,
   seed: number,
 ): Group {
-  const trials = members.filter((trial) => trial.measured !== null).sort((a, b) => a.repetition - b.repetition);
+  const trials = members.filter(({ status }) => status === "ok").sort((a, b) => a.repetition - b.repetition);
   const measured = trials.map((trial) => trial.measured!);
   const storesNothing = trials.length > 0 && trials.every((trial) => trial.verification?.outcome === "not-applicable");
   const basisOf = (figure: Figure) => {
@@ -404,6 +406,7 @@ function makeGroup(
     loadKey: loadKeyOf(configuration.load),
     trials,
     failedCount: members.length - trials.length,
+    missedCount: members.filter(({ failureKind }) => failureKind === "rate").length,
     validity: gradeCell(trials, circumstances),
     durabilityClasses: classesOf(trials),
     storesNothing,

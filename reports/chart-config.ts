@@ -5,9 +5,9 @@
  */
 
 import type { Chart, ChartConfiguration, ChartDataset, LegendItem, Plugin } from "chart.js";
-import { formatBytes, formatRate, formatShare, formatTime, threeDigits } from "./format.js";
+import { formatBytes, formatCount, formatRate, formatShare, formatTime, threeDigits } from "./format.js";
 
-export type Unit = "messagesPerSecond" | "nanoseconds" | "bytes" | "share";
+export type Unit = "messagesPerSecond" | "messages" | "nanoseconds" | "bytes" | "share";
 
 export interface SeriesPoint {
   x: number;
@@ -262,6 +262,7 @@ const TRAILING_ZEROS = /\.0+(?=\D)|(?<=\.\d*[1-9])0+(?=\D)/;
 
 const FORMATS: Record<Unit, (value: number) => string> = {
   messagesPerSecond: (value) => (value === 0 ? "0" : formatRate(value)),
+  messages: (value) => (value === 0 ? "0" : formatCount(value)),
   nanoseconds: (value) => (value === 0 ? "0" : formatTime(value)),
   bytes: (value) => (value === 0 ? "0" : formatBytes(value)),
   share: formatShare,

@@ -8,6 +8,7 @@
 
 import type { ProbeResult } from "../results/schema.js";
 import type { Axis, DeviceLimits, Facet, Group, Point, RunAnalysis, ScenarioAnalysis } from "./analysis.js";
+import { backlogCharts } from "./backlog-charts.js";
 import { verticalAxis } from "./chart-axes.js";
 import type { ChartSeries, ChartSpec, SeriesPoint } from "./chart-config.js";
 import { formatShare, percentileName } from "./format.js";
@@ -42,6 +43,8 @@ const MARKERS = ["circle", "rect", "triangle", "rectRot"] as const;
 const OPEN_LOOP_LINES = ["solid", "dashed", "dotted"] as const;
 /** Of more facets than this only those at the ends of their numeric axes are shown first, and no more than this. */
 const MAIN_FACETS = 8;
+/** Of more points with rates that were not met the others are behind the fold. */
+const MAIN_BACKLOGS = 2;
 /** Beyond this spread a linear axis would press the smaller figures flat. */
 const LOGARITHMIC_FROM_RATIO = 12;
 /** Times the fastest engine: a baseline above that is named and not drawn. */
@@ -76,6 +79,7 @@ export function chartsOf(
     latencyChart(scenario, facet, `${slug}-latency-${i + 1}`, known),
   );
   const [endCurves, innerCurves] = curveCharts(scenario, slug, known);
+  const backlog = backlogCharts(scenario, slug, known);
   const [first, second] = isLatency ? [overAxis, throughput] : [throughput, overAxis];
   const main = first.filter(({ facet }) => shown.includes(facet));
   // Of the other figure the first facet gives an idea.
@@ -84,11 +88,12 @@ export function chartsOf(
   // Closed-loop curves do not answer a question of throughput.
   const areCurvesMain = isLatency || xAxis === null || groups.some((group) => group.load.model === "open");
   return {
-    main: [...main.map(({ chart }) => chart), ...(areCurvesMain ? endCurves : [])],
+    main: [...main.map(({ chart }) => chart), ...(areCurvesMain ? endCurves : []), ...backlog.slice(0, MAIN_BACKLOGS)],
     more: [
       ...rest.map(({ chart }) => chart),
       ...(areCurvesMain ? [] : endCurves),
       ...innerCurves,
+      ...backlog.slice(MAIN_BACKLOGS),
       ...timeCharts(scenario, slug, known),
       ...courseCharts(scenario, slug, known),
     ],

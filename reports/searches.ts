@@ -56,7 +56,7 @@ export function objectiveWords({ percentile, latencyNs }: Objective): string {
 
 /** "8 trials, 2 of them invalid": these say nothing of their rate. */
 function triedWords({ steps }: Search, circumstances: Circumstances): string {
-  const measured = steps.flatMap(({ trial }) => (trial.measured === null ? [] : [trial]));
+  const measured = steps.flatMap(({ trial }) => (trial.status === "ok" ? [trial] : []));
   const invalid = measured.length - usableTrials(measured, "responseTime", circumstances).length;
   return `${countWords(steps.length, "trial")}${invalid === 0 ? "" : `, ${invalid} of them invalid`}`;
 }

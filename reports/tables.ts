@@ -97,7 +97,7 @@ export function throughputTable(scenario: ScenarioAnalysis, slug: string): Table
 
 /** Percentiles of response time, each load by itself: those of a closed loop say so in every row. */
 export function latencyTable(scenario: ScenarioAnalysis, slug: string): Table {
-  const groups = scenario.groups.filter((group) => group.responseTime !== null);
+  const groups = scenario.groups.filter((group) => group.responseTime !== null || isMissed(group));
   return withoutEmptyColumns({
     id: `${slug}-latency-table`,
     caption:
@@ -117,18 +117,18 @@ export function latencyTable(scenario: ScenarioAnalysis, slug: string): Table {
       number("trials", "Trials"),
     ],
     rows: groups.map((group) => {
-      const response = group.responseTime!;
+      const response = group.responseTime;
       return {
-        isMuted: group.isBaseline,
+        isMuted: group.isBaseline || response === null,
         cells: [
           ...axisCells(scenario, group),
           ...engineCells(group),
-          ...response.percentiles.map(percentileCell),
-          response.overflowCount > 0 ? { text: "above 60 s" } : numberCell(response.maxNs, formatTime),
+          ...PERCENTILES.map((_, i) => (response === null ? NOTHING : percentileCell(response.percentiles[i]!))),
+          (response?.overflowCount ?? 0) > 0 ? { text: "above 60 s" } : numberCell(response?.maxNs ?? null, formatTime),
           p99Cell(group.serviceTime),
           p99Cell(group.scheduleLag),
-          numberCell(response.sampleCount, formatCount),
-          { text: group.validity.responseTime.grade },
+          numberCell(response?.sampleCount ?? null, formatCount),
+          { text: isMissed(group) ? "FAILED: rate not met" : group.validity.responseTime.grade },
           trialsCell(group),
         ],
       };
@@ -368,7 +368,8 @@ export function rawTrialTable(run: Run, analysis: RunAnalysis): Table {
 }
 
 function rawTrialCells(trial: Trial, scenario: ScenarioAnalysis | undefined): Cell[] {
-  const { measured } = trial;
+  // What a failed trial measured is how it fell behind, and no figure.
+  const measured = trial.status === "ok" ? trial.measured : null;
   const response = measured === null ? null : summariseLatency([measured.responseTime], false);
   const point = scenario?.axes.map((axis) => valueWords(axis, trial.point[axis.path] ?? "")).join(", ");
   return [
@@ -379,7 +380,7 @@ function rawTrialCells(trial: Trial, scenario: ScenarioAnalysis | undefined): Ce
     { text: loadWordsWithRate(trial.configuration.load) },
     { text: String(trial.repetition) },
     { text: String(trial.seed) },
-    { text: trial.status },
+    statusCell(trial),
     { text: measured?.durabilityClass ?? "–" },
     numberCell(measured?.acknowledged.messagesPerSecond ?? null, formatRate),
     numberCell(measured?.durable.messagesPerSecond ?? null, formatRate),
@@ -390,6 +391,11 @@ function rawTrialCells(trial: Trial, scenario: ScenarioAnalysis | undefined): Ce
       : { text: `${formatTime(measured.warmupNs)}${measured.steady ? "" : ", not steady"}`, value: measured.warmupNs },
     { text: verificationWords(trial) },
   ];
+}
+
+function statusCell({ status, failureKind, measured }: Trial): Cell {
+  const waiting = failureKind === "rate" ? (measured?.backlogAtEnd ?? null) : null;
+  return waiting === null ? { text: status } : { text: status, note: `${groupThousands(waiting)} due and not sent` };
 }
 
 function verificationWords(trial: Trial): string {
@@ -458,13 +464,15 @@ export function engineCells(group: Group): Cell[] {
   ];
 }
 
-function trialsCell(group: Group): Cell {
-  const { length } = group.trials;
-  return {
-    text: String(length),
-    value: length,
-    ...(group.failedCount > 0 ? { note: `+${group.failedCount} failed` } : {}),
-  };
+/** All that is known of it is that it was too slow. */
+function isMissed({ trials, missedCount, load }: Group): boolean {
+  return trials.length === 0 && missedCount > 0 && load.model === "open";
+}
+
+function trialsCell({ trials: { length }, failedCount, missedCount, load }: Group): Cell {
+  const isRate = missedCount === failedCount && load.model === "open";
+  const failed = `+${failedCount} failed${isRate ? ": rate not met" : ""}`;
+  return { text: String(length), value: length, ...(failedCount > 0 ? { note: failed } : {}) };
 }
 
 export function numberCell(value: number | null, format: (value: number) => string): Cell {

@@ -209,7 +209,8 @@ function shareWords({ acknowledged, durable }: NonNullable<Group["ofRaw"]>): str
   return `${first!.replace(/\u00a0%$/, "")} / ${second}`;
 }
 
-function p99Words({ responseTime, validity }: Group): string {
+function p99Words({ responseTime, validity, trials, missedCount, load }: Group): string {
+  if (trials.length === 0 && missedCount > 0 && load.model === "open") return "FAILED";
   const p99 = responseTime?.percentiles.find(({ percentile }) => percentile === 99)?.valueNs ?? null;
   return p99 === null ? "" : marked(formatTime(p99), validity.responseTime.grade);
 }

@@ -120,6 +120,8 @@ const sampleSchema = z.strictObject({
   eventLoopDelayMaxNs: amount,
   /** Share of the time in which the main thread's event loop was not waiting for something to do; null: not known. */
   eventLoopUtilisation: z.number().min(0).max(1).nullable().default(null),
+  /** Of an open load, at the interval's end: messages due and not yet sent; absent before it is measured, and in older runs. */
+  backlogMessages: count.optional(),
   /** Null in runs of before it was sampled. */
   detail: sampleDetailSchema.nullable().default(null),
 });
@@ -330,18 +332,23 @@ export const trialSchema = z
     identity: z.string().nullable().default(null),
     status: z.enum(["ok", "failed"]),
     /**
-     * What failed: the engine, its data, or only to meet an open load's rate, which is a finding and no fault. Null: nothing,
-     * or unknown.
+     * What failed: the engine, its data, or (`rate`) only to be fast enough for an open load's rate or to acknowledge
+     * anything within the interval, which is a finding and no fault. Null: nothing, or unknown.
      */
     failureKind: z.enum(["engine", "data", "rate"]).nullable().default(null),
-    /** Why it failed; a failed trial has no figures. */
+    /** Why it failed; a failed trial has no figures that count. */
     failures: z.array(z.string()),
     /** What makes its figures doubtful, in whole sentences. */
     warnings: z.array(z.string()),
     verification: verificationSchema.nullable(),
+    /** Of a trial that failed by its rate alone, how it fell behind: none of its figures is one of the engine under that load. */
     measured: measuredSchema.nullable(),
   })
-  .refine((trial) => (trial.status === "ok") === (trial.measured !== null), "a trial has figures exactly if it is ok");
+  .refine(
+    ({ status, failureKind, measured }) =>
+      status === "ok" ? measured !== null : measured === null || failureKind === "rate",
+    "a trial that is ok has figures, and a failed one none, unless it only missed its rate",
+  );
 
 /** "p99 ≤ 5 ms": of the response times of an open loop. */
 const objectiveSchema = z.strictObject({ percentile: z.number().gt(0).lt(100), latencyNs: z.number().positive() });

@@ -143,8 +143,8 @@ export function gradeCell(
 
 /** Those on which a figure may rest. Too few samples spoil a trial's percentile, but not its part in a merged one. */
 export function usableTrials(trials: readonly Trial[], figure: FigureName, circumstances: Circumstances): Trial[] {
-  return trials.filter(({ measured }, at) => {
-    if (measured === null) return false;
+  return trials.filter(({ status, measured }, at) => {
+    if (status === "failed" || measured === null) return false;
     return !findings(trials[at]!, measured, circumstances).some(
       (finding) => finding.grade === "invalid" && concerns(figure)(finding),
     );

@@ -139,7 +139,7 @@ function isHopeless({ cells, figure }: Unit, finished: readonly Trial[], isUsabl
   return cells.some((cell) => {
     const trials = trialsOf(cell, finished);
     if (trials.length === 0) return false;
-    if (trials.every(({ measured }) => measured === null)) return true;
+    if (trials.every(({ status }) => status === "failed")) return true;
     return trials.length >= HOPELESS_TRIALS && !trials.some((trial) => isUsable(trial, figure));
   });
 }

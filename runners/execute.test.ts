@@ -6,8 +6,9 @@ import { fileURLToPath } from "node:url";
 import { execaNode } from "execa";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Trial } from "../results/schema.js";
+import { usableTrials } from "../results/validity.js";
 import { loadContestants } from "./catalogue.js";
-import { type Budget, executeTrials, hasFault, probeDevice } from "./execute.js";
+import { type Budget, executeTrial, executeTrials, hasFault, isFaulty, probeDevice } from "./execute.js";
 import { describePayloadFile } from "./payload-pool.js";
 import { planRun } from "./plan.js";
 import { defineScenario, type Profile } from "./scenario.js";
@@ -306,6 +307,43 @@ describe("executeTrials", () => {
     // A machine that stands still at the end of the interval does not meet the rate, which is no fault of what is tested.
     if (openTrial!.status === "failed") expect(openTrial!.failures).toEqual([expect.stringMatching(/was not met/)]);
     else expect(openTrial!.measured!.scheduleLag!.sampleCount).toBe(openTrial!.measured!.responseTime.sampleCount);
+  });
+
+  it("keeps of a trial that missed its rate how it fell behind, as no figure and no fault", async () => {
+    const { trials, execution } = await execute(["null"]);
+    const [closedTrial] = trials;
+    const plan = planRun({
+      scenarios: [TINY_SCENARIO],
+      contestants: await loadContestants(["null"]),
+      profileName: "smoke",
+      profile: TINY_PROFILE,
+      seed: 1,
+    });
+    // No machine sends so many.
+    const load = { ...closedTrial!.configuration.load, model: "open" as const, capacityFraction: 1.5 };
+    const given = { ...load, arrivals: "constant" as const, ratePerSecond: 5e7 };
+    const missed = await executeTrial(plan.trials[0]!, execution, given);
+    expect(missed).toMatchObject({
+      status: "failed",
+      failureKind: "rate",
+      failures: [expect.stringMatching(/not met/)],
+    });
+    expect(isFaulty(missed)).toBe(false);
+    const { samples, backlogAtEnd } = missed.measured!;
+    expect(backlogAtEnd).toBeGreaterThan(0);
+    const backlogs = samples.flatMap(({ backlogMessages }) => backlogMessages ?? []);
+    expect(Math.max(...backlogs)).toBeGreaterThan(backlogAtEnd! / 100);
+    expect(closedTrial!.measured!.samples.every(({ backlogMessages }) => backlogMessages === undefined)).toBe(true);
+    expect(usableTrials([missed], "acknowledged", { memoryBytes: 1, isSyncFree: false })).toEqual([]);
+  });
+
+  it("fails a closed loop that acknowledges nothing in its interval: 0 a second is no rate", async () => {
+    const { trials, engineFailed } = await execute([testEngine("dawdles")]);
+    expect(trials[0]).toMatchObject({ status: "failed", failureKind: "rate", measured: { acknowledgedCount: 0 } });
+    expect(trials[0]!.failures[0]).toMatch(
+      /^Nothing was acknowledged within the measured interval of \d+ ms, of \d+ messages/,
+    );
+    expect(engineFailed).toBe(false);
   });
 
   it("says why an open loop has no rate when its engine never succeeded", async () => {

@@ -234,7 +234,7 @@ export async function executeTrial(
     failures: failuresOf(outcome),
     warnings,
     verification: outcome.verification,
-    measured: outcome.status === "ok" ? withDevice(outcome.measured, execution) : null,
+    measured: outcome.measured === null ? null : withDevice(outcome.measured, execution),
   };
 }
 
@@ -276,7 +276,7 @@ async function runTrial(options: {
     return await runChild("trial.js", input, trialOutcomeSchema, { timeLimitMs: profile.trialLimitMs, signal });
   } catch (error) {
     if (!(error instanceof ChildFailedError)) throw error;
-    return { status: "failed", kind: "engine", failures: [error.message], verification: null, warnings: [] };
+    return failedBefore("engine", error.message);
   }
 }
 
@@ -301,7 +301,7 @@ function resolveLoad(planned: PlannedTrial, finished: readonly Trial[]): Load | 
   const capacities = finished
     .filter((trial) => trial.scenarioId === planned.scenarioId && trial.engine === planned.engine)
     .filter((trial) => trial.configuration.load.model === "closed" && samePoint(trial.point, planned.point))
-    .flatMap((trial) => trial.measured?.acknowledged.messagesPerSecond ?? []);
+    .flatMap(({ status, measured }) => (status === "ok" ? measured!.acknowledged.messagesPerSecond : []));
   if (capacities.length === 0) return null;
   const ratePerSecond = median(capacities) * planned.load.capacityFraction;
   return ratePerSecond > 0 ? { ...planned.load, ratePerSecond } : null;
@@ -319,7 +319,12 @@ function impossibleLoad(planned: PlannedTrial): Load {
 
 function noCapacity(): TrialOutcome {
   const reason = "Its rate is a fraction of the capacity, and no closed-loop trial of this engine and point succeeded.";
-  return { status: "failed", kind: "rate", failures: [reason], verification: null, warnings: [] };
+  return failedBefore("rate", reason);
+}
+
+/** It failed without anything measured. */
+function failedBefore(kind: "engine" | "rate", reason: string): TrialOutcome {
+  return { status: "failed", kind, failures: [reason], measured: null, verification: null, warnings: [] };
 }
 
 /** D2 becomes D3 where the device has no volatile write cache, and the probe saw that a sync costs something. */

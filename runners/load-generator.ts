@@ -1,6 +1,7 @@
 import { performance } from "node:perf_hooks";
 import type { EngineEvent, EngineListener, PartitionHandle, StorageEngine } from "../engines/engine.js";
 import type { EncodedHistogram, Load } from "../results/schema.js";
+import { BacklogTrace } from "./backlog.js";
 import type { Clock } from "./clock.js";
 import type { EventLog } from "./event-log.js";
 import { LatencyRecorder } from "./latency-recorder.js";
@@ -28,11 +29,6 @@ export class EngineFaultError extends Error {
   override name = "EngineFaultError";
 }
 
-/** An open load could not be kept up with. */
-export class RateNotMetError extends Error {
-  override name = "RateNotMetError";
-}
-
 export interface WarmupLimits {
   readonly minimumNs: number;
   readonly maximumNs: number;
@@ -57,6 +53,8 @@ export interface MeasuredLoad {
   readonly acknowledgedCount: number;
   /** Due within the interval and not yet sent at its end; null in a closed loop. */
   readonly backlogAtEnd: number | null;
+  /** A sentence, where an open load could not be kept up with; else null. */
+  readonly missedRate: string | null;
 }
 
 export interface RecordedLatencies {
@@ -177,6 +175,8 @@ export class LoadGenerator implements EngineListener {
 
   /** Null before the measured interval: its messages are all recorded, and no others. */
   #recorders: Recorders | null = null;
+  /** The same, of an open load. */
+  #backlog: BacklogTrace | null = null;
 
   constructor(options: {
     clock: Clock;
@@ -281,8 +281,8 @@ export class LoadGenerator implements EngineListener {
 
   /**
    * Loads the engine for the given time and records the latency of every message sent in it, also of those whose
-   * acknowledgement comes after its end.
-   * @throws RateNotMetError, EngineFaultError, and what the engine throws
+   * acknowledgement comes after its end. A rate that was not met is told, with all that was measured meanwhile.
+   * @throws EngineFaultError, and what the engine throws
    */
   async measure(limits: MeasureLimits): Promise<MeasuredLoad> {
     this.#recorders = this.#createRecorders();
@@ -290,6 +290,7 @@ export class LoadGenerator implements EngineListener {
     const endNs = startedNs + limits.durationNs;
     const sentBefore = this.#sentCount;
     const acknowledgedBefore = this.#acknowledgedCount;
+    if (this.#load.model === "open") this.#backlog = new BacklogTrace(startedNs, endNs, sentBefore);
     const schedule = await this.#drive({
       startNs: startedNs,
       endNs,
@@ -300,9 +301,20 @@ export class LoadGenerator implements EngineListener {
     const sentCount = this.#sentCount - sentBefore;
     const acknowledgedCount = this.#acknowledgedCount - acknowledgedBefore;
     const backlogAtEnd = schedule === null ? null : await this.#catchUp(schedule, endNs);
-    this.#requireRateMet(sentCount, backlogAtEnd ?? 0, limits.durationNs);
+    this.#backlog?.note(this.#clock.nowNs(), this.#sentCount);
     await this.#drain();
-    return { startedNs, durationNs: endedNs - startedNs, sentCount, acknowledgedCount, backlogAtEnd };
+    const missedRate = this.#missedRate(sentCount, backlogAtEnd ?? 0, limits.durationNs);
+    return { startedNs, durationNs: endedNs - startedNs, sentCount, acknowledgedCount, backlogAtEnd, missedRate };
+  }
+
+  /**
+   * Messages of the measured interval that were due at these ascending times and had not been sent; null for times before it,
+   * and in a closed loop. Walks the whole schedule, so nothing may be timed meanwhile.
+   */
+  backlogs(timesNs: readonly number[]): (number | null)[] {
+    const backlog = this.#backlog;
+    if (backlog === null || this.#load.model !== "open") return timesNs.map(() => null);
+    return backlog.at(timesNs, this.#createSchedule(this.#load, backlog.startNs));
   }
 
   /** Flushes the engine, after which everything sent must be acknowledged. @throws EngineFaultError */
@@ -399,16 +411,7 @@ export class LoadGenerator implements EngineListener {
   }): Promise<Schedule | null> {
     const load = this.#load;
     const sentLimit = this.#sentCount + rule.maximumMessages;
-    const schedule =
-      load.model === "open"
-        ? createSchedule({
-            startNs: rule.startNs,
-            ratePerSecond: load.ratePerSecond,
-            arrivals: load.arrivals,
-            producerCount: load.producers,
-            seed: this.#seed,
-          })
-        : null;
+    const schedule = load.model === "open" ? this.#createSchedule(load, rule.startNs) : null;
     this.#turnEndedNs = Number.NaN;
     this.#heartbeatDueNs = Number.NaN;
     return new Promise((resolve, reject) => {
@@ -434,6 +437,10 @@ export class LoadGenerator implements EngineListener {
     });
   }
 
+  #createSchedule({ ratePerSecond, arrivals, producers }: Load & { model: "open" }, startNs: number): Schedule {
+    return createSchedule({ startNs, ratePerSecond, arrivals, producerCount: producers, seed: this.#seed });
+  }
+
   /** One burst of an open load or, without schedule, of a closed one, and what took long in it and since the last. */
   #burst(schedule: Schedule | null, endNs: number, sentLimit: number): number {
     const beganNs = this.#clock.nowNs();
@@ -457,6 +464,7 @@ export class LoadGenerator implements EngineListener {
     this.#heartbeatDueNs = nowNs + HEARTBEAT_NS;
     numbers[LOOP_IDLE_NS] = performance.eventLoopUtilization().idle * 1e6;
     numbers[LOOP_READ_NS] = nowNs;
+    this.#backlog?.note(nowNs, this.#sentCount);
     if (this.#engine.dispatchLagBytes === undefined) return;
     const lagBytes = this.#engine.dispatchLagBytes();
     if (lagBytes > numbers[DISPATCH_LAG_BYTES]!) numbers[DISPATCH_LAG_BYTES] = lagBytes;
@@ -610,15 +618,13 @@ export class LoadGenerator implements EngineListener {
     return backlog;
   }
 
-  #requireRateMet(sentCount: number, backlog: number, durationNs: number): void {
-    if (this.#load.model !== "open") return;
+  #missedRate(sentCount: number, backlog: number, durationNs: number): string | null {
+    if (this.#load.model !== "open") return null;
     const pauseNs = Math.min(BACKLOG_NS, BACKLOG_INTERVAL_FRACTION * durationNs);
     const tolerated = Math.max(BACKLOG_FRACTION * (sentCount + backlog), (this.#load.ratePerSecond * pauseNs) / 1e9);
-    if (backlog <= tolerated) return;
+    if (backlog <= tolerated) return null;
     const rate = Math.round(this.#load.ratePerSecond);
-    throw new RateNotMetError(
-      `The rate of ${rate} messages/s was not met: ${backlog} messages were due and not sent when the measured interval ended.`,
-    );
+    return `The rate of ${rate} messages/s was not met: ${backlog} messages were due and not sent when the measured interval ended.`;
   }
 
   /** Lets the engine acknowledge what is in flight in its own time. */

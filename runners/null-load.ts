@@ -78,6 +78,7 @@ export async function driveNull(options: NullLoadOptions): Promise<NullLoad | nu
   const cpuBefore = process.cpuUsage();
   const measured = await generator.measure({ durationNs, maximumMessages: Number.MAX_SAFE_INTEGER });
   const { user, system } = process.cpuUsage(cpuBefore);
+  if (measured.missedRate !== null) throw new Error(measured.missedRate);
   await generator.flush();
   await sampler?.stop();
   await engine.close();

@@ -77,6 +77,8 @@ describe("searchRates", () => {
     for (const { isMet, latencyNs, trial } of search!.steps) {
       // An invalid trial of a busy machine meets nothing.
       if (isMet) expect(latencyNs).toBeLessThanOrEqual(objective.latencyNs);
+      // However fast the messages were that were sent: a rate that was not met meets no objective.
+      if (trial.status === "failed") expect([isMet, latencyNs]).toEqual([false, null]);
       expect(trial.configuration.load).toMatchObject({ model: "open", arrivals: "poisson", producers: 2 });
     }
     expect(readdirSync(execution.dataDirectory.path)).toEqual([".made-by-logduel"]);
@@ -112,9 +114,12 @@ describe("searchRates", () => {
     const rates = search!.steps.map(({ trial: { configuration } }) =>
       configuration.load.model === "open" ? configuration.load.ratePerSecond : null,
     );
-    expect(rates[1]).toBe(rates[0]);
-    expect(rates[2]).toBe(rates[0]! / 2);
-    expect(search!.steps.some(({ latencyNs }) => latencyNs !== null)).toBe(true);
+    // On a busy machine a rate may be missed, which is an answer and needs no second trial.
+    if (search!.steps.slice(0, 2).every(({ trial }) => trial.status === "ok")) {
+      expect(rates[1]).toBe(rates[0]);
+      expect(rates[2]).toBe(rates[0]! / 2);
+      expect(search!.steps.some(({ latencyNs }) => latencyNs !== null)).toBe(true);
+    }
     expect(search!.steps.every(({ isMet }) => !isMet)).toBe(true);
   }, 120_000);
 

@@ -108,7 +108,7 @@ async function searchCell(
     );
     isFault = isFaulty(trial);
     const latencyNs = latencyOf(trial, objective);
-    const isInvalid = trial.measured !== null && usableTrials([trial], "responseTime", circumstances).length === 0;
+    const isInvalid = trial.status === "ok" && usableTrials([trial], "responseTime", circumstances).length === 0;
     const isMet = !isInvalid && latencyNs !== null && latencyNs <= objective.latencyNs;
     steps.push({ isMet, latencyNs, trial });
     invalidCount = isInvalid ? invalidCount + 1 : 0;
@@ -128,9 +128,9 @@ function longEnough(execution: Execution, { percentile }: Objective, ratePerSeco
 }
 
 /** Null where there is no such percentile: the trial failed, or has too few samples. */
-function latencyOf({ measured }: Trial, { percentile }: Objective): number | null {
-  if (measured === null) return null;
-  const { responseTime } = measured;
+function latencyOf({ status, measured }: Trial, { percentile }: Objective): number | null {
+  if (status === "failed") return null;
+  const { responseTime } = measured!;
   if (responseTime.sampleCount * (1 - percentile / 100) < FEWEST_BEYOND) return null;
   return percentileNs(responseTime, percentile);
 }
@@ -139,7 +139,7 @@ function capacityOf(cell: PlannedTrial, finished: readonly Trial[]): number | nu
   const name = cellName(cell);
   const capacities = finished
     .filter((trial) => cellName(trial) === name)
-    .flatMap(({ measured }) => measured?.acknowledged.messagesPerSecond ?? []);
+    .flatMap(({ status, measured }) => (status === "ok" ? measured!.acknowledged.messagesPerSecond : []));
   return capacities.length === 0 || median(capacities) === 0 ? null : median(capacities);
 }
 

@@ -53,6 +53,8 @@ class TestEngine implements StorageEngine {
   /** Acknowledged and not yet written. */
   readonly #hoard: { partition: PartitionHandle; value: Uint8Array }[] = [];
   readonly #leaked: Uint8Array[] = [];
+  /** One that dawdles acknowledges nothing before. */
+  #isFlushing = false;
   #heldBack: { partition: PartitionHandle; value: Uint8Array } | null = null;
 
   constructor(options: OpenOptions) {
@@ -128,6 +130,7 @@ class TestEngine implements StorageEngine {
 
   poll(): void {
     if (fault === "dwells") this.#dwell();
+    if (fault === "dawdles" && !this.#isFlushing) return;
     if (fault === "wanders" && performance.now() % 60 < 30) Atomics.wait(SLEEP, 0, 0, 5);
     for (const { handle } of this.#partitions) {
       const done = this.#acknowledged[handle]!;
@@ -139,7 +142,9 @@ class TestEngine implements StorageEngine {
   }
 
   async flush(): Promise<void> {
+    this.#isFlushing = true;
     this.poll();
+    this.#isFlushing = false;
     for (const { partition, value } of this.#hoard.splice(0)) this.#writeRecord(partition, value);
     if (fault === "never-flushes") await new Promise(() => {});
     await this.#file.sync();

@@ -36,11 +36,13 @@ export const trialOutcomeSchema = z.discriminatedUnion("status", [
   z.strictObject({
     status: z.literal("failed"),
     /**
-     * `rate`: the engine was too slow for an open load, which is a finding and no fault. `input`: what the trial was to
+     * `rate`: the engine was too slow for an open load, or for the interval, which is a finding and no fault. `input`: what the trial was to
      * send is not there any more, which no other trial will find otherwise.
      */
     kind: z.enum(["engine", "data", "rate", "input"]),
     failures: z.array(z.string()).min(1),
+    /** Of kind `rate`: how it fell behind. */
+    measured: measuredSchema.nullable(),
     verification: verificationSchema.nullable(),
     warnings: z.array(z.string()),
   }),

@@ -9,7 +9,7 @@ import { clockFrom, wallClockOffsetNs } from "./clock.js";
 import { CostMeter, IdleLook } from "./cost-meter.js";
 import { EventLog } from "./event-log.js";
 import { parseMemory, parseProcessIo } from "./kernel-counters.js";
-import { EngineFaultError, LoadGenerator, type MeasuredLoad, RateNotMetError } from "./load-generator.js";
+import { EngineFaultError, LoadGenerator, type MeasuredLoad } from "./load-generator.js";
 import { createMessageStream, type MessageStream } from "./message-stream.js";
 import { endWithChildren } from "./orphan.js";
 import { createPayloadPool, PayloadFileError } from "./payload-pool.js";
@@ -22,6 +22,7 @@ import { verify } from "./verification.js";
 
 /** libuv's default where the variable is not set. */
 const THREAD_POOL_SIZE = Number(process.env.UV_THREADPOOL_SIZE ?? 4);
+const NO_FIGURES = { status: "failed", measured: null } as const;
 
 // The terminal sends Ctrl-C to this process too; the command decides what becomes of it.
 process.on("SIGINT", () => {});
@@ -141,7 +142,7 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
   const verification = await verifyReopened(definition, input, counts, stream, warnings, clock.nowNs);
   const idleDeviceBytesPerSecond = idleLook.bytesPerSecond();
   if (verification.outcome === "failed") {
-    return { status: "failed", kind: "data", failures: verification.problems, verification, warnings };
+    return { ...NO_FIGURES, kind: "data", failures: verification.problems, verification, warnings };
   }
   // Of all the trial's messages: where sizes vary, those of the interval cannot be told from those of the warm-up.
   const sizeBytes = stream.payloadBytes(counts) / Math.max(1, sum(counts));
@@ -164,7 +165,7 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
     ...latencies,
     backlogAtEnd: load.backlogAtEnd,
     counters,
-    samples,
+    samples: withBacklog(samples, generator, sampled.startedNs),
     cpuUserNs: cpu.user * 1000,
     cpuSystemNs: cpu.system * 1000,
     eventLoopUtilisation,
@@ -179,7 +180,23 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
     samplerCpuFraction: sampled.samplerCpuFraction,
     memoryGrowthBytesPerSecond,
   };
-  return { status: "ok", measured, verification, warnings };
+  const failure = load.missedRate ?? nothingAcknowledged(configuration, load);
+  if (failure === null) return { status: "ok", measured, verification, warnings };
+  return { status: "failed", kind: "rate", failures: [failure], measured, verification, warnings };
+}
+
+function withBacklog(samples: Measured["samples"], generator: LoadGenerator, startedNs: number): Measured["samples"] {
+  const backlogs = generator.backlogs(samples.map(({ atNs }) => startedNs + atNs));
+  return samples.map((sample, at) => {
+    const backlogMessages = backlogs[at] ?? null;
+    return backlogMessages === null ? sample : { ...sample, backlogMessages };
+  });
+}
+
+/** A closed loop that brought nothing has no rate, and none of 0 either: the interval was too short to see one. */
+function nothingAcknowledged({ load }: Configuration, { acknowledgedCount, sentCount, durationNs }: MeasuredLoad) {
+  if (load.model === "open" || acknowledgedCount > 0) return null;
+  return `Nothing was acknowledged within the measured interval of ${(durationNs / 1e6).toFixed(0)} ms, of ${sentCount} messages sent in it: it is too short for this engine and flush policy.`;
 }
 
 async function createTopics(engine: StorageEngine, configuration: Configuration): Promise<PartitionHandle[]> {
@@ -292,16 +309,14 @@ function pickCounters(counters: EngineCounters): Measured["counters"] {
 }
 
 function failure(error: unknown): TrialOutcome {
-  const kind = error instanceof RateNotMetError ? "rate" : error instanceof PayloadFileError ? "input" : "engine";
-  return { status: "failed", kind, failures: [describe(error)], verification: null, warnings: [] };
+  const kind = error instanceof PayloadFileError ? "input" : "engine";
+  return { ...NO_FIGURES, kind, failures: [describe(error)], verification: null, warnings: [] };
 }
 
 /** One line: what failed, and what caused it. */
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const own = [EngineFaultError, RateNotMetError, PayloadFileError].some((type) => error instanceof type)
-    ? ""
-    : `${error.name}: `;
+  const own = [EngineFaultError, PayloadFileError].some((type) => error instanceof type) ? "" : `${error.name}: `;
   const code = (error as { code?: unknown }).code;
   const suffix = typeof code === "string" && !error.message.includes(code) ? ` (${code})` : "";
   return `${own}${error.message}${suffix}`;

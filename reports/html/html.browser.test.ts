@@ -110,6 +110,29 @@ describe.skipIf(problem !== null)("the report in a browser", () => {
     }
   });
 
+  it("draws how a trial fell behind whose rate was not met, where no fold hides it, and says that it failed", async () => {
+    const id = "device-ceiling-backlog-1";
+    const failed = model.run.trials.find(({ failureKind }) => failureKind === "rate")!;
+    const { isShown, ys, caption } = await opened.page.evaluate((chartId) => {
+      type Drawn = { data: { datasets: { data: { y: number }[] }[] } };
+      const library = (globalThis as unknown as { Chart: { getChart(canvas: Element): Drawn } }).Chart;
+      const canvas = document.querySelector(`#${chartId}`)!;
+      return {
+        isShown: canvas.closest("details") === null,
+        ys: library.getChart(canvas).data.datasets.map((set) => set.data.map(({ y }) => y)),
+        caption: canvas.closest("figure")!.querySelector("figcaption")!.textContent,
+      };
+    }, id);
+    expect(isShown).toBe(true);
+    const backlogs = failed.measured!.samples.flatMap(({ backlogMessages }) => backlogMessages ?? []);
+    expect(backlogs.length).toBeGreaterThan(2);
+    expect(ys).toEqual([[0, ...backlogs].map((y) => Number(y.toPrecision(5)))]);
+    expect(caption).toMatch(/^FAILED: rates that were not met/);
+    const rows = await shown(model.rawTrials);
+    const status = rows[failed.order]!.find(({ column }) => column === "status")!;
+    expect(status.text).toBe("failed12\u00a0840 due and not sent");
+  });
+
   it("keeps hostile names inert, and legible", async () => {
     const found = await opened.page.evaluate(() => ({
       hacked: (globalThis as { hacked?: unknown }).hacked ?? null,
