@@ -14,8 +14,9 @@ export class CorruptDataError extends EngineError {
     readonly what: string,
     readonly file: string,
     readonly positionBytes: number,
+    advice = "Reopen the directory to recover it.",
   ) {
-    super(`${what} in ${file} at byte ${positionBytes}. Reopen the directory to recover it.`);
+    super(`${what} in ${file} at byte ${positionBytes}. ${advice}`);
   }
 }
 

@@ -13,6 +13,8 @@ const offsetSchema = z.int().nonnegative();
 const schema = z.strictObject({
   formatVersion: z.literal(1),
   logEndOffset: offsetSchema,
+  /** Position of the oldest file's first byte; absent in files of earlier versions and where the log is empty. */
+  logStartOffset: offsetSchema.optional(),
   storeTimestampMs: offsetSchema,
   /** Topic, queueId, queue offset of the oldest message, of the next. */
   queues: z.array(z.tuple([z.string(), offsetSchema, offsetSchema, offsetSchema])),

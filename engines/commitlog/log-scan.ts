@@ -2,7 +2,9 @@ import { BLANK_MAGIC, BODY_CRC_AT, parseProperties, SysFlag } from "../codec/com
 import { OpenError } from "../errors.js";
 import type { Heap } from "../heap.js";
 import { invariant } from "../invariant.js";
+import type { ConsumequeueUnit } from "./consumequeue-unit.js";
 import { type Dispatcher, DispatchOutcome } from "./dispatcher.js";
+import { isLostPart, LOST_PART_HEADER_BYTES } from "./lost-part.js";
 import type { MappedFile } from "./mapped-file.js";
 import { isTopicName } from "./names.js";
 import type { Queue, QueueTable } from "./queue-table.js";
@@ -23,6 +25,8 @@ const REASONS = [
   "a message of an impossible topic",
   "a message older than the one before it, left behind by an earlier life of the file",
 ];
+const LOST_END = "messages lost with the end of their file";
+const LOST_PART = "messages lost with a part of the log";
 /** The dispatched offset of a queue of which a whole scan has seen no record yet: no record's is the next. */
 export const BEFORE_FIRST = -1;
 
@@ -31,6 +35,8 @@ export interface DamagedRange {
   readonly from: number;
   readonly to: number;
   readonly reason: string;
+  /** It reaches to the end of a file, and nothing of it is there. */
+  readonly isLost: boolean;
 }
 
 export interface ScanResult {
@@ -79,6 +85,8 @@ export class LogScan {
     private readonly isWhole: boolean,
     private readonly hadConsumequeue: boolean,
     fileSizeBytes: number,
+    /** Where files end that had lost their end: what follows is the log's, though nothing proves that it is. */
+    private readonly cutShort: ReadonlySet<number>,
   ) {
     this.#bufferSizeBytes = Math.max(SEARCH_BYTES, Math.min(fileSizeBytes, LARGEST_RECORD_BYTES));
     this.#bufferAddress = heap.allocate(this.#bufferSizeBytes, 64);
@@ -96,11 +104,16 @@ export class LogScan {
         continue;
       }
       const found = this.#findNext(stopped.position);
+      if (this.cutShort.has(file.endOffset) && (found.position ?? file.endOffset) >= file.endOffset) {
+        this.#damaged.push({ from: stopped.position, to: file.endOffset, reason: LOST_END, isLost: true });
+        position = file.endOffset;
+        continue;
+      }
       if (found.position === undefined) {
         const isBlankSpace = found.garbageEnd <= stopped.position;
         return this.#result(from, stopped.position, isBlankSpace ? undefined : stopped.reason, found.garbageEnd);
       }
-      this.#damaged.push({ from: stopped.position, to: found.position, reason: stopped.reason });
+      this.#damaged.push({ from: stopped.position, to: found.position, reason: stopped.reason, isLost: false });
       position = found.position;
     }
   }
@@ -136,7 +149,16 @@ export class LogScan {
       position += passedBytes;
       wantedBytes = CHUNK_BYTES;
       if (outcome === ParseOutcome.OK) continue;
-      if (outcome === ParseOutcome.BLANK) return undefined;
+      if (outcome === ParseOutcome.BLANK) {
+        const availableBytes = chunkBytes - passedBytes;
+        // It may be cut in two by the chunk's end.
+        if (availableBytes < Math.min(LOST_PART_HEADER_BYTES, file.endOffset - position)) continue;
+        const blankAt = this.#bufferAddress + passedBytes;
+        if (isLostPart(this.heap.bytes, blankAt, availableBytes, file.endOffset - position)) {
+          this.#damaged.push({ from: position, to: file.endOffset, reason: LOST_PART, isLost: true });
+        }
+        return undefined;
+      }
       // What the chunk's end may have cut in two is looked at again at the start of the next.
       if (passedBytes > 0) continue;
       const claimedBytes = claimedSize(this.heap, this.#bufferAddress, chunkBytes);
@@ -269,11 +291,7 @@ export class LogScan {
   #pointAtDamage(queue: Queue, until: number, damage: DamagedRange): void {
     while (queue.dispatchedOffset < until) {
       if (!queue.hasRoom) this.queues.makeUnitRoom(queue);
-      queue.pushUnit({
-        physicalOffset: damage.from,
-        sizeBytes: Math.min(damage.to - damage.from, 0x7fff_fffe),
-        tagsCode: UNKNOWN_TAGS_CODE,
-      });
+      queue.pushUnit(unitOfDamage(damage, true));
     }
   }
 
@@ -323,6 +341,16 @@ export class LogScan {
       if (storeTimestampMs < this.durableUntilMs && storeTimestampMs >= this.#storeTimestampMs) return position;
     }
   }
+}
+
+/**
+ * The unit of a message that the damage swallowed. Of a lost part it says a byte more than the file has, so that RocketMQ
+ * passes over it, as over a message that was deleted, instead of handing out what is no message.
+ * @param isFollowed the log goes on behind the damage
+ */
+export function unitOfDamage({ from, to, isLost }: DamagedRange, isFollowed: boolean): ConsumequeueUnit {
+  const sizeBytes = to - from + (isLost && isFollowed ? 1 : 0);
+  return { physicalOffset: from, sizeBytes: Math.min(sizeBytes, 0x7fff_fffe), tagsCode: UNKNOWN_TAGS_CODE };
 }
 
 /** A batch takes several queue offsets and a unit of another kind: taken for a message it would look like a gap. */

@@ -221,6 +221,11 @@ export class MappedFile {
     else this.file.truncate(this.sizeBytes);
   }
 
+  /** Cuts what stands behind the file's size. */
+  cutToSize(): void {
+    this.file.truncate(this.sizeBytes);
+  }
+
   syncNow(): void {
     this.file.syncNow();
   }

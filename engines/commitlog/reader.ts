@@ -6,9 +6,12 @@ import type { Heap } from "../heap.js";
 import { codecOfBody, MAX_UNFOLDED_SIZE_BYTES } from "./body-compression.js";
 import type { CommitLog } from "./commit-log.js";
 import { type ConsumequeueUnit, decodeUnit, isData, TAGS_CODE_AT, UNIT_SIZE_BYTES } from "./consumequeue-unit.js";
+import { isLostPart } from "./lost-part.js";
 import { readHeader } from "./mapped-file.js";
 import type { Queue, QueueTable } from "./queue-table.js";
 import { OUTCOME_TEXTS, ParseOutcome, type RecordParser } from "./record-parser.js";
+import { LARGEST_RECORD_BYTES } from "./record-search.js";
+import type { Recovered } from "./recovery.js";
 import type { TagFilter } from "./tag-filter.js";
 
 const SIZE_FIELD_BYTES = 4;
@@ -21,6 +24,7 @@ const NEAR_BYTES = 4_096;
 /** So many messages a fetch by tags looks at: RocketMQ's maxFilterMessageSize, which is bytes of units. */
 export const MAX_FILTERED_UNITS = 16_000 / UNIT_SIZE_BYTES;
 
+const ADVICE_ON_LOSS = "It cannot be restored; read on behind it.";
 const NO_HEADERS: readonly Header[] = [];
 
 /**
@@ -42,6 +46,8 @@ export class Reader {
     private readonly log: CommitLog,
     private readonly queues: QueueTable,
     private readonly parser: RecordParser,
+    /** Where recovery knows the log to be damaged. */
+    private readonly damaged: Recovered["damaged"],
   ) {
     this.#units = heap.allocate(UNITS_A_READ * UNIT_SIZE_BYTES, 64);
   }
@@ -147,6 +153,17 @@ export class Reader {
     return isData(unit) && physicalOffset >= this.log.startOffset && physicalOffset + sizeBytes <= this.log.endOffset;
   }
 
+  /** Whether the unit points at what recovery knows to be damaged, or at more than any message has: at what is lost. */
+  isDamaged({ physicalOffset, sizeBytes }: ConsumequeueUnit): boolean {
+    if (sizeBytes > LARGEST_RECORD_BYTES) return true;
+    return this.damaged.some(({ from, to }) => physicalOffset >= from && physicalOffset < to);
+  }
+
+  damagedAt(position: number): CorruptDataError {
+    const { path, baseOffset } = this.log.fileOf(position);
+    return new CorruptDataError("A damaged or lost message", path, position - baseOffset, ADVICE_ON_LOSS);
+  }
+
   outsideLog(queue: Queue, offset: number): CorruptDataError {
     const what = `unit ${offset}, which points outside the commitlog,`;
     return new CorruptDataError(what, queue.files.directory, offset * UNIT_SIZE_BYTES);
@@ -186,10 +203,14 @@ export class Reader {
     }
     const file = this.log.fileOf(physicalOffset);
     let address = file.addressOf(physicalOffset, sizeBytes);
-    if (address < 0) address = this.#readRecord(physicalOffset, sizeBytes, index, unitCount, filter);
+    if (address < 0) {
+      if (sizeBytes > LARGEST_RECORD_BYTES) throw this.damagedAt(physicalOffset);
+      address = this.#readRecord(physicalOffset, sizeBytes, index, unitCount, filter);
+    }
     const { parser } = this;
     const outcome = parser.parse(address, sizeBytes, physicalOffset, this.queues);
     if (outcome !== ParseOutcome.OK) {
+      if (this.#isLost(address, sizeBytes, file.endOffset - physicalOffset)) throw this.damagedAt(physicalOffset);
       throw new CorruptDataError(OUTCOME_TEXTS[outcome]!, file.path, physicalOffset - file.baseOffset);
     }
     if (parser.queueBlock !== queue.block || parser.queueOffset !== offset || parser.sizeBytes !== sizeBytes) {
@@ -201,6 +222,15 @@ export class Reader {
     }
     this.parsedMessage(physicalOffset);
     return sizeBytes;
+  }
+
+  /** Zeros, or what recovery puts there, are where the message was. */
+  #isLost(address: number, sizeBytes: number, leftInFile: number): boolean {
+    const { bytes, view } = this.heap;
+    return (
+      isLostPart(bytes, address, sizeBytes, leftInFile) ||
+      (view.getInt32(address) === 0 && view.getInt32(address + 4) === 0)
+    );
   }
 
   #unfolded(position: number): Uint8Array {

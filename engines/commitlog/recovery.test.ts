@@ -21,10 +21,12 @@ describe("the cases", () => {
       [true, false].flatMap((hasAbort) =>
         (["matches", "differs", "absent"] as const).flatMap((cleanShutdown) =>
           (["usable", "absent"] as const).flatMap((checkpoint) =>
-            [true, false].map(
-              (hasKeyIndex): DirectoryFacts => ({
-                ...{ hasLog, hasConsumequeue, hasAbort, cleanShutdown, checkpoint, hasKeyIndex },
-              }),
+            [true, false].flatMap((hasKeyIndex) =>
+              [true, false].map(
+                (hasLostFiles): DirectoryFacts => ({
+                  ...{ hasLog, hasLostFiles, hasConsumequeue, hasAbort, cleanShutdown, checkpoint, hasKeyIndex },
+                }),
+              ),
             ),
           ),
         ),
@@ -39,6 +41,7 @@ describe("the cases", () => {
   /** Nothing is believed that a crash, or another program, may have left behind. */
   function expectedAction(fact: DirectoryFacts): RecoveryAction {
     if (!fact.hasLog) return "drop-queues";
+    if (fact.hasLostFiles) return "scan-whole";
     if (fact.hasAbort) {
       const isWhole = fact.checkpoint === "usable" && fact.hasConsumequeue && fact.hasKeyIndex;
       return isWhole ? "scan-from-checkpoint" : "scan-whole";
@@ -250,18 +253,30 @@ describe("after a clean shutdown", () => {
 
   it.each([
     [
-      "a file in the row is missing",
-      () => storage.remove(`${ROOT}/commitlog/00000000000000004096`),
-      /byte 4096 is missing/,
-    ],
-    ["a file has another size", () => storage.open(log(0), "write").truncate(1_000), /has 1000 bytes/],
-    [
-      "its only file has another size",
+      "its only file is whole and of another size",
       () => {
-        for (const base of [4_096, 8_192]) storage.remove(log(base));
-        storage.open(log(0), "write").truncate(1_000);
+        storage.makeDirectory(ROOT);
+        const [root, settings] = [`${ROOT}/commitlog`, JSON.parse(text(`${ROOT}/clean-shutdown.json`))];
+        for (const base of [4_096, 8_192]) storage.remove(`${root}/${String(base).padStart(20, "0")}`);
+        storage.open(log(0), "write").truncate(2_048);
+        settings.logEndOffset = 2_000;
+        storage.replaceAll(`${ROOT}/clean-shutdown.json`, Buffer.from(JSON.stringify(settings)));
       },
-      /segmentSizeBytes 1000/,
+      /segmentSizeBytes 2048/,
+    ],
+    [
+      "all its files have another size",
+      () => {
+        for (const base of [0, 4_096, 8_192]) storage.open(log(base), "write").truncate(2_048);
+        storage.rename(log(4_096), log(2_048));
+        storage.rename(log(8_192), log(4_096));
+      },
+      /segmentSizeBytes 2048/,
+    ],
+    [
+      "a file lies far behind the others",
+      () => storage.rename(log(8_192), log(4_096 * 1_000_000)),
+      /999998 files are missing, the first begins at byte 8192/,
     ],
     ["a stranger lies in the row", () => void storage.open(`${ROOT}/commitlog/notes.txt`, "create"), /notes.txt is no/],
   ])("refuses the directory when %s", async (_, spoil, message) => {
@@ -558,6 +573,10 @@ async function expectMessages(queueCount: number, perQueue: number): Promise<voi
     }
     expect(offsets).toEqual(range(0, perQueue));
   }
+}
+
+function text(path: string): string {
+  return new TextDecoder().decode(storage.readAll(path));
 }
 
 async function read(queue: number, offset: number): Promise<Uint8Array> {

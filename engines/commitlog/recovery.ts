@@ -7,8 +7,10 @@ import { type CleanShutdown, readCleanShutdown, removeCleanShutdown } from "./cl
 import { type ConsumequeueUnit, isData } from "./consumequeue-unit.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KeyIndex } from "./key-index.js";
-import { BEFORE_FIRST, type DamagedRange, LogScan, PrefixError, type ScanResult } from "./log-scan.js";
-import { MappedFile, readHeader, type WindowGeometry } from "./mapped-file.js";
+import { type LogRow, openLogRow } from "./log-row.js";
+import { BEFORE_FIRST, type DamagedRange, LogScan, PrefixError, type ScanResult, unitOfDamage } from "./log-scan.js";
+import { encodeLostPart } from "./lost-part.js";
+import { type MappedFile, readHeader, type WindowGeometry } from "./mapped-file.js";
 import {
   ABORT_FILE,
   BATCH_CONSUMEQUEUE_DIRECTORY,
@@ -16,7 +18,6 @@ import {
   CONSUMEQUEUE_DIRECTORY,
   INDEX_DIRECTORY,
   LIGHT_QUEUE_PREFIX,
-  parseOffsetFileName,
   parseQueueDirectoryName,
 } from "./names.js";
 import { type Queue, type QueueTable, syncQueues } from "./queue-table.js";
@@ -26,6 +27,8 @@ import type { RecordParser } from "./record-parser.js";
 export interface DirectoryFacts {
   /** A commitlog file that is not empty. */
   readonly hasLog: boolean;
+  /** Commitlog files were missing, or had lost their end otherwise than by a crash. */
+  readonly hasLostFiles: boolean;
   readonly hasConsumequeue: boolean;
   /** The process that wrote here did not close. */
   readonly hasAbort: boolean;
@@ -57,6 +60,7 @@ interface RecoveryCase {
  */
 const RECOVERY_CASES: readonly RecoveryCase[] = [
   { name: "no commitlog", applies: (facts) => !facts.hasLog, action: "drop-queues" },
+  { name: "commitlog files lost", applies: (facts) => facts.hasLostFiles, action: "scan-whole" },
   {
     name: "closed cleanly by this engine",
     applies: (facts) => !facts.hasAbort && facts.cleanShutdown === "matches",
@@ -112,6 +116,7 @@ class Recovery {
   #truncatedBytes = 0;
   #droppedFiles = 0;
   #scannedBytes = 0;
+  #cutShort: ReadonlySet<number> = new Set();
 
   constructor(private readonly options: RecoveryOptions) {}
 
@@ -121,23 +126,29 @@ class Recovery {
     storage.makeDirectory(`${root}/${CONSUMEQUEUE_DIRECTORY}`);
     this.#refuseUnknownQueues();
     const hasAbort = storage.exists(`${root}/${ABORT_FILE}`);
-    const files = this.#openLog(hasAbort);
+    this.#removeLeftovers(`${root}/${COMMITLOG_DIRECTORY}`);
+    const shutdown = readCleanShutdown(storage, root);
+    const row = openLogRow({ ...this.options, hasAbort, shutdown });
+    this.#droppedFiles += row.droppedFiles;
+    this.#repairs.push(...row.repairs);
     try {
-      return await this.#recover(files, hasAbort);
+      return await this.#recover(row, hasAbort);
     } catch (error) {
-      for (const file of files) file.close();
+      for (const file of row.files) file.close();
       throw error;
     }
   }
 
-  async #recover(files: MappedFile[], hasAbort: boolean): Promise<Recovered> {
+  async #recover({ files, cutShort, hasLost }: LogRow, hasAbort: boolean): Promise<Recovered> {
     const { storage, root } = this.options;
     this.#loadQueues();
     const indexIsWhole = this.#loadKeyIndex();
     const cleanShutdown = readCleanShutdown(storage, root);
+    this.#cutShort = cutShort;
     const checkpoint = readCheckpoint(storage, root);
     const { action } = chooseRecovery({
       hasLog: files.length > 0,
+      hasLostFiles: hasLost,
       hasConsumequeue: this.#hasUnits(),
       hasAbort,
       cleanShutdown:
@@ -168,6 +179,11 @@ class Recovery {
       case "scan-from-checkpoint":
         scan = this.#scanFromCheckpoint(files, checkpoint!);
         break;
+    }
+    if (files.length > 0 && (cleanShutdown?.logStartOffset ?? files[0]!.baseOffset) < files[0]!.baseOffset) {
+      this.#repairs.push(
+        `commitlog: begins at byte ${files[0]!.baseOffset}, though a clean shutdown left it beginning at byte ${cleanShutdown!.logStartOffset}; the messages between are lost.`,
+      );
     }
     if (files.length === 0 && cleanShutdown !== undefined && cleanShutdown.logEndOffset > 0) {
       this.#repairs.push(
@@ -210,60 +226,6 @@ class Recovery {
         `${root}/${CONSUMEQUEUE_DIRECTORY}/${light.name} is a light queue (enableLmq), which this engine does not keep up. Open the directory with RocketMQ.`,
       );
     }
-  }
-
-  /** Opens the commitlog's files: a row of full-size files, but for what a crash does to the last. */
-  #openLog(hasAbort: boolean): MappedFile[] {
-    const { storage, heap, root, geometry, fileSizeBytes } = this.options;
-    const directory = `${root}/${COMMITLOG_DIRECTORY}`;
-    this.#removeLeftovers(directory);
-    const entries = storage.list(directory).filter(({ kind }) => kind !== "directory");
-    const files: MappedFile[] = [];
-    try {
-      for (const { name } of entries) {
-        const path = `${directory}/${name}`;
-        const baseOffset = parseOffsetFileName(name);
-        if (baseOffset === undefined) {
-          throw new OpenError(
-            `${path} is no commitlog file, and RocketMQ would refuse the directory too. Move it away.`,
-          );
-        }
-        const file = MappedFile.open(storage, heap, geometry, path, baseOffset, fileSizeBytes);
-        files.push(file);
-        if (name === entries.at(-1)!.name && !this.#mendLastFile(file, hasAbort, files.length === 1)) files.pop();
-      }
-      for (const [index, file] of files.entries()) checkFile(file, files[index - 1]);
-    } catch (error) {
-      for (const file of files) file.close();
-      throw error;
-    }
-    return files;
-  }
-
-  /**
-   * Gives a last file that is short its full size, so that the log can be cut where it ends. Without a crash a file that
-   * is the only one may as well have been made with another `segmentSizeBytes`, so that one stays as it is.
-   * @returns false if it held nothing, and was deleted
-   */
-  #mendLastFile(file: MappedFile, hasAbort: boolean, isOnly: boolean): boolean {
-    const sizeBytes = file.storedSizeBytes();
-    if (sizeBytes >= file.sizeBytes) return true;
-    if (file.isZero(file.baseOffset, sizeBytes)) {
-      this.#removeFile(file);
-      this.#repairs.push(`${file.path}: ${sizeBytes} zero bytes, as a crash while it was made leaves it; deleted.`);
-      return false;
-    }
-    if (!hasAbort) {
-      if (isOnly) return true;
-      // It describes the file as it was, and would be believed once the size is right again.
-      const { storage, root } = this.options;
-      removeCleanShutdown(storage, root);
-      storage.syncDirectory(root);
-      this.#repairs.push(`${file.path}: cut short to ${sizeBytes} bytes; extended again, and the whole log scanned.`);
-    }
-    // Recovery cuts the last file and extends it again: a crash in between leaves it cut.
-    file.zeroFrom(file.baseOffset + sizeBytes, this.options.preallocate);
-    return true;
   }
 
   /** Files that somebody renamed to be deleted or did not finish: RocketMQ has none, and would stumble over them. */
@@ -334,6 +296,7 @@ class Recovery {
     if (last === undefined || shutdown.logEndOffset <= last.baseOffset || shutdown.logEndOffset > last.endOffset) {
       return false;
     }
+    if (shutdown.logStartOffset !== undefined && shutdown.logStartOffset !== files[0]!.baseOffset) return false;
     if (!last.isZero(shutdown.logEndOffset, Math.min(8, last.endOffset - shutdown.logEndOffset))) return false;
     if (shutdown.queues.length !== queues.queues.length) return false;
     return shutdown.queues.every(([topic, queueId, startOffset, nextOffset]) => {
@@ -420,6 +383,7 @@ class Recovery {
       isWhole,
       hadConsumequeue,
       fileSizeBytes,
+      this.#cutShort,
     );
     try {
       const result = scan.run(from);
@@ -438,6 +402,7 @@ class Recovery {
         `commitlog: ${reason} at byte ${from}; the ${to - from} bytes up to the next sound message stay, and reading them is refused.`,
       );
     }
+    this.#markLostParts(files, scan.damaged);
     if (scan.stoppedBy !== undefined) {
       this.#truncatedBytes = scan.garbageEnd - scan.endOffset;
       this.#repairs.push(
@@ -449,11 +414,23 @@ class Recovery {
     }
     files.at(-1)?.zeroFrom(scan.endOffset, preallocate);
     for (const file of files) if (file.endOffset > scan.startOffset) file.syncNow();
-    for (const queue of queues.queues) this.#cutQueue(queue, files[0]?.baseOffset ?? 0, scan.damaged);
+    for (const queue of queues.queues) this.#cutQueue(queue, files[0]?.baseOffset ?? 0, scan.endOffset, scan.damaged);
     dispatcher.takeListed();
     await syncQueues(queues.queues);
     this.options.keyIndex?.drain();
     await this.options.keyIndex?.sync();
+  }
+
+  /** Of the files that were cut short, now that it is known where their messages end. */
+  #markLostParts(files: readonly MappedFile[], damaged: readonly DamagedRange[]): void {
+    for (const { from, to } of damaged) {
+      if (!this.#cutShort.has(to)) continue;
+      const file = files.find(({ baseOffset, endOffset }) => from >= baseOffset && from < endOffset);
+      if (file?.endOffset !== to) continue;
+      const header = encodeLostPart(to - from);
+      file.write(header, 0, header.length, from);
+      file.syncNow();
+    }
   }
 
   /** Durable before the next is removed, so that a crash leaves no gap in the row. */
@@ -463,7 +440,8 @@ class Recovery {
     this.#droppedFiles++;
   }
 
-  #cutQueue(queue: Queue, logStart: number, damaged: readonly DamagedRange[]): void {
+  #cutQueue(queue: Queue, logStart: number, logEnd: number, damaged: readonly DamagedRange[]): void {
+    const { queues } = this.options;
     const { files } = queue;
     queue.drain();
     if (queue.dispatchedOffset === BEFORE_FIRST) {
@@ -471,7 +449,15 @@ class Recovery {
       queue.dispatchedOffset = files.findFirst((unit) => unit.physicalOffset >= logStart);
     }
     // The queue's last messages may be the damaged ones: their offsets are not given to others.
-    while (isIn(files.unitAt(queue.dispatchedOffset), damaged)) queue.dispatchedOffset++;
+    files.writtenUnits = queue.dispatchedOffset;
+    for (;;) {
+      const unit = files.unitAt(queue.dispatchedOffset);
+      const range = rangeOf(unit, damaged);
+      if (range === undefined) break;
+      if (!queue.hasRoom) queues.makeUnitRoom(queue);
+      queue.pushUnit(range.isLost ? unitOfDamage(range, range.to < logEnd) : unit!);
+    }
+    queue.drain();
     const end = queue.dispatchedOffset;
     const { hadUnits, droppedFiles } = files.cutAt(end);
     this.#droppedFiles += droppedFiles;
@@ -505,25 +491,9 @@ function startOffsetOf({ files, dispatchedOffset }: Queue, logStart: number): nu
   return Math.min(start, dispatchedOffset);
 }
 
-function isIn(unit: ConsumequeueUnit | undefined, ranges: readonly DamagedRange[]): boolean {
-  if (unit === undefined || !isData(unit)) return false;
-  return ranges.some(({ from, to }) => unit.physicalOffset >= from && unit.physicalOffset < to);
-}
-
-/** @throws OpenError unless the file has its size and follows the one before it */
-function checkFile(file: MappedFile, before: MappedFile | undefined): void {
-  const storedBytes = file.storedSizeBytes();
-  if (storedBytes !== file.sizeBytes) {
-    throw new OpenError(
-      `${file.path} has ${storedBytes} bytes, but files of ${file.sizeBytes} are configured. Open the directory with segmentSizeBytes ${storedBytes}, or restore the file.`,
-    );
-  }
-  const expected = before?.endOffset ?? Math.floor(file.baseOffset / file.sizeBytes) * file.sizeBytes;
-  if (file.baseOffset !== expected) {
-    throw new OpenError(
-      `${file.path} does not follow the file before it: one that begins at byte ${expected} is missing. Restore it, or move the files behind it away.`,
-    );
-  }
+function rangeOf(unit: ConsumequeueUnit | undefined, ranges: readonly DamagedRange[]): DamagedRange | undefined {
+  if (unit === undefined || !isData(unit)) return undefined;
+  return ranges.find(({ from, to }) => unit.physicalOffset >= from && unit.physicalOffset < to);
 }
 
 function damagedOf({ damaged = [] }: CleanShutdown): Recovered["damaged"] {

@@ -98,8 +98,12 @@ export class Retention {
     const { retentionBytes, retentionMs } = settings;
     if (retentionBytes >= 0 && log.endOffset - oldest.endOffset >= retentionBytes) return true;
     if (retentionMs < 0) return false;
-    const header = readHeader(next, next.baseOffset); // its record is not older than any of the file before it
-    return header !== undefined && nowMs - header.storeTimestampMs > retentionMs;
+    for (let i = 1; i < log.files.length; i++) {
+      const file = log.files[i]!;
+      const header = readHeader(file, file.baseOffset); // its record is not older than any of the oldest file
+      if (header !== undefined) return nowMs - header.storeTimestampMs > retentionMs;
+    } // one that was lost has none
+    return false;
   }
 
   #forQueues(visit: (queue: Queue) => void, nextPhase: Phase): void {

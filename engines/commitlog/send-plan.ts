@@ -47,6 +47,10 @@ export class SendPlanner {
         if (messageCount > 0) break; // the next send begins with it and throws
         throw this.reader.outsideLog(queue, offset);
       }
+      if (this.reader.isDamaged(unit)) {
+        if (messageCount > 0) break;
+        throw this.reader.damagedAt(unit.physicalOffset);
+      }
       const { physicalOffset, sizeBytes } = unit;
       const file = this.log.fileOf(physicalOffset);
       const positionBytes = physicalOffset - file.baseOffset;

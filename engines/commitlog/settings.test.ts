@@ -30,6 +30,7 @@ it.each([
   { consumequeueFileSizeBytes: 6_000_001 },
   { segmentSizeBytes: 2 ** 31 },
   { mapWindowBytes: 100_000 },
+  { mapWindowBytes: (256 << 20) + 65_536 },
   { bornHost: "localhost:1" },
   { bornHost: "127.0.0.1" },
   { storeHost: "127.0.0.1:65536" },
@@ -39,6 +40,11 @@ it.each([
   { batchSizeBytes: 1_000, bufferMemoryBytes: 999 },
 ])("refuses %j", (settings) => {
   expect(settingsSchema.safeParse(settings).success).toBe(false);
+});
+
+it("takes windows of up to 256 MiB, and says why no more", () => {
+  expect(settingsSchema.parse({ mapWindowBytes: 256 << 20 }).mapWindowBytes).toBe(268_435_456);
+  expect(() => settingsSchema.parse({ mapWindowBytes: 512 << 20 })).toThrow(/at most 268435456: up to five windows/);
 });
 
 it.each([

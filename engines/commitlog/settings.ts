@@ -11,6 +11,8 @@ const MIB = 1_048_576;
 const MAX_FILE_SIZE_BYTES = 0x7fff_ffff;
 const UNIT_SIZE_BYTES = 20;
 const MAP_GRAIN_BYTES = 65_536;
+/** Of the heap's 3 GiB: the window appended to, two behind it, one of the next file, and one that reput catches up in. */
+const MAX_MAP_WINDOW_BYTES = 256 * MIB;
 
 const hostSchema = z.string().refine((text) => {
   const parts = HOST_PATTERN.exec(text);
@@ -83,6 +85,10 @@ export const settingsSchema = z
     mapWindowBytes: z
       .int()
       .min(MAP_GRAIN_BYTES)
+      .max(MAX_MAP_WINDOW_BYTES, {
+        error: () =>
+          `at most ${MAX_MAP_WINDOW_BYTES}: up to five windows are mapped at once, into a heap of 3 GiB that batches and queues share`,
+      })
       .multipleOf(MAP_GRAIN_BYTES)
       .default(64 * MIB),
     ...pollingSettings,

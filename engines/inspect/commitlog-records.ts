@@ -1,4 +1,5 @@
 import { BLANK_SIZE_BYTES, BODY_CRC_AT, isBlank } from "../codec/commitlog-message.js";
+import { isLostPart, LOST_PART_HEADER_BYTES } from "../commitlog/lost-part.js";
 import { QueueTable } from "../commitlog/queue-table.js";
 import { ParseOutcome, RecordParser } from "../commitlog/record-parser.js";
 import {
@@ -94,6 +95,13 @@ export class RecordReader {
     const outcome = this.parser.parse(this.address, availableBytes, position, this.#queues);
     // A blank of another size than the file has left, but just as long as what was read of it.
     return outcome === ParseOutcome.BLANK ? ParseOutcome.BAD_MAGIC : outcome;
+  }
+
+  /** Whether the blank at a position of `file` stands for messages that were lost. */
+  isLostPart(file: LogFile, position: number): boolean {
+    const leftBytes = file.endOffset - position;
+    const availableBytes = this.#load(file, position, Math.min(leftBytes, LOST_PART_HEADER_BYTES));
+    return isLostPart(this.heap.bytes, this.address, availableBytes, leftBytes);
   }
 
   /**

@@ -110,7 +110,10 @@ export class CommitlogWalk {
     let position = from;
     while (position < file.endOffset) {
       const outcome = reader.parse(file, position);
-      if (outcome === ParseOutcome.BLANK) return { position: file.endOffset, isLogEnd: false };
+      if (outcome === ParseOutcome.BLANK) {
+        if (reader.isLostPart(file, position)) this.#judgeLostPart(file, report, position);
+        return { position: file.endOffset, isLogEnd: false };
+      }
       if (outcome === ParseOutcome.OK) {
         if (this.#record(file, report, position)) {
           if (reader.isUnchecked && unchecked.messageCount++ === 0) unchecked.from = position - file.baseOffset;
@@ -143,6 +146,13 @@ export class CommitlogWalk {
         blame(this.reports[i]!, 0, "torn-tail", what);
       }
     }
+  }
+
+  /** What an opening put in the place of messages that were lost with their file or its end. */
+  #judgeLostPart(file: LogFile, report: FileReport, position: number): void {
+    this.#damaged.push({ from: position, to: file.endOffset });
+    const what = `${counted(file.endOffset - position, "byte")} up to the file's end were lost, with the messages in them; the file was made whole again without.`;
+    blame(report, position - file.baseOffset, "gap", what);
   }
 
   #judgeDamage(file: LogFile, report: FileReport, position: number, next: number, outcome: number): void {

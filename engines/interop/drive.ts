@@ -1,5 +1,6 @@
-import type { EngineDefinition, PartitionHandle, StorageEngine } from "../engine.js";
+import type { EngineDefinition, PartitionHandle, StorageEngine, StoredMessage } from "../engine.js";
 import { Message } from "../engine.js";
+import { CorruptDataError } from "../errors.js";
 import { heap } from "../heap.js";
 import { invariant } from "../invariant.js";
 import { DiskStorage } from "../storage/disk-storage.js";
@@ -76,16 +77,24 @@ export class Driven {
     const messages: ReadMessage[] = [];
     for (let next = startOffset; next < endOffset; ) {
       const { nextOffset } = await this.engine.fetch(partition, next, FETCH_SIZE_BYTES, (stored) => {
-        messages.push({
-          offset: stored.offset,
-          timestampMs: stored.timestampMs,
-          key: copy(stored.key),
-          value: copy(stored.value),
-          headers: stored.headers.map(({ key, value }) => [key, copy(value)] as const),
-        });
+        messages.push(copyOf(stored));
       });
       if (nextOffset <= next) throw new Error(`A fetch from ${next} made no progress (end offset ${endOffset}).`);
       next = nextOffset;
+    }
+    return messages;
+  }
+
+  /** All messages of the partition but those whose fetch is refused as damaged. */
+  async readSound(partition: PartitionHandle): Promise<ReadMessage[]> {
+    const { startOffset, endOffset } = this.engine.partitionInfo(partition);
+    const messages: ReadMessage[] = [];
+    for (let offset = startOffset; offset < endOffset; offset++) {
+      await this.engine
+        .fetch(partition, offset, 1, (stored) => messages.push(copyOf(stored)))
+        .catch((error: unknown) => {
+          if (!(error instanceof CorruptDataError)) throw error;
+        });
     }
     return messages;
   }
@@ -98,6 +107,13 @@ export class Driven {
     });
     return first;
   }
+}
+
+function copyOf({ offset, timestampMs, key, value, headers }: StoredMessage): ReadMessage {
+  return {
+    ...{ offset, timestampMs, key: copy(key), value: copy(value) },
+    headers: headers.map((header) => [header.key, copy(header.value)] as const),
+  };
 }
 
 function copy(bytes: Uint8Array | null): Buffer | null {

@@ -4,7 +4,16 @@
  */
 
 import { createHash } from "node:crypto";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -424,6 +433,31 @@ describe.skipIf(setup.state === "absent")("commitlog and RocketMQ", () => {
         expect(await readByRocketmq(copy)).toEqual(byRocketmq);
       });
     }
+  });
+
+  test("a log that has lost a file, and the end of another, is mended here so that RocketMQ reads the rest and goes on", async () => {
+    const { closed } = await writeHere(several);
+    const names = readdirSync(join(closed, "commitlog")).sort();
+    expect(names.length).toBeGreaterThan(5);
+    rmSync(join(closed, "commitlog", names[2]!));
+    truncateSync(join(closed, "commitlog", names[4]!), 5_000);
+    const driven = await Driven.open(commitlog, closed, several.settings);
+    const left = new Map<string, ReadMessage[]>();
+    for (const { handle, topic, index, endOffset } of driven.engine.partitions()) {
+      if (endOffset > 0) left.set(nameOf({ topic, queueId: index }), await driven.readSound(handle));
+    }
+    await driven.engine.close();
+    const readCount = [...left.values()].reduce((sum, read) => sum + read.length, 0);
+    expect(readCount).toBeGreaterThan(several.messages.length / 2);
+    expect(readCount).toBeLessThan(several.messages.length);
+
+    expect(await open(closed, several.settings)).toMatchObject({ wasClean: true });
+    for (const queue of await readByRocketmq(closed)) {
+      expect(queue.messages.map(comparableOfRocketmq)).toEqual(left.get(nameOf(queue))!.map(comparable));
+    }
+    await putByRocketmq(peer, closed, several, several.messages.slice(0, 20));
+    const total = (queues: readonly RocketmqQueue[]) => queues.reduce((sum, { messages }) => sum + messages.length, 0);
+    expect(total(await readByRocketmq(closed))).toBe(readCount + 20);
   });
 
   test("a log whose first files were deleted begins where RocketMQ says", async () => {

@@ -274,7 +274,10 @@ public final class RocketmqPeer {
             while (next < maxOffset) {
                 GetMessageResult got = store.getMessage("peer", topic, queueId, next, MESSAGES_PER_GET,
                     tags == null ? null : new DefaultMessageFilter(FilterAPI.buildSubscriptionData(topic, tags)));
-                if (got.getStatus() != GetMessageStatus.FOUND && got.getStatus() != GetMessageStatus.NO_MATCHED_MESSAGE) {
+                boolean goesOn = got.getStatus() == GetMessageStatus.FOUND
+                    || got.getStatus() == GetMessageStatus.NO_MATCHED_MESSAGE
+                    || got.getStatus() == GetMessageStatus.MESSAGE_WAS_REMOVING && got.getNextBeginOffset() > next;
+                if (!goesOn) {
                     throw new IllegalStateException(got.getStatus() + " at " + topic + "-" + queueId + " offset " + next);
                 }
                 for (ByteBuffer record : got.getMessageBufferList()) messages.add(describe(decode(record, true)));
