@@ -3,8 +3,8 @@
 import { agreementWords } from "../results/agreement.js";
 import type { Run } from "../results/schema.js";
 import { syncCost } from "../results/sync-cost.js";
-import { formatBytes, formatTime, groupThousands, threeDigits } from "./format.js";
-import { CLASS_MEANINGS, listWords, shellWords } from "./words.js";
+import { formatBytes, formatShare, formatTime, groupThousands, threeDigits } from "./format.js";
+import { CLASS_MEANINGS, countWords, listWords, shellWords } from "./words.js";
 
 /** "2 × AMD EPYC 7B13, ext4 on vda, Node 20.20.0". */
 export function machineWords(run: Run): string {
@@ -33,7 +33,7 @@ export function commandWords({ command }: Run): string {
 /** What a distrustful reader asks about every figure. */
 export const METHOD: readonly string[] = [
   "A trial is a fresh process with a fresh directory on the disk named below. Trials of the things compared were interleaved in a seeded random order, so that a drift of the machine hits all alike.",
-  "Engine, load generator and recorder share the main thread of a trial's process, as a client and a store in one program would; storage calls run in the pool's threads, the sampler in one of its own, and none is pinned to a processor. So each waits for the other, and no message crosses a network; null, driven in the same way, shows what the harness alone costs.",
+  "Engine, load generator and recorder share the main thread of a trial's process, as a client and a store in one program would; storage calls run in the pool's threads, the sampler in one of its own, and no thread is pinned to a processor of its own; whether the process as a whole was, the environment below says. So each waits for the other, and no message crosses a network; null, driven in the same way, shows what the harness alone costs.",
   "Acknowledged throughput divides what was acknowledged in the measured time by that time. Durable throughput is of the same messages, but the clock stops only when a final fdatasync of all of them has returned. Null stores nothing and has no durable figure of its own.",
   "In a closed loop a new message waits for the acknowledgement of an older one: it finds the ceiling of throughput, and its latencies describe a load that waits. In an open loop messages are due at intended moments that do not wait; response time counts from the intended moment, so that nothing is left out while an engine stalls. Service time counts from the actual sending, schedule lag is the difference.",
   "The trial is the unit: figures are medians over trials, with a bootstrap interval of 95 %. Of fewer than 6 trials that interval is their whole range, which holds the true median with 75 % for 3 trials and 94 % for 5. One trial has no interval.",
@@ -57,6 +57,18 @@ function syncWords({ probe }: Run): string {
     ? "it costs nothing, so it reaches no disk, and no durable figure is valid"
     : "it costs something";
   return `${verdict}: ${listWords(costs)}`;
+}
+
+/** Trials that were thrown away for what others wrote: choosing among attempts is told. */
+function otherWritersWords({ trials, searches, allowsNeighbours }: Run): string {
+  if (allowsNeighbours) return "no trial was repeated for them: what was written beside it is in its grade";
+  const all = [...trials, ...searches.flatMap(({ steps }) => steps.map(({ trial }) => trial))];
+  const repeated = all.filter(({ disturbedAttempts }) => disturbedAttempts.length > 0);
+  const shares = repeated.flatMap(({ disturbedAttempts }) => disturbedAttempts);
+  if (shares.length === 0) return "no trial had to be repeated for them";
+  const range = [Math.min(...shares), Math.max(...shares)].map((share) => formatShare(share));
+  const words = range[0] === range[1] ? range[0] : range.join(" to ");
+  return `${countWords(shares.length, "attempt")} at ${countWords(repeated.length, "trial")} ${shares.length === 1 ? "was" : "were"} thrown away and repeated, because others wrote ${words} of what the device wrote`;
 }
 
 /** Label and value of everything that may have shaped the figures. */
@@ -105,6 +117,7 @@ export function environmentRows(run: Run): [string, string][] {
       run.agreement === null ? "fio was not there to compare with" : agreementWords(run.agreement).sentence,
     ],
     ["A sync", syncWords(run)],
+    ["Other writers", otherWritersWords(run)],
     ...environment.notPossible.map((rule): [string, string] => ["Not possible on this machine", rule]),
     ...environment.notes.map((note): [string, string] => ["Note", note]),
   ];

@@ -328,6 +328,11 @@ export const trialSchema = z
     configuration: configurationSchema,
     startedAt: z.iso.datetime(),
     durationNs: amount,
+    /**
+     * For each earlier attempt at it that was thrown away because others wrote to the device, the share of the device's
+     * bytes that was theirs.
+     */
+    disturbedAttempts: z.array(amount).default([]),
     /** Hash of what determines it (configuration, seed, code, machine), by which a resumed run knows it; null: unknown. */
     identity: z.string().nullable().default(null),
     status: z.enum(["ok", "failed"]),
@@ -450,7 +455,7 @@ export const environmentSchema = z.strictObject({
     v8: z.string(),
     uv: z.string(),
     threadPoolSize: z.int().positive(),
-    /** Command-line flags and environment variables that every trial runs under. */
+    /** Command-line flags and environment variables that every trial runs under, and what pins it to processors. */
     flags: z.array(z.string()),
   }),
   device: z.strictObject({
@@ -518,6 +523,11 @@ export const runSchema = z.strictObject({
   agreement: agreementSchema.nullable().default(null),
   /** The time that the run was given; null: as long as it takes. */
   budgetMs: z.number().positive().nullable().default(null),
+  /**
+   * Whether figures beside other writers on the device count as doubtful only and no trial was repeated for them: asked
+   * for, or from an older run.
+   */
+  allowsNeighbours: z.boolean().default(true),
   /** A sentence: from an older run. */
   unresolved: z.array(z.union([z.string(), unresolvedSchema])).default([]),
   scenarios: z.array(scenarioRecordSchema),

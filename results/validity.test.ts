@@ -12,7 +12,7 @@ import {
 } from "./validity.js";
 
 const MEMORY = 1e9;
-const circumstances: Circumstances = { memoryBytes: MEMORY, isSyncFree: false };
+const circumstances: Circumstances = { memoryBytes: MEMORY, isSyncFree: false, allowsNeighbours: true };
 
 function histogram(valueNs: number, sampleCount: number) {
   const recorded = build({ lowestDiscernibleValue: 1, highestTrackableValue: 60e9, bitBucketSize: 64 });
@@ -108,6 +108,7 @@ const base: Trial = {
   },
   startedAt: "2025-01-01T00:00:00Z",
   durationNs: 3e9,
+  disturbedAttempts: [],
   identity: null,
   status: "ok",
   failureKind: null,
@@ -278,6 +279,13 @@ describe("what explains the device's bytes", () => {
 });
 
 describe("what does not apply", () => {
+  it("another writer makes figures invalid unless the run allowed neighbours", () => {
+    const disturbed = having({ samples: [{ ...sample, deviceWrittenBytes: 2.5e9 }] });
+    expect(letters(disturbed, { ...circumstances, allowsNeighbours: false })).toBe("iii");
+    expect(letters(disturbed, { ...circumstances, allowsNeighbours: true })).toBe("ddd");
+    expect(letters(base, { ...circumstances, allowsNeighbours: false })).toBe("vvv");
+  });
+
   it("an engine that stores nothing has no page cache, no rolls and no other writers", () => {
     const nothing = { ...verification, outcome: "not-applicable" as const };
     const spoiled = { ...counters({ logBytes: 0 }), dirtyBytesAtEnd: 9e9, filesRolledInside: 0, ownDeviceBytes: 0 };

@@ -40,6 +40,8 @@ export interface Circumstances {
   readonly memoryBytes: number;
   /** By the probe; null: not measured. */
   readonly isSyncFree: boolean | null;
+  /** Other writers on the device make a figure doubtful, and invalid only if most of the bytes are theirs. */
+  readonly allowsNeighbours: boolean;
 }
 
 export const FIGURE_NAMES: readonly FigureName[] = ["acknowledged", "durable", "responseTime"];
@@ -48,8 +50,8 @@ export const FIGURE_NAMES: readonly FigureName[] = ["acknowledged", "durable", "
 const STEAL_DOUBTFUL = 0.02;
 const STEAL_INVALID = 0.1;
 /** Method rule 25: another writer of more than 5 % of the device's bytes; of more than half, the figure is not the trial's. */
-const FOREIGN_DOUBTFUL = 0.05;
-const FOREIGN_INVALID = 0.5;
+export const FOREIGN_LIMIT = 0.05;
+const FOREIGN_MOST = 0.5;
 /** Page rounding, inodes and the log of a system at rest. */
 const FOREIGN_FLOOR_BYTES = 1 << 20;
 /** A journal's commit: descriptor, commit block and six blocks of metadata of 4 KiB, and those six again in their places. */
@@ -86,9 +88,13 @@ interface Finding extends Reason {
   readonly extent: number;
 }
 
-export function circumstancesOf(run: Pick<Run, "environment" | "probe">): Circumstances {
+export function circumstancesOf(run: Pick<Run, "environment" | "probe" | "allowsNeighbours">): Circumstances {
   const { memoryBytes, memoryLimitBytes } = run.environment;
-  return { memoryBytes: memoryLimitBytes ?? memoryBytes, isSyncFree: syncCost(run.probe).isFree };
+  return {
+    memoryBytes: memoryLimitBytes ?? memoryBytes,
+    isSyncFree: syncCost(run.probe).isFree,
+    allowsNeighbours: run.allowsNeighbours,
+  };
 }
 
 /** A failed trial has no figures: all three are invalid. */
@@ -182,7 +188,7 @@ function findings(trial: Gradable, measured: Measured, circumstances: Circumstan
       ? []
       : [
           freeSync(measured, circumstances),
-          otherWriters(measured),
+          otherWriters(measured, circumstances),
           dirtyLeft(measured),
           cached(trial, circumstances),
           noRoll(trial, measured),
@@ -271,16 +277,27 @@ function freeSync({ durabilityClass }: Measured, { isSyncFree }: Circumstances):
   };
 }
 
-function otherWriters({ samples, ownDeviceBytes, dirtyBytesAtStart, counters }: Measured): Finding | null {
+/**
+ * Share of what the device wrote during the trial that was not the trial's own, journal commits counted as its own; below
+ * 0 where it wrote less than it may have. Null: not known, or the engine stores nothing.
+ */
+export function foreignShare(trial: Pick<Gradable, "measured" | "verification">): number | null {
+  return trial.measured === null || storesNothing(trial) ? null : foreignShareOf(trial.measured);
+}
+
+function foreignShareOf({ samples, ownDeviceBytes, dirtyBytesAtStart, counters }: Measured): number | null {
   if (ownDeviceBytes === null || samples.some(({ deviceWrittenBytes }) => deviceWrittenBytes === null)) return null;
   const written = sum(samples.map(({ deviceWrittenBytes }) => deviceWrittenBytes!));
   const explained = ownDeviceBytes + (dirtyBytesAtStart ?? 0) + counters.syncCalls * JOURNAL_BYTES_PER_SYNC;
-  const foreign = written - explained - FOREIGN_FLOOR_BYTES;
-  const share = foreign / Math.max(1, written);
-  if (share <= FOREIGN_DOUBTFUL) return null;
+  return (written - explained - FOREIGN_FLOOR_BYTES) / Math.max(1, written);
+}
+
+function otherWriters(measured: Measured, { allowsNeighbours }: Circumstances): Finding | null {
+  const share = foreignShareOf(measured);
+  if (share === null || share <= FOREIGN_LIMIT) return null;
   return {
     kind: "writers",
-    grade: share > FOREIGN_INVALID ? "invalid" : "doubtful",
+    grade: !allowsNeighbours || share > FOREIGN_MOST ? "invalid" : "doubtful",
     figures: FIGURE_NAMES,
     text: `Somebody else wrote to the device: ${percent(share)} of what it wrote during the trial is not the trial's own.`,
     extent: share,
@@ -395,7 +412,7 @@ function everywhere(judgement: Judgement): Validity {
   return { acknowledged: judgement, durable: judgement, responseTime: judgement };
 }
 
-function storesNothing({ verification }: Gradable): boolean {
+function storesNothing({ verification }: Pick<Gradable, "verification">): boolean {
   return verification?.outcome === "not-applicable";
 }
 

@@ -3,6 +3,7 @@ import { execa } from "execa";
 import type { z } from "zod";
 import { TRIAL_ENVIRONMENT, TRIAL_NODE_OPTIONS } from "./environment.js";
 import { killGroup } from "./orphan.js";
+import { trialPinning } from "./pinning.js";
 
 /** The process ended without an answer: it crashed, was killed at its time limit, or answered nonsense. */
 export class ChildFailedError extends Error {
@@ -15,7 +16,7 @@ export interface ChildOptions {
   /** After the fixed ones, and stronger. */
   readonly nodeOptions?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
-  /** The only processor that it may run on, by `taskset`; else any. */
+  /** The only processor that it may run on, by `taskset`; else those of every trial. */
   readonly processor?: number | undefined;
 }
 
@@ -32,7 +33,8 @@ export async function runChild<Answer>(
   { timeLimitMs, signal, nodeOptions = [], environment = {}, processor }: ChildOptions,
 ): Promise<Answer> {
   const path = fileURLToPath(new URL(module, import.meta.url));
-  const pinning = processor === undefined ? [] : ["taskset", "--cpu-list", String(processor)];
+  const processors = processor === undefined ? (await trialPinning()).processors : String(processor);
+  const pinning = processors === null ? [] : ["taskset", "--cpu-list", processors];
   const [file, ...parameters] = [...pinning, process.execPath, ...TRIAL_NODE_OPTIONS, ...nodeOptions, path];
   const running = execa(file!, parameters, {
     env: { ...TRIAL_ENVIRONMENT, ...environment },

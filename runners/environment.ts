@@ -9,6 +9,7 @@ import { machineIdentity } from "../results/comparability.js";
 import type { Environment, Run } from "../results/schema.js";
 import { whyNoDisk } from "./data-directory.js";
 import type { Mount } from "./mount.js";
+import { pinningSentence, trialPinning } from "./pinning.js";
 
 /** What every trial's process runs under: fixed, so that neither default nor surroundings change a figure. */
 const THREAD_POOL_SIZE = 16;
@@ -34,6 +35,7 @@ export async function describeEnvironment(mount: Mount, payloadBytesPerTrial: nu
   const device = describeDevice(mount.diskPath);
   const dirtySettings = readDirtySettings();
   const memoryLimitBytes = readMemoryLimit();
+  const pinning = await trialPinning();
   const environment: Omit<Environment, "fingerprint"> = {
     platform: `${platform()} ${arch()}`,
     kernel: release(),
@@ -53,7 +55,11 @@ export async function describeEnvironment(mount: Mount, payloadBytesPerTrial: nu
       v8: process.versions.v8,
       uv: process.versions.uv,
       threadPoolSize: THREAD_POOL_SIZE,
-      flags: [...TRIAL_NODE_OPTIONS, ...Object.entries(TRIAL_ENVIRONMENT).map(([name, value]) => `${name}=${value}`)],
+      flags: [
+        ...TRIAL_NODE_OPTIONS,
+        ...Object.entries(TRIAL_ENVIRONMENT).map(([name, value]) => `${name}=${value}`),
+        ...(pinning.processors === null ? [] : [`taskset --cpu-list ${pinning.processors}`]),
+      ],
     },
     device,
     filesystem: {
@@ -66,8 +72,14 @@ export async function describeEnvironment(mount: Mount, payloadBytesPerTrial: nu
     dirtySettings,
     loadAverage: loadavg(),
     checksumProviders: checksumProviders(),
-    notPossible: impossibilities(mount, device),
-    notes: limitations(mount, dirtySettings, payloadBytesPerTrial, memoryLimitBytes ?? totalmem()),
+    notPossible: [
+      ...impossibilities(mount, device),
+      ...(pinning.processors === null ? [pinningSentence(pinning)] : []),
+    ],
+    notes: [
+      ...limitations(mount, dirtySettings, payloadBytesPerTrial, memoryLimitBytes ?? totalmem()),
+      ...(pinning.processors === null ? [] : [pinningSentence(pinning)]),
+    ],
   };
   return { fingerprint: fingerprintOf(environment), ...environment };
 }

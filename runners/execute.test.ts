@@ -334,7 +334,9 @@ describe("executeTrials", () => {
     const backlogs = samples.flatMap(({ backlogMessages }) => backlogMessages ?? []);
     expect(Math.max(...backlogs)).toBeGreaterThan(backlogAtEnd! / 100);
     expect(closedTrial!.measured!.samples.every(({ backlogMessages }) => backlogMessages === undefined)).toBe(true);
-    expect(usableTrials([missed], "acknowledged", { memoryBytes: 1, isSyncFree: false })).toEqual([]);
+    expect(
+      usableTrials([missed], "acknowledged", { memoryBytes: 1, isSyncFree: false, allowsNeighbours: true }),
+    ).toEqual([]);
   });
 
   it("fails a closed loop that acknowledges nothing in its interval: 0 a second is no rate", async () => {

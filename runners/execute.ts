@@ -22,6 +22,7 @@ import { PayloadFileError } from "./payload-pool.js";
 import { cellName, type PlannedTrial, repeated } from "./plan.js";
 import type { ProbeInput } from "./probe-protocol.js";
 import type { Progress } from "./progress.js";
+import type { Repeats } from "./repeats.js";
 import type { Profile } from "./scenario.js";
 import { settle } from "./settle.js";
 import { type TrialInput, type TrialOutcome, trialOutcomeSchema } from "./trial-protocol.js";
@@ -35,6 +36,7 @@ export interface Execution {
   readonly dataDirectory: DataDirectory;
   readonly profile: Profile;
   readonly progress: Progress;
+  readonly repeats: Repeats;
   readonly deviceStatPath: string | null;
   readonly environment: Environment;
   readonly code: Run["code"];
@@ -190,15 +192,15 @@ class Rounds {
 }
 
 /**
- * Runs one trial in a fresh process and directory.
+ * Runs one trial in a fresh process and directory, and again, within bounds, if others wrote to the device meanwhile.
  * @param given the load instead of the planned one
  * @throws PayloadFileError when the file of payloads is not what it was when the run was planned
  */
-export async function executeTrial(
-  planned: PlannedTrial,
-  execution: Execution,
-  given: Load | null = null,
-): Promise<Trial> {
+export function executeTrial(planned: PlannedTrial, execution: Execution, given: Load | null = null): Promise<Trial> {
+  return execution.repeats.untilUndisturbed(planned.trialId, () => attemptTrial(planned, execution, given));
+}
+
+async function attemptTrial(planned: PlannedTrial, execution: Execution, given: Load | null): Promise<Trial> {
   const { dataDirectory, profile, signal } = execution;
   const remainingBytes = await settle(profile.settleMs, signal);
   const startedAt = new Date().toISOString();
@@ -228,6 +230,7 @@ export async function executeTrial(
     configuration,
     startedAt,
     durationNs: Number(process.hrtime.bigint() - startedNs),
+    disturbedAttempts: [],
     identity: identityOf(planned, { code: execution.code, fingerprint: execution.environment.fingerprint, profile }),
     status: outcome.status,
     failureKind,

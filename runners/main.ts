@@ -21,6 +21,7 @@ import { type Options, optionsOf, parseOptions } from "./options.js";
 import { describePayloadFile, PayloadFileError } from "./payload-pool.js";
 import { type Plan, PlanError, planRun } from "./plan.js";
 import { createProgress, duration } from "./progress.js";
+import { Repeats } from "./repeats.js";
 import { findInterrupted, requireSame } from "./resume.js";
 import type { Profile, ProfileName, Scenario } from "./scenario.js";
 
@@ -142,6 +143,7 @@ async function run(context: {
           loadAverageAfter: [],
           agreement: null,
           budgetMs,
+          allowsNeighbours: options.allowNeighbours ?? false,
           unresolved: [],
           scenarios: [...plan.scenarios],
           plannedTrialCount: plan.trials.length,
@@ -170,6 +172,7 @@ async function run(context: {
     dataDirectory,
     profile,
     progress,
+    repeats: new Repeats(store.run, (line) => progress.note(line)),
     deviceStatPath: mount.statPath,
     environment,
     code,

@@ -22,6 +22,7 @@ export interface Options {
   list?: boolean;
   dryRun?: boolean;
   anyFilesystem?: boolean;
+  allowNeighbours?: boolean;
 }
 
 /** @throws UsageError, in one sentence; CommanderError with exit code 0 after `--help` */
@@ -52,6 +53,7 @@ export function parseOptions(args: string[], { withDefaults } = { withDefaults: 
     .option("--list", "show scenarios, engines and profiles, and end")
     .option("--dry-run", "show what would run and how long it would take, and end")
     .option("--any-filesystem", "measure even on what is no disk (tmpfs, overlay, network)")
+    .option("--allow-neighbours", "keep trials beside which others wrote to the device, as doubtful: repeat none")
     .addHelpText(
       "after",
       `

@@ -7,6 +7,7 @@ import { describeEnvironment } from "./environment.js";
 import type { Execution } from "./execute.js";
 import { findMount } from "./mount.js";
 import type { Plan } from "./plan.js";
+import { Repeats } from "./repeats.js";
 import { defineScenario, type Profile } from "./scenario.js";
 
 const MIB = 1024 * 1024;
@@ -61,6 +62,7 @@ export async function testExecution(parent: string, plan: Plan, profile: Profile
     loadAverageAfter: [],
     agreement: null,
     budgetMs: null,
+    allowsNeighbours: true,
     unresolved: [],
     scenarios: [...plan.scenarios],
     plannedTrialCount: plan.trials.length,
@@ -70,6 +72,7 @@ export async function testExecution(parent: string, plan: Plan, profile: Profile
     dataDirectory: new DataDirectory(parent),
     profile,
     progress: { begin: () => {}, note: () => {}, end: () => {} },
+    repeats: new Repeats(store.run, () => {}),
     deviceStatPath: mount.statPath,
     environment,
     code,

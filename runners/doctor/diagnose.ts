@@ -3,6 +3,7 @@ import { quote } from "zx";
 import type { Environment } from "../../results/schema.js";
 import { whyNoDisk } from "../data-directory.js";
 import { DIRTY_DEFAULTS } from "../environment.js";
+import { FEWEST_PROCESSORS, type Pinning } from "../pinning.js";
 
 /** All of a machine that matters here; null where the platform does not tell. */
 export interface Observation {
@@ -11,6 +12,8 @@ export interface Observation {
   readonly environment: Environment;
   /** By the control group's quota, as a number of processors. */
   readonly processorQuota: number | null;
+  /** Whether and where trials are pinned, as a run would say it. */
+  readonly pinning: Pinning;
   readonly hasTurbo: boolean | null;
   readonly hasSiblings: boolean | null;
   readonly clockSource: string | null;
@@ -82,6 +85,7 @@ export function diagnose(observation: Observation): Finding[] {
     otherWriters(observation),
     leftovers(observation),
     processors(observation),
+    pinning(observation),
     governor(observation),
     turbo(observation),
     clock(observation),
@@ -258,6 +262,20 @@ function processors({ environment, processorQuota, hasSiblings }: Observation): 
     return { subject: "processors", grade: "doubtful", found, reason };
   }
   return { subject: "processors", grade: "good", found };
+}
+
+function pinning({ pinning: { processors, reason }, environment }: Observation): Finding {
+  if (processors !== null) {
+    return { subject: "pinning", grade: "good", found: `trials run on processors ${processors}; one is left over` };
+  }
+  const found = `none: ${reason}`;
+  if (environment.cpu.logicalCores < FEWEST_PROCESSORS) return { subject: "pinning", grade: "good", found };
+  return {
+    subject: "pinning",
+    grade: "doubtful",
+    found,
+    reason: "Whatever else runs here may be given the processor that a trial's thread was on.",
+  };
 }
 
 function governor({ environment }: Observation): Finding {

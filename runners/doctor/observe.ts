@@ -8,6 +8,7 @@ import { describeEnvironment } from "../environment.js";
 import { parseMemory } from "../kernel-counters.js";
 import { findMount } from "../mount.js";
 import { listenFor } from "../neighbours.js";
+import { trialPinning } from "../pinning.js";
 import type { Observation } from "./diagnose.js";
 
 /** Long enough that a cron job's start or a single flush of the kernel does not pass for a neighbour. */
@@ -33,6 +34,7 @@ export async function observe(directory: string): Promise<Observation> {
     directory,
     environment,
     processorQuota: environment.cpu.quota,
+    pinning: await trialPinning(),
     hasTurbo: environment.cpu.turbo,
     hasSiblings: environment.cpu.siblings,
     clockSource: readText("/sys/devices/system/clocksource/clocksource0/current_clocksource"),

@@ -4,8 +4,8 @@ import { measuredSchema, verificationSchema } from "../../results/schema.js";
 import { gradeTrial, type Validity } from "../../results/validity.js";
 import type { OkAnswer } from "./trial-exchange.js";
 
-/** The gate probes no device: whether a sync is free is the same for both sides. */
-const CIRCUMSTANCES = { memoryBytes: totalmem(), isSyncFree: null };
+/** The gate probes no device: whether a sync is free is the same for both sides, and so is what others write, on average. */
+const CIRCUMSTANCES = { memoryBytes: totalmem(), isSyncFree: null, allowsNeighbours: true };
 
 /** Null for the answer of a build that tells less, or other things, than this one: nothing is held against it. */
 export function gradeAnswer(
