@@ -2,7 +2,7 @@
 
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { makeDirectory } from "../results/make-directory.js";
+import { makeDirectory } from "../engines/storage/make-directory.js";
 import type { Run } from "../results/schema.js";
 import { renderHtml } from "./html/html.js";
 import { renderMarkdown } from "./markdown.js";

@@ -1,8 +1,8 @@
 /** Stored baselines of the gate: `results/baselines/<name>.json`, to be committed. */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { makeDirectory } from "../engines/storage/make-directory.js";
 import { baselineSchema, type GateBaseline } from "./gate.js";
-import { makeDirectory } from "./make-directory.js";
 
 const DIRECTORY = "results/baselines";
 

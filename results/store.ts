@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { makeDirectory } from "./make-directory.js";
+import { makeDirectory } from "../engines/storage/make-directory.js";
 import { type Run, runSchema, type Search, type Trial, trialSchema } from "./schema.js";
 
 const RUN_FILE = "run.json";

@@ -8,7 +8,7 @@ import { CommanderError } from "commander";
 import { UsageError } from "../engines/command-line.js";
 import { printable } from "../engines/printable.js";
 import { DiskStorage, EngineLoadError, engineNames, loadEngine } from "../engines/registry.js";
-import { makeDirectory } from "../results/make-directory.js";
+import { makeDirectory } from "../engines/storage/make-directory.js";
 import { FORMAT_VERSION, type Run } from "../results/schema.js";
 import { RunStore } from "../results/store.js";
 import { chooseScenarios, loadContestants, loadProfiles, loadScenarios } from "./catalogue.js";

@@ -28,6 +28,7 @@ import { durabilityOf } from "../flush-policy.js";
 import { GroupCommit } from "../group-commit.js";
 import type { Heap } from "../heap.js";
 import { type Kernel, kernelOf } from "../kernel/kernel.js";
+import { openOnDisk } from "../opening.js";
 import { countersSince } from "../storage/counters.js";
 import type { Storage, StorageCounters, StorageFile, StorageLock } from "../storage/storage.js";
 import { PendingCounts } from "./pending-counts.js";
@@ -492,6 +493,6 @@ export const rawEngine: EngineDefinition = {
   settingsSchema: baselineSettingsSchema,
   storesMessages: true,
   async open(options) {
-    return open(options);
+    return openOnDisk(options.directory, () => open(options));
   },
 };

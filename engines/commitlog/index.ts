@@ -1,4 +1,5 @@
 import type { EngineDefinition } from "../engine.js";
+import { openOnDisk } from "../opening.js";
 import { attachCommitlogWriter } from "./attach.js";
 import { openCommitlog } from "./open.js";
 import { settingsSchema } from "./settings.js";
@@ -9,6 +10,6 @@ export const commitlog: EngineDefinition = {
   description: "RocketMQ's layout: one shared commitlog of mapped files, and a consumequeue per queue.",
   settingsSchema,
   storesMessages: true,
-  open: openCommitlog,
+  open: (options) => openOnDisk(options.directory, () => openCommitlog(options)),
   attachWriter: attachCommitlogWriter,
 };

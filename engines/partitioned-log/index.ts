@@ -1,4 +1,5 @@
 import type { EngineDefinition, OpenOptions, StorageEngine } from "../engine.js";
+import { openOnDisk } from "../opening.js";
 import { PartitionedLogEngine } from "./partitioned-log-engine.js";
 import { settingsSchema } from "./settings.js";
 import { attachPartitionedLogWriter } from "./writer.js";
@@ -10,7 +11,8 @@ export const partitionedLog: EngineDefinition = {
   settingsSchema,
   storesMessages: true,
   async open(options: OpenOptions): Promise<StorageEngine> {
-    return new PartitionedLogEngine(options, settingsSchema.parse(options.settings));
+    const settings = settingsSchema.parse(options.settings);
+    return openOnDisk(options.directory, () => new PartitionedLogEngine(options, settings));
   },
   attachWriter: attachPartitionedLogWriter,
 };

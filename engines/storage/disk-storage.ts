@@ -16,6 +16,7 @@ import {
   reserveBlocks,
   syncMapping,
 } from "./libc.js";
+import { makeDirectory } from "./make-directory.js";
 import type {
   DirectoryEntry,
   FileAdvice,
@@ -77,7 +78,7 @@ export class DiskStorage implements Storage {
   }
 
   makeDirectory(path: string): void {
-    fs.mkdirSync(path, { recursive: true });
+    makeDirectory(path);
   }
 
   removeDirectory(path: string): void {

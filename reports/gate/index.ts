@@ -1,9 +1,9 @@
 /** The gate's results as files for people and for continuous integration. */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { makeDirectory } from "../../engines/storage/make-directory.js";
 import { type GateResult, gateResultSchema } from "../../results/gate.js";
 import type { FigureHistory } from "../../results/gate-history.js";
-import { makeDirectory } from "../../results/make-directory.js";
 import { junitXml } from "./ci.js";
 import { historyPage } from "./history.js";
 import { gateMarkdown } from "./markdown.js";

@@ -7,6 +7,7 @@ import { CommanderError } from "commander";
 import { UsageError } from "../../engines/command-line.js";
 import { printable } from "../../engines/printable.js";
 import { EngineLoadError } from "../../engines/registry.js";
+import { makeDirectory } from "../../engines/storage/make-directory.js";
 import {
   gateMarkdown,
   gateTerminal,
@@ -36,7 +37,6 @@ import {
   requireAppendable,
   UnreadableHistoryError,
 } from "../../results/gate-history.js";
-import { makeDirectory } from "../../results/make-directory.js";
 import { DataDirectory, otherDataDirectories, requireFitTarget, UnfitTargetError } from "../data-directory.js";
 import { describeEnvironment } from "../environment.js";
 import type { Mount } from "../mount.js";
