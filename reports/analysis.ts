@@ -11,7 +11,6 @@ import {
   bootstrapInterval,
   type Estimate,
   median,
-  ratioOfPairs,
   ratioOfSamples,
 } from "../results/statistics.js";
 import {
@@ -23,7 +22,9 @@ import {
   type Validity,
   worse,
 } from "../results/validity.js";
-import { type LatencySummary, PERCENTILES, summariseLatency, trialPercentile } from "./histograms.js";
+import { type LatencySummary, summariseLatency } from "./histograms.js";
+import { type LoadTrend, loadTrends } from "./load-trends.js";
+import { commonPercentile, type Figure, inverse, pairedRatio, pairTrials } from "./pairs.js";
 
 export type Scalar = string | number | boolean;
 
@@ -102,8 +103,6 @@ export interface Group {
   writtenPerPayloadByte: number | null;
 }
 
-export type Figure = ScenarioRecord["figure"];
-
 /** Two engines at one point under one load, from trials of equal repetition. */
 export interface Comparison {
   point: Point;
@@ -171,6 +170,8 @@ export interface ScenarioAnalysis {
   comparisons: readonly Comparison[];
   refused: readonly RefusedComparison[];
   trends: readonly Trend[];
+  /** What more load and less even arrivals do to response times. */
+  loadTrends: readonly LoadTrend[];
   failedTrials: readonly Trial[];
   warnings: readonly Warning[];
   /** The classes of its engines' figures; more than one calls for a banner. */
@@ -268,6 +269,7 @@ function analyseScenario(
     comparisons,
     refused,
     trends: trendsOf(record, facets, groups, circumstances),
+    loadTrends: loadTrends(engineGroups, circumstances),
     failedTrials: trials.filter((trial) => trial.status === "failed"),
     warnings: gatherWarnings(trials),
     durabilityClasses: classesOf(engineGroups.flatMap((group) => group.trials)),
@@ -642,59 +644,6 @@ function compare(
     percentile,
     grade,
   };
-}
-
-/** One pair has no interval: infinite bounds. */
-function pairedRatio(numerators: readonly number[], denominators: readonly number[]): Estimate {
-  const ratio = ratioOfPairs(numerators, denominators, attainableConfidence(numerators.length));
-  return numerators.length > 1 ? ratio : { ...ratio, lower: 0, upper: Number.POSITIVE_INFINITY };
-}
-
-function inverse(ratio: Estimate): Estimate {
-  return {
-    point: 1 / ratio.point,
-    lower: 1 / ratio.upper,
-    upper: ratio.lower <= 0 ? Number.POSITIVE_INFINITY : 1 / ratio.lower,
-    confidence: ratio.confidence,
-  };
-}
-
-/** p99 where every trial has enough samples for it, or the highest percentile below that has. */
-function commonPercentile(groups: readonly Group[]): number {
-  const candidates = PERCENTILES.filter((percentile) => percentile <= 99).toReversed();
-  const trials = groups.flatMap((group) => group.trials);
-  return (
-    candidates.find((percentile) =>
-      trials.every((trial) => trialPercentile(trial.measured!.responseTime, percentile) !== null),
-    ) ?? 50
-  );
-}
-
-function pairTrials(
-  first: readonly Trial[],
-  second: readonly Trial[],
-  figure: Figure,
-  percentile: number | null,
-  circumstances: Circumstances,
-): { first: number[]; second: number[] } | null {
-  const result = { first: [] as number[], second: [] as number[] };
-  const partners = usableTrials(second, figure, circumstances);
-  for (const trial of usableTrials(first, figure, circumstances)) {
-    const partner = partners.find((candidate) => candidate.repetition === trial.repetition);
-    if (partner === undefined) continue;
-    const a = figureOf(trial, figure, percentile);
-    const b = figureOf(partner, figure, percentile);
-    if (a === null || b === null || a <= 0 || b <= 0) continue;
-    result.first.push(a);
-    result.second.push(b);
-  }
-  return result.first.length === 0 ? null : result;
-}
-
-function figureOf(trial: Trial, figure: Figure, percentile: number | null): number | null {
-  const measured = trial.measured!;
-  if (figure === "responseTime") return trialPercentile(measured.responseTime, percentile ?? 50);
-  return measured[figure].messagesPerSecond;
 }
 
 function trendsOf(

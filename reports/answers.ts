@@ -3,20 +3,12 @@
  * the reader.
  */
 
-import type {
-  Axis,
-  Comparison,
-  Facet,
-  Figure,
-  Group,
-  Point,
-  RunAnalysis,
-  ScenarioAnalysis,
-  Trend,
-} from "./analysis.js";
+import type { Axis, Comparison, Facet, Group, Point, RunAnalysis, ScenarioAnalysis, Trend } from "./analysis.js";
 import { ratioFrom } from "./analysis.js";
 import { doubtWords } from "./doubts.js";
 import { formatRate, formatRatio, formatShare, formatTime, percentileName, threeDigits } from "./format.js";
+import { loadTrendSentences } from "./load-words.js";
+import type { Figure } from "./pairs.js";
 import {
   axisName,
   axisValueWords,
@@ -50,7 +42,7 @@ export const FACETS_IN_WORDS = 2;
 export function answer(scenario: ScenarioAnalysis): Answer {
   const shares = shareSentences(scenario);
   const main = mainComparisons(scenario);
-  const measured = trendSentences(scenario);
+  const measured = [...trendSentences(scenario), ...loadTrendSentences(scenario)];
   if (main.length === 0) {
     const [first, ...rest] = singleEngineSentences(scenario);
     return {
@@ -73,7 +65,7 @@ export function answer(scenario: ScenarioAnalysis): Answer {
     ...(isBrief ? otherLoadSentences(scenario, main) : []),
     ...refusedSentences(scenario),
   ];
-  if (scenario.xAxis === null) headline.push(...shares);
+  if (scenario.xAxis === null && scenario.record.figure !== "responseTime") headline.push(...shares);
   else details.push(...shares);
   return {
     headline: headline.filter((sentence) => sentence !== "").join(" "),

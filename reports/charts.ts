@@ -13,6 +13,7 @@ import { verticalAxis } from "./chart-axes.js";
 import type { ChartSeries, ChartSpec, SeriesPoint } from "./chart-config.js";
 import { formatShare, percentileName } from "./format.js";
 import { PERCENTILES } from "./histograms.js";
+import { loadCharts } from "./load-charts.js";
 import { courseCharts, timeCharts } from "./time-charts.js";
 import {
   axisName,
@@ -80,6 +81,9 @@ export function chartsOf(
   );
   const [endCurves, innerCurves] = curveCharts(scenario, slug, known);
   const backlog = backlogCharts(scenario, slug, known);
+  const byLoad = loadCharts(scenario, slug, known);
+  // Without an axis the load is what varies.
+  const isLoadMain = isLatency && xAxis === null;
   const [first, second] = isLatency ? [overAxis, throughput] : [throughput, overAxis];
   const main = first.filter(({ facet }) => shown.includes(facet));
   // Of the other figure the first facet gives an idea.
@@ -88,12 +92,18 @@ export function chartsOf(
   // Closed-loop curves do not answer a question of throughput.
   const areCurvesMain = isLatency || xAxis === null || groups.some((group) => group.load.model === "open");
   return {
-    main: [...main.map(({ chart }) => chart), ...(areCurvesMain ? endCurves : []), ...backlog.slice(0, MAIN_BACKLOGS)],
+    main: [
+      ...(isLoadMain ? byLoad : []),
+      ...main.map(({ chart }) => chart),
+      ...(areCurvesMain ? endCurves : []),
+      ...backlog.slice(0, MAIN_BACKLOGS),
+    ],
     more: [
       ...rest.map(({ chart }) => chart),
       ...(areCurvesMain ? [] : endCurves),
       ...innerCurves,
       ...backlog.slice(MAIN_BACKLOGS),
+      ...(isLoadMain ? [] : byLoad),
       ...timeCharts(scenario, slug, known),
       ...courseCharts(scenario, slug, known),
     ],
@@ -281,14 +291,16 @@ function curveChart(
 ): ChartSpec | null {
   const here = scenario.groups.filter((group) => group.point.key === point.key && !group.isBaseline);
   const open = here.filter((group) => group.load.model === "open" && group.responseTime !== null);
-  const groups = open.length > 0 ? open : here.filter((group) => group.responseTime !== null);
-  const loadKeys = [...new Set(groups.map((group) => group.loadKey))].sort().toReversed();
+  const all = open.length > 0 ? open : here.filter((group) => group.responseTime !== null);
+  const loadKeys = [...new Set(all.map((group) => group.loadKey))].sort().toReversed().slice(0, OPEN_LOOP_LINES.length);
+  // Of many loads the highest, whose lines can be told apart.
+  const groups = all.filter((group) => loadKeys.includes(group.loadKey));
   const series = groups.map((group): ChartSeries => {
     const summary = group.responseTime!;
     return {
       name: `${group.engine}${loadSuffix(group)}`,
       colour: known.get(group.engine)!.colour,
-      line: OPEN_LOOP_LINES[loadKeys.indexOf(group.loadKey) % OPEN_LOOP_LINES.length]!,
+      line: OPEN_LOOP_LINES[loadKeys.indexOf(group.loadKey)]!,
       marker: "none",
       isHollow: false,
       points: summary.curve.map(({ nines, valueNs }) => ({ x: nines, y: valueNs })),
@@ -348,14 +360,20 @@ function pointsOf(x: number, estimate: Group["acknowledged"]): SeriesPoint[] {
 
 function loadSuffix(group: Group | undefined): string {
   if (group === undefined || group.load.model === "closed") return "";
-  return `, at ${formatShare(group.load.capacityFraction)} of capacity`;
+  const arrivals = group.load.arrivals === "poisson" ? "" : ", constant";
+  return `, at ${formatShare(group.load.capacityFraction)} of capacity${arrivals}`;
 }
 
 function loopSubtitle(groups: readonly Group[]): string {
   const first = groups[0]!.load;
   if (first.model === "open") {
-    const arrivals = first.arrivals === "poisson" ? "Poisson" : "constant";
-    return `Open loop, ${arrivals} arrivals, from the intended moment of sending`;
+    const isOne = groups.every(({ load }) => load.model === "open" && load.arrivals === first.arrivals);
+    const arrivals = isOne
+      ? first.arrivals === "poisson"
+        ? "Poisson arrivals"
+        : "constant arrivals"
+      : "Poisson arrivals if not said otherwise";
+    return `Open loop, ${arrivals}, from the intended moment of sending`;
   }
   const loads = new Set(groups.map((group) => loadWords(group.load)));
   const loop = loads.size === 1 ? sentenceStart(loadWords(first)) : "Closed loop";

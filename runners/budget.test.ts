@@ -52,6 +52,7 @@ function pairs(
         ({
           trialId: `${scenarioId}/${"ab"[at]}/closed/${repetition}`,
           repetition,
+          status: rate === null ? "failed" : "ok",
           measured: rate === null ? null : { durabilityClass: classes[at], acknowledged: { messagesPerSecond: rate } },
         }) as unknown as Trial,
     ),

@@ -44,7 +44,8 @@ export function unitsOf(planned: readonly PlannedTrial[], scenarios: readonly Sc
   for (const trial of planned) {
     if (trial.phase !== "trials" || trial.repetition !== 0) continue;
     const { scenarioId, point, load } = trial;
-    const key = JSON.stringify([scenarioId, point, load.model === "closed" ? "closed" : load.capacityFraction]);
+    const pace = load.model === "closed" ? [] : [load.capacityFraction, load.arrivals];
+    const key = JSON.stringify([scenarioId, point, ...pace]);
     const { figure } = scenarios.find(({ id }) => id === scenarioId)!;
     const isCompared = (figure === "responseTime") === (load.model === "open");
     const unit = units.get(key) ?? { scenarioId, point, load, figure, isCompared, cells: [] };

@@ -12,7 +12,7 @@ import { type Budget, executeTrial, executeTrials, hasFault, isFaulty, probeDevi
 import { describePayloadFile } from "./payload-pool.js";
 import { planRun } from "./plan.js";
 import { defineScenario, type Profile } from "./scenario.js";
-import { TINY_PROFILE, TINY_SCENARIO, testExecution } from "./test-execution.js";
+import { openAt, TINY_PROFILE, TINY_SCENARIO, testExecution } from "./test-execution.js";
 
 const MIB = 1024 * 1024;
 const testEngine = (fault: string) => `${new URL("./test-engine.js", import.meta.url).href}?fault=${fault}`;
@@ -297,7 +297,7 @@ describe("executeTrials", () => {
   it("runs open loops at a fraction of the capacity that it measured before", async () => {
     const withOpen = defineScenario({
       ...TINY_SCENARIO,
-      load: { inFlight: 64, open: { capacityFractions: [0.2], arrivals: "constant" } },
+      load: { inFlight: 64, open: openAt([0.2], ["constant"]) },
     });
     const { trials } = await execute(["null"], { scenario: withOpen });
     const [closedTrial, openTrial] = trials;
@@ -351,7 +351,7 @@ describe("executeTrials", () => {
   it("says why an open loop has no rate when its engine never succeeded", async () => {
     const withOpen = defineScenario({
       ...TINY_SCENARIO,
-      load: { inFlight: 64, open: { capacityFractions: [0.5], arrivals: "constant" } },
+      load: { inFlight: 64, open: openAt([0.5], ["constant"]) },
     });
     const { trials } = await execute([testEngine("throws")], { scenario: withOpen });
     expect(trials[1]!.failures[0]).toMatch(/no closed-loop trial of this engine and point succeeded/);
@@ -368,7 +368,7 @@ describe("executeTrials", () => {
       ...TINY_SCENARIO,
       engines: ["raw", "test-engine"],
       baselines: ["null"],
-      load: { inFlight: 64, open: { capacityFractions: [0.1], arrivals: "constant" } },
+      load: { inFlight: 64, open: openAt([0.1], ["constant"]) },
     });
     const { trials, run } = await execute(["null", "raw", testEngine("none")], {
       scenario: limited,

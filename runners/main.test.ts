@@ -158,20 +158,17 @@ describe("a run", { timeout: RUN_LIMIT_MS }, () => {
       "before null",
       "before raw",
       "trials test-engine",
-      "trials test-engine",
     ]);
     expect(run.probeAfter.map(({ id }) => id)).toEqual(run.probe.map(({ id }) => id));
     expect(run.trials.length).toBe(run.plannedTrialCount);
-    // On a busy machine an open loop may miss its rate, which is a finding of that trial and no failure of the run.
-    const closed = run.trials.filter(({ configuration }) => configuration.load.model === "closed");
-    expect(closed.map(({ status, failures }) => [status, ...failures])).toEqual(Array(5).fill(["ok"]));
+    expect(run.trials.map(({ status, failures }) => [status, ...failures])).toEqual(Array(5).fill(["ok"]));
     expect(run.probe.length).toBeGreaterThan(5);
     expect(run.packages["hdr-histogram-js"]).toMatch(/^\d+\./);
     expect(run.environment.node.threadPoolSize).toBe(16);
     for (const file of ["report.html", "report.md"])
       expect(statSync(join(directory, "out", file)).size).toBeGreaterThan(0);
     expect(stdout).toMatch(/Report: out\/report\.html$/);
-    expect(stderr).toMatch(/^trial 6 of 6, .* left: device-ceiling\//m);
+    expect(stderr).toMatch(/^trial 5 of 5, .* left: device-ceiling\//m);
     expect(leftovers()).toEqual([]);
   });
 
@@ -191,7 +188,7 @@ describe("a run", { timeout: RUN_LIMIT_MS }, () => {
     const { trials, status } = whole;
     expect(status).toBe("complete");
     const faulty = trials.filter(({ engine }) => engine === "test-engine");
-    expect(faulty.length).toBe(4);
+    expect(faulty.length).toBe(3);
     expect(faulty.every((trial) => trial.status === "failed" && trial.measured === null)).toBe(true);
     expect(trials.find(({ engine }) => engine === "null")!.status).toBe("ok");
     expect(stderr).toMatch(/^Failed: .*: Partition topic-0\/\d holds other bytes at offset \d+ than were sent\.$/m);
@@ -229,7 +226,7 @@ describe("a run", { timeout: RUN_LIMIT_MS }, () => {
        import engine from ${JSON.stringify(TEST_ENGINE)};
        export default { ...engine, name: "mine", open: (options) => { ${deed}; return engine.open(options); } };`,
     );
-    const args = ["--scenario", "device-ceiling", "--engine", "./mine.mjs", "--out", "out"];
+    const args = ["--scenario", "load-points", "--engine", "./mine.mjs", "--out", "out"];
     const { exitCode, stderr } = await start([...SMOKE, ...args]);
     expect(stderr).toMatch(sentence);
     expect(exitCode).toBe(code);

@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { EngineDefinition } from "../engines/engine.js";
 import { type Contestant, PlanError, type PlannedTrial, planRun } from "./plan.js";
 import { defineScenario, type Profile } from "./scenario.js";
+import { openAt } from "./test-execution.js";
 
 const profile: Profile = {
   description: "",
@@ -47,7 +48,7 @@ const scenario = defineScenario({
   messages: { sizeBytes: 100, compressibleFraction: 0 },
   settings: { lingerMs: 5 },
   engineSettings: { b: { batchSizeBytes: 0 } },
-  load: { inFlight: 8, open: { capacityFractions: [0.5, 0.9], arrivals: "poisson" } },
+  load: { inFlight: 8, open: openAt([0.5, 0.9], ["poisson"]) },
   vary: [
     {
       path: "settings.flush",
@@ -167,6 +168,33 @@ describe("planRun", () => {
     const open = plan().trials.filter(({ load }) => load.model === "open");
     expect(new Set(open.map(({ engine }) => engine))).toEqual(new Set(["a", "b"]));
     expect(open.length).toBe(2 * 6 * 2 * 3);
+  });
+
+  it("runs each fraction of a profile with each of its arrivals, in cells and seeds of their own", () => {
+    const capacityFractions = { smoke: [0.5], quick: [0.5], full: [0.5, 0.9] };
+    const arrivals: NonNullable<typeof scenario.load.open>["arrivals"] = {
+      smoke: ["poisson"],
+      quick: ["constant"],
+      full: ["constant", "poisson"],
+    };
+    const paced = defineScenario({
+      ...scenario,
+      load: { inFlight: 8, open: { capacityFractions, arrivals } },
+      vary: [],
+    });
+    const openOf = (profileName: "smoke" | "full") =>
+      planRun({ scenarios: [paced], contestants: everyone, profileName, profile, seed: 1 }).trials.filter(
+        ({ load, engine, repetition }) => load.model === "open" && engine === "a" && repetition === 0,
+      );
+    expect(openOf("smoke").map(({ trialId }) => trialId)).toEqual(["sample/a/open-0.5-poisson/0"]);
+    const full = openOf("full");
+    expect(full.map(({ trialId }) => trialId).sort()).toEqual([
+      "sample/a/open-0.5-constant/0",
+      "sample/a/open-0.5-poisson/0",
+      "sample/a/open-0.9-constant/0",
+      "sample/a/open-0.9-poisson/0",
+    ]);
+    expect(new Set(full.map(({ seed }) => seed)).size).toBe(4);
   });
 
   it("makes every repetition a block that holds everything once, in an order of its own", () => {

@@ -178,8 +178,10 @@ function cellsOf(rules: CellRules, { definition, source }: Contestant): Cell[] {
     if (scenario.load.open !== undefined) {
       const { capacityFractions, arrivals } = scenario.load.open;
       const inFlight = Math.max(OPEN_IN_FLIGHT, closedInFlight);
-      for (const capacityFraction of capacityFractions) {
-        loads.push({ model: "open", capacityFraction, arrivals, inFlight, producers });
+      for (const capacityFraction of capacityFractions[profileName]) {
+        for (const each of arrivals[profileName]) {
+          loads.push({ model: "open", capacityFraction, arrivals: each, inFlight, producers });
+        }
       }
     }
     return loads.map((load) => ({
@@ -346,7 +348,7 @@ function label(value: unknown): Scalar {
 }
 
 function loadName(load: PlannedLoad): string {
-  return load.model === "closed" ? "closed" : `open-${load.capacityFraction}`;
+  return load.model === "closed" ? "closed" : `open-${load.capacityFraction}-${load.arrivals}`;
 }
 
 /** Equal for all engines at one point and repetition, so that they are sent the same bytes at the same moments. */

@@ -40,11 +40,14 @@ export const scenarioSchema = z.strictObject({
     /** Closed loop: messages sent and not yet acknowledged, of all producers together. */
     inFlight: z.int().positive(),
     producers: z.int().positive().default(1),
-    /** Open-loop trials that follow, at fractions of the measured capacity of the same engine and point. */
+    /**
+     * Open-loop trials that follow, at fractions of the measured capacity of the same engine and point: every profile names
+     * its own, and which arrivals each of them is run with.
+     */
     open: z
       .strictObject({
-        capacityFractions: z.array(z.number().positive().max(1.5)).min(1),
-        arrivals: z.enum(["constant", "poisson"]),
+        capacityFractions: z.record(profileNameSchema, z.array(z.number().positive().max(1.5)).min(1)),
+        arrivals: z.record(profileNameSchema, z.array(z.enum(["constant", "poisson"])).min(1)),
       })
       .optional(),
   }),

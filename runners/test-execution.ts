@@ -8,7 +8,7 @@ import type { Execution } from "./execute.js";
 import { findMount } from "./mount.js";
 import type { Plan } from "./plan.js";
 import { Repeats } from "./repeats.js";
-import { defineScenario, type Profile } from "./scenario.js";
+import { defineScenario, type Profile, type Scenario } from "./scenario.js";
 
 const MIB = 1024 * 1024;
 
@@ -41,6 +41,14 @@ export const TINY_SCENARIO = defineScenario({
   load: { inFlight: 64 },
   vary: [],
 });
+
+/** Open-loop trials, the same in all profiles. */
+export function openAt(fractions: number[], arrivals: ("constant" | "poisson")[]): Scenario["load"]["open"] {
+  return {
+    capacityFractions: { smoke: fractions, quick: fractions, full: fractions },
+    arrivals: { smoke: arrivals, quick: arrivals, full: arrivals },
+  };
+}
 
 /** A run that begins in `parent`/out and keeps its data in `parent`. */
 export async function testExecution(parent: string, plan: Plan, profile: Profile): Promise<Execution> {

@@ -17,6 +17,6 @@ export default defineScenario({
   topology: { topicCount: 1, partitionsPerTopic: 8 },
   messages: { sizeBytes: 1_024, compressibleFraction: 0.5 },
   settings: { flush: "async" },
-  load: { inFlight: 1_024, open: { capacityFractions: [0.7], arrivals: "poisson" } },
+  load: { inFlight: 1_024 },
   vary: [],
 });

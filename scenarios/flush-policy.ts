@@ -25,7 +25,8 @@ export default defineScenario({
       label: "flush policy",
       values: {
         smoke: ["async", { every: { messages: 1_000 } }, "sync"],
-        quick: ["async", { every: { messages: 1_000 } }, "sync"],
+        // `every` acknowledges as `async` does, and the time is better spent on longer trials under `sync`.
+        quick: ["async", "sync"],
         full: ["async", { every: { messages: 1_000 } }, { every: { ms: 500 } }, "sync"],
       },
     },

@@ -16,7 +16,13 @@ export default defineScenario({
   topology: { topicCount: 1, partitionsPerTopic: 8 },
   messages: { sizeBytes: 1_024, compressibleFraction: 0.5 },
   settings: { flush: "async", batchSizeBytes: 16_384 },
-  load: { inFlight: 1_024, open: { capacityFractions: [0.5], arrivals: "poisson" } },
+  load: {
+    inFlight: 1_024,
+    open: {
+      capacityFractions: { smoke: [0.5], quick: [0.5], full: [0.5] },
+      arrivals: { smoke: ["poisson"], quick: ["poisson"], full: ["poisson"] },
+    },
+  },
   vary: [
     {
       path: "settings.lingerMs",
