@@ -53,7 +53,7 @@ function scenarioParts(scenario: ScenarioModel): string[] {
     ...(scenario.course === null ? [] : [scenario.course]).flatMap(captionedTable),
     ...captionedTable(scenario.throughput),
     ...[scenario.tail, scenario.cost].filter(({ rows }) => rows.length > 0).flatMap(captionedTable),
-    ...(scenario.doubts.length === 0 ? [] : [bullets(scenario.doubts)]),
+    ...[scenario.doubts, scenario.measureTimes].filter(({ length }) => length > 0).map(bullets),
   ];
 }
 

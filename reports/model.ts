@@ -10,6 +10,7 @@ import { costTable, tailTable } from "./cost-tables.js";
 import { splitDoubts } from "./doubts.js";
 import { groupThousands } from "./format.js";
 import { machineTable } from "./machine-table.js";
+import { measureTimeSentences } from "./measure-times.js";
 import {
   courseTable,
   latencyTable,
@@ -47,6 +48,8 @@ export interface ScenarioModel {
   validity: Table;
   /** One sentence for each reason why figures are not valid that no other scenario has, and each rule not kept here alone. */
   doubts: string[];
+  /** How long was measured where acknowledgements wait for a sync, and why. */
+  measureTimes: string[];
   warnings: string[];
   failures: { where: string; reasons: readonly string[] }[];
 }
@@ -112,6 +115,9 @@ function scenarioModel(
     machine: machineTable(scenario, slug),
     validity: validityTable(scenario, slug),
     doubts,
+    measureTimes: measureTimeSentences(
+      [...scenario.groups.flatMap(({ trials }) => trials), ...scenario.failedTrials].sort((a, b) => a.order - b.order),
+    ),
     warnings: scenario.warnings.map(({ text, engines }) => {
       const counts = [...engines].map(([engine, count]) => `${engine}: ${countWords(count, "trial")}`);
       return `${text} (${counts.join(", ")})`;

@@ -306,6 +306,20 @@ export const measuredSchema = z.strictObject({
   memoryGrowthBytesPerSecond: z.number().nullable().default(null),
 });
 
+/** Why a trial was measured as long as it was, where its acknowledgements wait for a sync (runners/measure-time.ts). */
+const measureTimeSchema = z.strictObject({
+  durationNs: amount,
+  /** The profile's time for all other trials. */
+  profileNs: amount,
+  /** As the probe appended them. */
+  syncsPerSecond: amount,
+  /** Acknowledgements that the probe promises at least, or an open load's rate. */
+  expectedPerSecond: amount,
+  /** What the time was to publish, and the highest percentile that so many samples publish; null: none. */
+  percentile: amount,
+  publishedPercentile: amount.nullable(),
+});
+
 export const trialSchema = z
   .strictObject({
     trialId: z.string(),
@@ -333,6 +347,8 @@ export const trialSchema = z
      * bytes that was theirs.
      */
     disturbedAttempts: z.array(amount).default([]),
+    /** Absent where the profile's time held, and in older runs. */
+    measureTime: measureTimeSchema.optional(),
     /** Hash of what determines it (configuration, seed, code, machine), by which a resumed run knows it; null: unknown. */
     identity: z.string().nullable().default(null),
     status: z.enum(["ok", "failed"]),
@@ -548,6 +564,7 @@ export type Tail = z.infer<typeof tailSchema>;
 export type Cost = z.infer<typeof costSchema>;
 export type ThreadTimes = z.infer<typeof threadTimesSchema>;
 export type MainThread = z.infer<typeof mainThreadSchema>;
+export type MeasureTime = z.infer<typeof measureTimeSchema>;
 export type Verification = z.infer<typeof verificationSchema>;
 export type Load = z.infer<typeof loadSchema>;
 export type PlannedLoad = z.infer<typeof plannedLoadSchema>;

@@ -18,6 +18,7 @@ import { ChildFailedError, runChild } from "./child-process.js";
 import type { DataDirectory } from "./data-directory.js";
 import { probeWithFio } from "./fio.js";
 import { identityOf } from "./identity.js";
+import { measureTimeOf } from "./measure-time.js";
 import { PayloadFileError } from "./payload-pool.js";
 import { cellName, type PlannedTrial, repeated } from "./plan.js";
 import type { ProbeInput } from "./probe-protocol.js";
@@ -208,7 +209,11 @@ async function attemptTrial(planned: PlannedTrial, execution: Execution, given: 
   const load = given ?? resolveLoad(planned, execution.store.run.trials);
   const directory = dataDirectory.makeTrialDirectory();
   const configuration = { ...planned.configuration, load: load ?? impossibleLoad(planned) };
-  const outcome = load === null ? noCapacity() : await runTrial({ planned, directory, configuration, execution });
+  const rate = load?.model === "open" ? load.ratePerSecond : null;
+  const measureTime = measureTimeOf(planned, rate, profile, execution.store.run.probe);
+  const measureNs = measureTime?.durationNs ?? profile.measureMs * 1e6;
+  const outcome =
+    load === null ? noCapacity() : await runTrial({ planned, directory, configuration, measureNs, execution });
   dataDirectory.clear();
   const failureKind = outcome.status === "failed" ? outcome.kind : null;
   if (failureKind === "input") throw new PayloadFileError(failuresOf(outcome).join(" "));
@@ -231,6 +236,7 @@ async function attemptTrial(planned: PlannedTrial, execution: Execution, given: 
     startedAt,
     durationNs: Number(process.hrtime.bigint() - startedNs),
     disturbedAttempts: [],
+    ...(measureTime === null ? {} : { measureTime }),
     identity: identityOf(planned, { code: execution.code, fingerprint: execution.environment.fingerprint, profile }),
     status: outcome.status,
     failureKind,
@@ -249,9 +255,11 @@ async function runTrial(options: {
   planned: PlannedTrial;
   directory: string;
   configuration: Trial["configuration"];
+  /** How long to measure, if the bytes of the profile allow it. */
+  measureNs: number;
   execution: Execution;
 }): Promise<TrialOutcome> {
-  const { planned, directory, configuration, execution } = options;
+  const { planned, directory, configuration, measureNs, execution } = options;
   const { profile, signal, deviceStatPath } = execution;
   const { warmup } = profile;
   const maximumMessages = messageLimit(profile.maximumBytes, planned);
@@ -265,12 +273,12 @@ async function runTrial(options: {
     limits: {
       warmup: {
         minimumNs: warmup.minimumMs * 1e6,
-        maximumNs: boundedNs(warmup.maximumMs, rate, warmupMessages),
+        maximumNs: boundedNs(warmup.maximumMs * 1e6, rate, warmupMessages),
         maximumMessages: warmupMessages,
         binNs: warmup.binMs * 1e6,
         windowBins: warmup.windowBins,
       },
-      measure: { durationNs: boundedNs(profile.measureMs, rate, maximumMessages), maximumMessages },
+      measure: { durationNs: boundedNs(measureNs, rate, maximumMessages), maximumMessages },
     },
     sampleIntervalMs: profile.sampleIntervalMs,
     deviceStatPath,
@@ -289,9 +297,8 @@ function messageLimit(maximumBytes: number, { storesMessages, configuration }: P
 }
 
 /** An open load sends on schedule, so the bound on its messages shortens it beforehand. */
-function boundedNs(milliseconds: number, ratePerSecond: number, maximumMessages: number): number {
-  const boundMs = ratePerSecond === 0 ? Number.POSITIVE_INFINITY : (maximumMessages / ratePerSecond) * 1000;
-  return Math.min(milliseconds, boundMs) * 1e6;
+function boundedNs(wantedNs: number, ratePerSecond: number, maximumMessages: number): number {
+  return ratePerSecond === 0 ? wantedNs : Math.min(wantedNs, (maximumMessages / ratePerSecond) * 1e9);
 }
 
 /** Null when an open load has no capacity to take its fraction of. */

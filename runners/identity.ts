@@ -16,14 +16,14 @@ export interface Origin {
 
 /**
  * Of configuration, seed, code and machine; the place in the run and the budget do not belong to it, nor does the rate of
- * an open load, which follows from the closed trials of the same run.
+ * an open load, which follows from the closed trials of the same run, or the time that follows from the run's probe.
  */
 export function identityOf(planned: PlannedTrial, { code, fingerprint, profile }: Origin): string {
   const { trialId, scenarioId, engine, source, point, repetition, phase, limits, seed, configuration, load } = planned;
-  const { warmup, measureMs, maximumBytes, sampleIntervalMs } = profile;
+  const { warmup, measureMs, syncMeasure, maximumBytes, sampleIntervalMs } = profile;
   const identity = [
     [trialId, scenarioId, engine, contentHash(source), point, repetition, phase, limits, seed, configuration, load],
-    [warmup, measureMs, maximumBytes, sampleIntervalMs],
+    [warmup, measureMs, syncMeasure ?? null, maximumBytes, sampleIntervalMs],
     [code.version, code.hash, fingerprint],
   ];
   return createHash("sha256").update(JSON.stringify(identity)).digest("hex").slice(0, 16);

@@ -281,12 +281,12 @@ describe("a run", { timeout: RUN_LIMIT_MS }, () => {
     const { exitCode, stderr } = both.find((one) => one !== refused)!;
     expect({ exitCode, stderr: exitCode === 0 ? "" : stderr }).toEqual({ exitCode: 0, stderr: "" });
     expect(stderr).toMatch(/^2 trials are there already\.$/m);
-    expect(stderr).toMatch(/^trial 3 of 4/m);
-    expect(stderr).not.toMatch(/^trial [12] of 4/m);
+    expect(stderr).toMatch(/^trial 3 of 3/m);
+    expect(stderr).not.toMatch(/^trial [12] of 3/m);
     const whole = loadRun(out);
-    expect([whole.status, whole.runId, whole.trials.length]).toEqual(["complete", killed.runId, 4]);
+    expect([whole.status, whole.runId, whole.trials.length]).toEqual(["complete", killed.runId, 3]);
     expect(whole.trials.slice(0, 2)).toEqual(killed.trials);
-    expect(new Set(whole.trials.map(({ trialId }) => trialId)).size).toBe(4);
+    expect(new Set(whole.trials.map(({ trialId }) => trialId)).size).toBe(3);
     const done = await start(["--resume", "out"]);
     expect([done.exitCode, done.stderr]).toEqual([
       2,

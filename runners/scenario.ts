@@ -70,6 +70,11 @@ const profileSchema = z.strictObject({
     maximumBytes: z.int().positive(),
   }),
   measureMs: z.number().positive(),
+  /**
+   * Where acknowledgements wait for a sync: the percentile that each trial is measured long enough for, by the rate that the
+   * probe promises, and for how long at most. Absent: `measureMs` for all.
+   */
+  syncMeasure: z.strictObject({ percentile: z.number().min(50).lt(100), maximumMs: z.number().positive() }).optional(),
   /** Whether the limits of only the first scenario are measured again after all trials, for want of time. */
   limitsAfter: z.enum(["every", "first"]).optional(),
   /** Payload sent at most in the measured interval, which ends then: bounds the disk space that a run needs. */

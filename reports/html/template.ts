@@ -74,6 +74,9 @@ export const TEMPLATE = `<!doctype html>
 <% if (scenario.doubts.length > 0) { %>
 <dt>Validity</dt><dd><%~ it.list(scenario.doubts) %></dd>
 <% } %>
+<% if (scenario.measureTimes.length > 0) { %>
+<dt>Measured for</dt><dd><%~ it.list(scenario.measureTimes) %></dd>
+<% } %>
 <% if (scenario.warnings.length > 0) { %>
 <dt>Warnings</dt><dd><%~ it.list(scenario.warnings) %></dd>
 <% } %>
