@@ -6,6 +6,8 @@ import type { Profile } from "./scenario.js";
 /** Samples beyond a percentile that publish it (method rule 27). */
 const SAMPLES_BEYOND = 100;
 const PERCENTILES = [99.99, 99.9, 99, 90, 50];
+/** What fractions lose that no binary number has. */
+const ROUNDING = 1e-9;
 /** Of the messages in flight for one file, how many share a sync at least: the others came while one was under way. */
 const SHARING = 1 / 2;
 
@@ -30,11 +32,10 @@ export function measureTimeOf(
   const expectedPerSecond = ratePerSecond ?? syncsPerSecond * shared;
   const neededMs = (1_000 * SAMPLES_BEYOND) / (1 - syncMeasure.percentile / 100) / expectedPerSecond;
   const chosenMs = Math.min(Math.max(measureMs, neededMs), Math.max(measureMs, syncMeasure.maximumMs));
-  // A sample more or less does not matter, but a remainder of the division must not.
-  const samples = Math.round((expectedPerSecond * chosenMs) / 1_000);
+  const samples = (expectedPerSecond * chosenMs) / 1_000;
   const publishes = PERCENTILES.find(
     (percentile) =>
-      percentile <= syncMeasure.percentile && Math.round(samples * (1 - percentile / 100)) >= SAMPLES_BEYOND,
+      percentile <= syncMeasure.percentile && samples * (1 - percentile / 100) >= SAMPLES_BEYOND * (1 - ROUNDING),
   );
   return {
     durationNs: Math.round(chosenMs * 1e6),
