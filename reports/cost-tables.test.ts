@@ -71,6 +71,7 @@ describe("the table of costs", () => {
         ...cost!,
         ...{ messageCount: 1_000, payloadBytes: 1e6, deviceBytes: 3e6, idleDeviceBytesPerSecond: 5e5, durationNs: 2e9 },
         ...{ writeCalls: 60, readCalls: 1, syncCalls: 4, filesOpened: 2, indexBytes: 8_000, allocatedBytes: 16_000 },
+        systemCalls: { write: 60, read: 1, fdatasync: 4, open: 2, msync: 33, mmap: 0 },
         ...{ threads: { mainNs: 1e9, poolNs: 1e8, v8Ns: 0, samplerNs: 0, otherNs: 0 } },
         ...{ mainThread: { observations: 100, engine: 0.7, broker: 0.4, generator: 0.2, eventLoop: 0.1 } },
       },
@@ -78,7 +79,11 @@ describe("the table of costs", () => {
     const table = costTable(scenarioOf(costs), "s");
     const first = (name: string) => column(table, name)[0]!.value;
     expect(first("device")).toBe(2);
-    expect(first("calls")).toBe(67);
+    expect(first("systemCalls")).toBe(100);
+    expect(column(table, "systemCalls")[0]!.note).toBe(
+      "write\u00a060\u00a0%, msync\u00a033\u00a0%, fdatasync\u00a04.0\u00a0%, open\u00a02.0\u00a0%",
+    );
+    expect(table.columns.some(({ name }) => name === "calls")).toBe(false);
     expect(first("index")).toBe(8);
     expect(first("engineCpu")).toBeCloseTo(7e5, 3);
     expect(first("generatorCpu")).toBeCloseTo(2e5, 3);
@@ -112,6 +117,24 @@ describe("the table of costs", () => {
     }
     expect(column(table, "brokerCpu")[0]!.text).toBe("900\u00a0µs");
     expect(table.caption).toContain("says that all of it is the broker's");
+  });
+
+  it("names the few kinds of calls that an older run counted, and no more", () => {
+    const older = changed(({ cost }) => ({
+      cost: {
+        ...cost!,
+        messageCount: 1_000,
+        writeCalls: 60,
+        readCalls: 1,
+        syncCalls: 4,
+        filesOpened: 2,
+        systemCalls: null,
+      },
+    }));
+    const table = costTable(scenarioOf(older), "s");
+    expect(table.columns.map(({ label }) => label)).toContain("Writes, reads, syncs, opens per 1 000");
+    expect(column(table, "calls")[0]!.value).toBe(67);
+    expect(table.columns.some(({ name }) => name === "systemCalls")).toBe(false);
   });
 
   it("has no columns of producer and broker for a run that was stored before engines told them apart", () => {

@@ -37,6 +37,8 @@ const CAUSES = Object.keys(CAUSE_NAMES) as TailCause[];
 
 /** On one line; what is left is added up. */
 const CAUSES_IN_WORDS = 3;
+/** The most frequent kinds of system calls. */
+const CALLS_IN_WORDS = 4;
 
 interface GroupTail {
   count: number;
@@ -106,12 +108,13 @@ export function costTable(scenario: ScenarioAnalysis, slug: string): Table {
   });
   return withoutEmptyColumns({
     id: `${slug}-cost-table`,
-    caption: `What a message cost, final flush included: medians over trials. To the device: by its own count, less what others wrote to it while the trial read back. Engine and generator share the main thread: its CPU time is split by where the sampler saw it, an estimate from the looks of all trials${looksWords(rows)}, with its 95 % interval below.${splitWords(rows)}`,
+    caption: `What a message cost, final flush included: medians over trials. To the device: by its own count, less what others wrote to it while the trial read back. System calls: all that the engine made through its storage, by kind; none of Node itself, of the sampler, or of a collector. Engine and generator share the main thread: its CPU time is split by where the sampler saw it, an estimate from the looks of all trials${looksWords(rows)}, with its 95 % interval below.${splitWords(rows)}`,
     columns: [
       ...axisColumns(scenario),
       text("engine", "Engine, class"),
       text("load", "Load"),
       number("device", "To the device per payload byte"),
+      number("systemCalls", "Storage's system calls per 1 000"),
       number("calls", "Writes, reads, syncs, opens per 1 000"),
       number("index", "Index bytes"),
       number("user", "CPU, user"),
@@ -141,8 +144,14 @@ export function costTable(scenario: ScenarioAnalysis, slug: string): Table {
           ...axisCells(scenario, group),
           ...engineCells(group),
           cell(devicePerPayloadByte, threeDigits),
+          systemCallsCell(costs),
+          // Older runs tell no more.
           cell(
-            each((cost) => 1000 * (cost.writeCalls + cost.readCalls + cost.syncCalls + cost.filesOpened)),
+            each((cost) =>
+              cost.systemCalls === null
+                ? 1000 * (cost.writeCalls + cost.readCalls + cost.syncCalls + cost.filesOpened)
+                : null,
+            ),
             threeDigits,
           ),
           cell(
@@ -208,6 +217,30 @@ function sharedCell(
   if (value === 0) return { text: "none seen", value, note: `at most ${formatTime(perMessage(share.upper))}` };
   const note = rangeWords(perMessage(share.lower), perMessage(share.upper), formatTime);
   return { text: formatTime(value), value, note };
+}
+
+/** The median over trials, with the kinds that all trials together made most of. */
+function systemCallsCell(costs: readonly Cost[]): Cell {
+  const known = costs.flatMap(({ systemCalls, messageCount }) =>
+    systemCalls === null ? [] : [{ systemCalls, messageCount }],
+  );
+  if (known.length === 0) return NOTHING;
+  const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+  const perThousand = median(
+    known.map(({ systemCalls, messageCount }) => (1000 * sum(Object.values(systemCalls))) / messageCount),
+  );
+  const counts = new Map<string, number>();
+  for (const { systemCalls } of known) {
+    for (const [kind, made] of Object.entries(systemCalls)) counts.set(kind, (counts.get(kind) ?? 0) + made);
+  }
+  const all = sum([...counts.values()]);
+  const kinds = [...counts].sort(([, a], [, b]) => b - a).slice(0, CALLS_IN_WORDS);
+  const words = kinds.map(([kind, made]) => `${kind}\u00a0${formatShare(made / all)}`);
+  return {
+    text: threeDigits(perThousand),
+    value: perThousand,
+    ...(words.length === 0 ? {} : { note: words.join(", ") }),
+  };
 }
 
 type Rows = readonly { costs: readonly Cost[] }[];

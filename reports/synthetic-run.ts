@@ -410,6 +410,11 @@ function measure(plan: PlannedTrial, configuration: Configuration, capacity: num
       readCalls: 0,
       syncCalls: sync ? Math.ceil(acknowledgedCount / Math.max(1, load.inFlight * 0.6)) : 1,
       filesOpened: 3,
+      systemCalls: {
+        write: batches,
+        fdatasync: sync ? Math.ceil(acknowledgedCount / Math.max(1, load.inFlight * 0.6)) : 1,
+        open: 3,
+      },
       cpuUserNs: 1.4e9,
       cpuSystemNs: 6e8,
       threads: { mainNs: 1.7e9, poolNs: 2e8, v8Ns: 6e7, samplerNs: 1e7, otherNs: 3e7 },

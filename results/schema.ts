@@ -146,6 +146,26 @@ const tailSchema = z.strictObject({
   ),
 });
 
+/** What a storage asks the system for (engines/storage/system-calls.ts). */
+const systemCallSchema = z.enum([
+  "open",
+  "close",
+  "write",
+  "read",
+  "fdatasync",
+  "fsync",
+  "msync",
+  "mmap",
+  "madvise",
+  "fallocate",
+  "ftruncate",
+  "fadvise",
+  "stat",
+  "rename",
+  "unlink",
+  "other",
+]);
+
 /** What the messages of the measured interval cost, its final flush included; a message's cost is a quotient of these. */
 const costSchema = z.strictObject({
   messageCount: count,
@@ -164,6 +184,8 @@ const costSchema = z.strictObject({
   readCalls: count,
   syncCalls: count,
   filesOpened: count,
+  /** All system calls of the storage by kind, those above among them; a kind of which there were none is absent; null: an older run. */
+  systemCalls: z.partialRecord(systemCallSchema, count).nullable().default(null),
   cpuUserNs: amount,
   cpuSystemNs: amount,
   threads: threadTimesSchema.nullable(),

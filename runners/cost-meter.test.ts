@@ -3,11 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type EngineCounters, STAGE_BROKER, STAGE_PRODUCER } from "../engines/engine.js";
+import { DiskStorage } from "../engines/registry.js";
 import { CostMeter, IdleLook, mainThreadBetween } from "./cost-meter.js";
 import { IN_BROKER, IN_ENGINE, IN_EVENT_LOOP, IN_GENERATOR, IN_PRODUCER, SharedCells } from "./sampler-cells.js";
 import { ThreadClock } from "./thread-times.js";
 
 const SECTOR_BYTES = 512;
+const storage = new DiskStorage();
 /** A block device's `stat`: the seventh field counts sectors written. */
 const stat = (sectors: number) => `1 2 3 4 5 6 ${sectors} 8 9 10 11 12 13 14 15 16 17\n`;
 
@@ -39,7 +41,16 @@ describe("CostMeter", () => {
     const cells = new SharedCells();
     observe(cells, 40, IN_ENGINE);
     const threads = new ThreadClock(null, 4);
-    const meter = new CostMeter({ nowNs: () => nowNs, counters: () => counters, cells, threads, deviceStatPath });
+    let systemCalls = { ...storage.systemCalls(), write: 4, msync: 9 };
+    const meter = new CostMeter({
+      nowNs: () => nowNs,
+      counters: () => counters,
+      systemCalls: () => systemCalls,
+      cells,
+      threads,
+      deviceStatPath,
+    });
+    systemCalls = { ...systemCalls, write: 6, fallocate: 1 };
     nowNs = 1_700;
     counters = counted(103);
     observe(cells, 3, IN_ENGINE);
@@ -60,11 +71,17 @@ describe("CostMeter", () => {
       filesOpened: 57,
       mainThread: { observations: 4, engine: 0.75, broker: null, generator: 0.25, eventLoop: 0 },
     });
+    expect(cost.systemCalls).toEqual({ write: 2, fallocate: 1 });
     expect(cost.allocatedBytes).toBeGreaterThan(kept.length * 8);
   });
 
   it("knows nothing of a device where there is none to read", () => {
-    const sources = { nowNs: () => 0, counters: () => ({}) as EngineCounters, cells: new SharedCells() };
+    const sources = {
+      nowNs: () => 0,
+      counters: () => ({}) as EngineCounters,
+      systemCalls: () => storage.systemCalls(),
+      cells: new SharedCells(),
+    };
     const cost = new CostMeter({ ...sources, threads: new ThreadClock(null, 4), deviceStatPath: null }).stop();
     expect(cost).toMatchObject({ deviceBytes: null, mainThread: null });
   });

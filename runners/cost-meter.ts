@@ -1,10 +1,13 @@
 import { readFileSync } from "node:fs";
 import { GCProfiler } from "node:v8";
 import type { EngineCounters } from "../engines/engine.js";
+import type { DiskStorage } from "../engines/registry.js";
 import type { Cost, MainThread } from "../results/schema.js";
 import { parseBlockStat } from "./kernel-counters.js";
 import { IN_BROKER, IN_ENGINE, IN_EVENT_LOOP, IN_GENERATOR, IN_PRODUCER, type SharedCells } from "./sampler-cells.js";
 import { type ThreadClock, threadTimesBetween } from "./thread-times.js";
+
+type SystemCalls = ReturnType<DiskStorage["systemCalls"]>;
 
 /** Within less the device's count of a system at rest says nothing. */
 const LEAST_LOOK_NS = 100e6;
@@ -12,6 +15,8 @@ const LEAST_LOOK_NS = 100e6;
 interface Sources {
   readonly nowNs: () => number;
   readonly counters: () => EngineCounters;
+  /** Of the storage that the engine was given. */
+  readonly systemCalls: () => SystemCalls;
   readonly cells: SharedCells;
   readonly threads: ThreadClock;
   readonly deviceStatPath: string | null;
@@ -47,6 +52,7 @@ export class CostMeter {
       readCalls: count("readCalls"),
       syncCalls: count("syncCalls"),
       filesOpened: count("filesOpened"),
+      systemCalls: callsBetween(before.systemCalls, after.systemCalls),
       cpuUserNs: (after.usage.userCPUTime - before.usage.userCPUTime) * 1000,
       cpuSystemNs: (after.usage.systemCPUTime - before.usage.systemCPUTime) * 1000,
       threads: threadTimesBetween(before.threads, after.threads),
@@ -93,10 +99,17 @@ export class IdleLook {
   }
 }
 
-function read({ nowNs, counters, cells, threads, deviceStatPath }: Sources) {
+/** Those that were made. */
+function callsBetween(before: SystemCalls, after: SystemCalls): Cost["systemCalls"] {
+  const kinds = Object.keys(after) as (keyof SystemCalls)[];
+  return Object.fromEntries(kinds.map((kind) => [kind, after[kind] - before[kind]]).filter(([, made]) => made !== 0));
+}
+
+function read({ nowNs, counters, systemCalls, cells, threads, deviceStatPath }: Sources) {
   return {
     atNs: nowNs(),
     counters: counters(),
+    systemCalls: systemCalls(),
     usage: process.resourceUsage(),
     threads: threads.read(),
     observed: cells.observed(),

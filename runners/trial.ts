@@ -91,6 +91,7 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
   const costMeter = new CostMeter({
     nowNs: clock.nowNs,
     counters: () => engine.counters(),
+    systemCalls: () => storage.systemCalls(),
     cells: sampler.cells,
     threads: new ThreadClock(sampler.threadId, THREAD_POOL_SIZE),
     deviceStatPath: input.deviceStatPath,

@@ -26,6 +26,7 @@ import type {
   StorageFile,
   StorageLock,
 } from "./storage.js";
+import { noSystemCalls, type SystemCalls } from "./system-calls.js";
 
 const OPEN_FLAGS = {
   create: fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_EXCL,
@@ -43,8 +44,12 @@ const SMALLEST_PAGE_BYTES = 4_096;
 /** The real operating system. Errors are those of `fs`: a `code`, a `syscall`, and always the `path`. */
 export class DiskStorage implements Storage {
   readonly counters: StorageCounters = zeroCounters();
+  /** Without writes and reads, which `counters` has. */
+  readonly #calls = noSystemCalls();
   readonly syncCoversMappings = process.platform === "linux";
   readonly takesAdvice = process.platform === "linux";
+
+  readonly #account: Account = { counters: this.counters, calls: this.#calls };
 
   constructor(private readonly heap: Heap = processHeap) {
     try {
@@ -54,18 +59,26 @@ export class DiskStorage implements Storage {
     }
   }
 
+  /** So far, by this thread's storage and its files. */
+  systemCalls(): SystemCalls {
+    return { ...this.#calls, write: this.counters.writeCalls, read: this.counters.readCalls };
+  }
+
   open(path: string, mode: "create" | "write" | "read"): StorageFile {
+    this.#calls.open++;
     const fd = fs.openSync(path, OPEN_FLAGS[mode]);
     this.counters.filesOpened++;
     if (mode === "create") this.counters.filesCreated++;
-    return new DiskFile(path, fd, this.counters, this.heap);
+    return new DiskFile(path, fd, this.#account, this.heap);
   }
 
   exists(path: string): boolean {
+    this.#calls.stat++;
     return fs.existsSync(path);
   }
 
   list(path: string): readonly DirectoryEntry[] {
+    this.#calls.other++;
     return fs
       .readdirSync(path, { withFileTypes: true })
       .map(
@@ -78,55 +91,79 @@ export class DiskStorage implements Storage {
   }
 
   makeDirectory(path: string): void {
+    this.#calls.other++;
     makeDirectory(path);
   }
 
   removeDirectory(path: string): void {
+    this.#calls.other++;
     fs.rmdirSync(path);
   }
 
   remove(path: string): void {
+    this.#calls.unlink++;
     fs.unlinkSync(path);
     this.counters.filesDeleted++;
   }
 
   async removeAside(path: string): Promise<void> {
+    this.#calls.unlink++;
     await fs.promises.unlink(path);
     this.counters.filesDeleted++;
   }
 
   modifiedMs(path: string): number {
+    this.#calls.stat++;
     return fs.statSync(path).mtimeMs;
   }
 
   rename(from: string, to: string): void {
+    this.#calls.rename++;
     fs.renameSync(from, to);
   }
 
   syncDirectory(path: string): void {
-    const fd = fs.openSync(path, fs.constants.O_RDONLY);
+    const fd = this.#openDirectory(path);
     try {
-      this.counters.syncCalls++;
+      this.#countDirectorySync();
       onPath(path, () => fs.fsyncSync(fd));
     } finally {
-      fs.closeSync(fd);
+      this.#close(fd);
     }
   }
 
   async syncDirectoryAside(path: string): Promise<void> {
-    const fd = fs.openSync(path, fs.constants.O_RDONLY);
-    this.counters.syncCalls++;
+    const fd = this.#openDirectory(path);
+    this.#countDirectorySync();
     try {
       await new Promise<void>((resolve, reject) => {
         fs.fsync(fd, (error) => (error ? reject(withPath(error, path)) : resolve()));
       });
     } finally {
-      fs.closeSync(fd);
+      this.#close(fd);
     }
+  }
+
+  #openDirectory(path: string): number {
+    this.#calls.open++;
+    return fs.openSync(path, fs.constants.O_RDONLY);
+  }
+
+  #countDirectorySync(): void {
+    this.counters.syncCalls++;
+    this.#calls.fsync++;
+  }
+
+  #close(fd: number): void {
+    this.#calls.close++;
+    fs.closeSync(fd);
   }
 
   readAll(path: string): Uint8Array {
     const content = fs.readFileSync(path);
+    this.#calls.open++;
+    this.#calls.stat++;
+    this.#calls.close++;
     this.counters.filesOpened++;
     this.counters.readCalls++;
     this.counters.readBytes += content.byteLength;
@@ -135,6 +172,7 @@ export class DiskStorage implements Storage {
 
   replaceAll(path: string, content: Uint8Array): void {
     const temporary = `${path}.tmp`;
+    this.#calls.unlink++;
     fs.rmSync(temporary, { force: true });
     const file = this.open(temporary, "create");
     try {
@@ -148,31 +186,37 @@ export class DiskStorage implements Storage {
   }
 
   lock(path: string): StorageLock | null {
+    this.#calls.open++;
+    this.#calls.other++;
     const fd = fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o644);
     let locked = false;
     try {
       locked = onPath(path, () => lockFile(fd));
     } finally {
-      if (!locked) fs.closeSync(fd);
+      if (!locked) this.#close(fd);
     }
-    return locked ? { release: () => fs.closeSync(fd) } : null;
+    return locked ? { release: () => this.#close(fd) } : null;
   }
 
   isLocked(path: string): boolean {
+    this.#calls.open++;
+    this.#calls.other++;
     const fd = fs.openSync(path, fs.constants.O_RDONLY);
     try {
       return onPath(path, () => isFileLocked(fd));
     } finally {
-      fs.closeSync(fd);
+      this.#close(fd);
     }
   }
 
   freeBytes(path: string): number {
+    this.#calls.other++;
     const { bavail, bsize } = fs.statfsSync(path);
     return bavail * bsize;
   }
 
   openFileLimit(): number {
+    this.#calls.other++;
     try {
       const limits = fs.readFileSync("/proc/self/limits", "utf8");
       const soft = /^Max open files\s+(\d+)/m.exec(limits)?.[1];
@@ -183,16 +227,28 @@ export class DiskStorage implements Storage {
   }
 }
 
+/** What a storage and its files count in common. */
+interface Account {
+  readonly counters: StorageCounters;
+  readonly calls: SystemCalls;
+}
+
 class DiskFile implements StorageFile {
   #isClosed = false;
   #syncsUnderWay = 0;
 
+  private readonly counters: StorageCounters;
+  private readonly calls: SystemCalls;
+
   constructor(
     readonly path: string,
     private readonly fd: number,
-    private readonly counters: StorageCounters,
+    private readonly account: Account,
     private readonly heap: Heap,
-  ) {}
+  ) {
+    this.counters = account.counters;
+    this.calls = account.calls;
+  }
 
   get descriptor(): number {
     this.#checkOpen();
@@ -233,7 +289,7 @@ class DiskFile implements StorageFile {
 
   sync(): Promise<void> {
     this.#checkOpen();
-    this.counters.syncCalls++;
+    this.#countSync();
     this.#syncsUnderWay++;
     return new Promise((resolve, reject) => {
       fs.fdatasync(this.fd, (error) => {
@@ -247,31 +303,40 @@ class DiskFile implements StorageFile {
 
   syncNow(): void {
     this.#checkOpen();
-    this.counters.syncCalls++;
+    this.#countSync();
     onPath(this.path, () => fs.fdatasyncSync(this.fd));
+  }
+
+  #countSync(): void {
+    this.counters.syncCalls++;
+    this.calls.fdatasync++;
   }
 
   sizeBytes(): number {
     this.#checkOpen();
+    this.calls.stat++;
     return onPath(this.path, () => fs.fstatSync(this.fd).size);
   }
 
   truncate(sizeBytes: number): void {
     this.#checkOpen();
+    this.calls.ftruncate++;
     onPath(this.path, () => fs.ftruncateSync(this.fd, sizeBytes));
   }
 
   allocate(sizeBytes: number): boolean {
     this.#checkOpen();
+    this.calls.fallocate++;
     return onPath(this.path, () => {
       if (reserveBlocks(this.fd, sizeBytes)) return true;
-      if (fs.fstatSync(this.fd).size < sizeBytes) fs.ftruncateSync(this.fd, sizeBytes);
+      if (this.sizeBytes() < sizeBytes) this.truncate(sizeBytes);
       return false;
     });
   }
 
   advise(advice: FileAdvice, positionBytes: number, sizeBytes: number): void {
     this.#checkOpen();
+    this.calls.fadvise++;
     onPath(this.path, () => adviseFile(this.fd, advice, positionBytes, sizeBytes));
   }
 
@@ -286,19 +351,22 @@ class DiskFile implements StorageFile {
       "a mapping lies within the file: allocate or truncate it to its size first",
     );
     // A descriptor of its own lets the region be synced after the file was closed.
+    this.calls.open++;
     const fd = onPath(this.path, () => fs.openSync(this.path, fs.constants.O_RDWR));
     const base = baseAddressOf(this.heap);
+    this.calls.mmap++;
     try {
       onPath(this.path, () => mapFile(base + address, sizeBytes, fd, positionBytes));
     } catch (error) {
+      this.calls.close++;
       fs.closeSync(fd);
       throw error;
     }
     return new DiskRegion(
       address,
       sizeBytes,
-      new DiskFile(this.path, fd, this.counters, this.heap),
-      this.counters,
+      new DiskFile(this.path, fd, this.account, this.heap),
+      this.account,
       this.heap,
     );
   }
@@ -311,7 +379,9 @@ class DiskFile implements StorageFile {
 
   /** A descriptor closed under a sync could by then be somebody else's file. */
   #closeWhenIdle(): void {
-    if (this.#syncsUnderWay === 0) fs.closeSync(this.fd);
+    if (this.#syncsUnderWay > 0) return;
+    this.calls.close++;
+    fs.closeSync(this.fd);
   }
 
   #checkOpen(): void {
@@ -327,7 +397,7 @@ class DiskRegion implements MappedRegion {
     readonly address: number,
     readonly sizeBytes: number,
     private readonly file: DiskFile,
-    private readonly counters: StorageCounters,
+    private readonly account: Account,
     private readonly heap: Heap,
   ) {}
 
@@ -338,6 +408,7 @@ class DiskRegion implements MappedRegion {
     let from = at - (at % MAP_GRAIN_BYTES);
     while (from < end && this.#isMapped) {
       const step = Math.min(POPULATE_STEP_BYTES, end - from);
+      this.account.calls.madvise++;
       if (!(await populate(base + this.address + from, step))) return this.#touch(from, end);
       from += step;
     }
@@ -358,7 +429,11 @@ class DiskRegion implements MappedRegion {
     const from = at - (at % MAP_GRAIN_BYTES);
     this.#syncsUnderWay++;
     try {
-      if (process.platform === "linux") this.counters.syncCalls++;
+      this.account.calls.msync++;
+      if (process.platform === "linux") {
+        this.account.counters.syncCalls++;
+        this.account.calls.madvise++;
+      }
       await syncMapping(baseAddressOf(this.heap) + this.address + from, at + sizeBytes - from);
       if (process.platform === "darwin") await this.file.sync();
     } catch (error) {
@@ -369,6 +444,7 @@ class DiskRegion implements MappedRegion {
   }
 
   adviseRandomReads(): void {
+    this.account.calls.madvise++;
     onPath(this.file.path, () => adviseRandomMapping(baseAddressOf(this.heap) + this.address, this.sizeBytes));
   }
 
@@ -377,6 +453,7 @@ class DiskRegion implements MappedRegion {
     invariant(this.#syncsUnderWay === 0, "a region is not unmapped while it is synced: nothing would be");
     this.#isMapped = false;
     const wholeBytes = Math.ceil(this.sizeBytes / MAP_GRAIN_BYTES) * MAP_GRAIN_BYTES;
+    this.account.calls.mmap++;
     onPath(this.file.path, () => mapAnonymous(baseAddressOf(this.heap) + this.address, wholeBytes));
     this.file.close();
   }
