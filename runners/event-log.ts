@@ -1,5 +1,6 @@
 import type { EngineEvent } from "../engines/engine.js";
 import { TAIL_CAUSES, type TailCause } from "../results/schema.js";
+import type { ThreadRun } from "./kernel-counters.js";
 import { LatencyRecorder } from "./latency-recorder.js";
 import { LongestIntervals } from "./longest-intervals.js";
 import { CELLS_PER_EVENT, EVENT_KINDS, EVENTS } from "./sampler-cells.js";
@@ -7,6 +8,16 @@ import type { CauseEvent } from "./tail-causes.js";
 
 /** Of each cause half as many events are kept for certain: the longest, which alone can explain a slow message. */
 const EVENTS_KEPT = 8_192;
+
+/**
+ * How long the loop must have been held up for it to be asked whether it waited for a processor: asking takes 5 to 40 µs
+ * of the loop's own time, most of them where the code is cold.
+ */
+const LEAST_WAIT_NS = 1_000_000;
+/** It is asked without a reason so often, so that short waits do not add up to one that was never there. */
+const ASK_EVERY_NS = 50_000_000;
+/** Of a time without a turn, what must have been waited for a processor for that to be its reason. */
+const WAITED_SHARE = 0.5;
 
 interface Kept {
   readonly cause: TailCause;
@@ -21,10 +32,19 @@ export class EventLog {
   /** By cause; memory is taken when the first event of one comes. */
   readonly #kept: (Kept | undefined)[] = TAIL_CAUSES.map(() => undefined);
 
-  /** @param originNs the clock's zero @param numbers of the sampler's cells */
-  constructor(originNs: bigint, numbers: Float64Array) {
+  readonly #readRun: ((into: ThreadRun) => void) | null;
+  readonly #run: ThreadRun = { ranNs: 0, waitedNs: 0 };
+  #askedNs = Number.NEGATIVE_INFINITY;
+
+  /**
+   * @param originNs the clock's zero
+   * @param numbers of the sampler's cells
+   * @param readRun tells how long this thread has waited for a processor; null: nobody does, or is to ask
+   */
+  constructor(originNs: bigint, numbers: Float64Array, readRun: ((into: ThreadRun) => void) | null) {
     this.#originNs = originNs;
     this.#numbers = numbers;
+    this.#readRun = readRun;
   }
 
   engineEvent({ kind, startedNs, durationNs }: EngineEvent): void {
@@ -34,6 +54,28 @@ export class EventLog {
     if (durationNs > this.#numbers[at + 2]!) this.#numbers[at + 2] = durationNs;
     const startNs = Number(startedNs - this.#originNs);
     this.note(kind, startNs, startNs + durationNs);
+  }
+
+  /** Something held the loop up from `startNs` until now: a call of the engine, or a turn of the event loop. */
+  heldUp(cause: "engine-call" | "event-loop", startNs: number, nowNs: number): void {
+    this.note(cause, startNs, nowNs);
+    const heldUpNs = nowNs - startNs;
+    if (heldUpNs < LEAST_WAIT_NS || this.#readRun === null) return;
+    if (this.#waitedNs(nowNs) >= heldUpNs * WAITED_SHARE) this.note("processor-wait", startNs, nowNs);
+  }
+
+  /** To be called at every heartbeat of the loop. */
+  beat(nowNs: number): void {
+    if (this.#readRun !== null && nowNs - this.#askedNs >= ASK_EVERY_NS) this.#waitedNs(nowNs);
+  }
+
+  /** Waited for a processor since it was asked last; 0 at first. */
+  #waitedNs(nowNs: number): number {
+    const isFirst = this.#askedNs === Number.NEGATIVE_INFINITY;
+    const before = this.#run.waitedNs;
+    this.#readRun!(this.#run);
+    this.#askedNs = nowNs;
+    return isFirst ? 0 : this.#run.waitedNs - before;
   }
 
   note(cause: TailCause, startNs: number, endNs: number): void {

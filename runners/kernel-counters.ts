@@ -22,6 +22,11 @@ export function openSchedstat(path: string): ((into: ThreadRun) => void) | null 
   return (into) => parseSchedstat(TEXT, readSync(descriptor, TEXT, 0, SCHEDSTAT_LIMIT_BYTES, 0), into);
 }
 
+/** That of the main thread, for whichever thread asks. */
+export function openMainSchedstat(): ((into: ThreadRun) => void) | null {
+  return openSchedstat(`/proc/self/task/${process.pid}/schedstat`);
+}
+
 /** Of /proc/meminfo: bytes that wait to be written back, and that are being so. */
 export function parseMemory(text: string): { dirtyBytes: number; writebackBytes: number } {
   return { dirtyBytes: memoryField(text, "Dirty"), writebackBytes: memoryField(text, "Writeback") };

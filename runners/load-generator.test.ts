@@ -84,7 +84,7 @@ function setUp(load: Load, messages: Configuration["messages"] = shape) {
   const producerCount = load.producers;
   const stream = createMessageStream({ values, messages, partitionCount: PARTITIONS, producerCount, seed: 1 });
   const cells = new SharedCells();
-  const eventLog = new EventLog(0n, cells.numbers);
+  const eventLog = new EventLog(0n, cells.numbers, null);
   const generator = new LoadGenerator({
     clock,
     epochMs: 1_700_000_000_000,

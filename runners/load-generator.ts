@@ -444,7 +444,7 @@ export class LoadGenerator implements EngineListener {
   /** One burst of an open load or, without schedule, of a closed one, and what took long in it and since the last. */
   #burst(schedule: Schedule | null, endNs: number, sentLimit: number): number {
     const beganNs = this.#clock.nowNs();
-    if (beganNs - this.#turnEndedNs > LONG_NS) this.#eventLog.note("event-loop", this.#turnEndedNs, beganNs);
+    if (beganNs - this.#turnEndedNs > LONG_NS) this.#eventLog.heldUp("event-loop", this.#turnEndedNs, beganNs);
     this.#place[0] = IN_GENERATOR;
     if (!(beganNs < this.#heartbeatDueNs)) this.#beat(beganNs);
     const readNs =
@@ -452,7 +452,7 @@ export class LoadGenerator implements EngineListener {
     this.#place[0] = IN_EVENT_LOOP;
     if (this.#fault !== null) throw this.#fault;
     const nowNs = this.#clock.nowNs();
-    if (nowNs - readNs > LONG_NS) this.#eventLog.note("engine-call", readNs, nowNs);
+    if (nowNs - readNs > LONG_NS) this.#eventLog.heldUp("engine-call", readNs, nowNs);
     this.#turnEndedNs = nowNs;
     return nowNs;
   }
@@ -464,6 +464,7 @@ export class LoadGenerator implements EngineListener {
     this.#heartbeatDueNs = nowNs + HEARTBEAT_NS;
     numbers[LOOP_IDLE_NS] = performance.eventLoopUtilization().idle * 1e6;
     numbers[LOOP_READ_NS] = nowNs;
+    this.#eventLog.beat(nowNs);
     this.#backlog?.note(nowNs, this.#sentCount);
     if (this.#engine.dispatchLagBytes === undefined) return;
     const lagBytes = this.#engine.dispatchLagBytes();
@@ -491,7 +492,7 @@ export class LoadGenerator implements EngineListener {
         wasTaken
       ) {
         nowNs = this.#clock.nowNs();
-        if (nowNs - readNs > LONG_NS) this.#eventLog.note("engine-call", readNs, nowNs);
+        if (nowNs - readNs > LONG_NS) this.#eventLog.heldUp("engine-call", readNs, nowNs);
         readNs = nowNs;
         // The window stays open over the pause, so that batches fill the same however often the loop pauses.
         if (nowNs >= untilNs) return nowNs;
@@ -507,7 +508,7 @@ export class LoadGenerator implements EngineListener {
       }
       if (this.#sentCount >= sentLimit) return readNs;
       nowNs = this.#clock.nowNs();
-      if (nowNs - readNs > LONG_NS) this.#eventLog.note("engine-call", readNs, nowNs);
+      if (nowNs - readNs > LONG_NS) this.#eventLog.heldUp("engine-call", readNs, nowNs);
       readNs = nowNs;
     }
     return readNs;
@@ -523,14 +524,14 @@ export class LoadGenerator implements EngineListener {
         if (!this.#hasRoom() || !this.#send(schedule.dueNs, nowNs)) break;
         schedule.advance();
         nowNs = this.#clock.nowNs();
-        if (nowNs - readNs > LONG_NS) this.#eventLog.note("engine-call", readNs, nowNs);
+        if (nowNs - readNs > LONG_NS) this.#eventLog.heldUp("engine-call", readNs, nowNs);
         readNs = nowNs;
       }
       this.#poll();
       if (this.#outstandingCount > 0 || schedule.dueNs >= endNs) return readNs;
       pause();
       nowNs = this.#clock.nowNs();
-      if (nowNs - readNs > LONG_NS) this.#eventLog.note("engine-call", readNs, nowNs);
+      if (nowNs - readNs > LONG_NS) this.#eventLog.heldUp("engine-call", readNs, nowNs);
       readNs = nowNs;
     }
     return readNs;

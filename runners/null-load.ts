@@ -5,6 +5,7 @@ import { DiskStorage, heap, loadEngine } from "../engines/registry.js";
 import { type Load, messagesSchema } from "../results/schema.js";
 import { clockFrom } from "./clock.js";
 import { EventLog } from "./event-log.js";
+import { openMainSchedstat } from "./kernel-counters.js";
 import { LoadGenerator, type WarmupLimits } from "./load-generator.js";
 import { createMessageStream } from "./message-stream.js";
 import { createPayloadPool } from "./payload-pool.js";
@@ -65,7 +66,7 @@ export async function driveNull(options: NullLoadOptions): Promise<NullLoad | nu
     seed: 1,
     stream: createMessageStream({ values, messages, partitionCount: PARTITIONS, producerCount: 1, seed: 1 }),
     cells,
-    eventLog: new EventLog(originNs, cells.numbers),
+    eventLog: new EventLog(originNs, cells.numbers, sampling === null ? null : openMainSchedstat()),
     storageCounters: storage.counters,
   });
   const definition = await loadEngine("null");

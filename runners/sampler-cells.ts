@@ -95,7 +95,5 @@ export interface SamplerAnswer<Sample> {
   /** When the first interval began, on the clock of the latencies. */
   readonly startedNs: number;
   readonly samples: Sample[];
-  /** When the main thread was ready and mostly had no processor. */
-  readonly processorWaits: { startNs: number; endNs: number }[];
   readonly samplerCpuFraction: number | null;
 }

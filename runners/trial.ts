@@ -8,7 +8,7 @@ import { TAIL_CAUSES } from "../results/schema.js";
 import { clockFrom, wallClockOffsetNs } from "./clock.js";
 import { CostMeter, IdleLook } from "./cost-meter.js";
 import { EventLog } from "./event-log.js";
-import { parseMemory, parseProcessIo } from "./kernel-counters.js";
+import { openMainSchedstat, parseMemory, parseProcessIo } from "./kernel-counters.js";
 import { EngineFaultError, LoadGenerator, type MeasuredLoad } from "./load-generator.js";
 import { createMessageStream, type MessageStream } from "./message-stream.js";
 import { endWithChildren } from "./orphan.js";
@@ -49,7 +49,7 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
     deviceStatPath: input.deviceStatPath,
     threadPoolSize: THREAD_POOL_SIZE,
   });
-  const eventLog = new EventLog(originNs, sampler.cells.numbers);
+  const eventLog = new EventLog(originNs, sampler.cells.numbers, openMainSchedstat());
   const { topicCount, partitionsPerTopic } = configuration.topology;
   const stream = createMessageStream({
     values: createPayloadPool(configuration.messages, seed),
@@ -125,12 +125,7 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
   await engine.close();
   const tail = attributeTail(
     generator.tail(),
-    [
-      ...eventLog.events(),
-      ...sampled.collections,
-      ...sampled.processorWaits.map((wait) => ({ cause: "processor-wait" as const, ...wait })),
-      ...eventsOfSamples(samples, sampled.startedNs),
-    ],
+    [...eventLog.events(), ...sampled.collections, ...eventsOfSamples(samples, sampled.startedNs)],
     { startNs: load.startedNs, endNs: flushedNs },
     TAIL_CAUSES,
   );
