@@ -152,7 +152,7 @@ export interface RecoveryReport {
   readonly truncatedBytes: number;
   readonly rebuiltIndexes: number;
   readonly droppedFiles: number;
-  /** One sentence for each thing mended, naming file and position. */
+  /** One sentence for each thing mended, naming file and position; also for what is mended later, by a read that met it. */
   readonly repairs: readonly string[];
 }
 

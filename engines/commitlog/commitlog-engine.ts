@@ -163,7 +163,7 @@ export class CommitlogEngine implements StorageEngine {
     // A record by itself that the broker encodes leaves a producer next to nothing to do.
     parts.stage[0] = batchSizeBytes === 0 && settings.assembly === "broker" ? STAGE_BROKER : STAGE_PRODUCER;
     this.#encoder = new MessageEncoder(heap, kernel, settings, parts.stage);
-    this.#reader = new Reader(heap, log, queues, parts.parser, recovered.damaged);
+    this.#reader = new Reader(heap, log, queues, parts.parser, recovered.damaged, recovered.repairs);
     this.#arrivals = new Arrivals(settings, (partition) => queues.queues[partition]!.visibleOffset);
     const planner = new SendPlanner(log, this.#reader);
     this.#consumers = new Consumers(parts.storage, settings.transfer, (partition, fromOffset, maxBytes, { tags }) => {

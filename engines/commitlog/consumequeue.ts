@@ -127,6 +127,20 @@ export class Consumequeue {
     }
   }
 
+  /** Writes units over those from queue offset `unit` on, all of which are written. Not durable before `sync`. */
+  rewrite(unit: number, units: Uint8Array): void {
+    for (let at = 0; at < units.length; ) {
+      const position = unit * UNIT_SIZE_BYTES + at;
+      const fileOffset = this.#fileOffsetOf(position);
+      const sizeBytes = Math.min(units.length - at, fileOffset + this.fileSizeBytes - position);
+      this.files.get(this.#path(fileOffset)).write(units, at, sizeBytes, position - fileOffset);
+      this.unsyncedBytes += sizeBytes;
+      this.counters.indexBytes += sizeBytes;
+      this.#unsyncedFiles.add(fileOffset);
+      at += sizeBytes;
+    }
+  }
+
   /** Whether the file holds these bytes at byte `position` of the row. What is read ahead serves the calls that follow on. */
   #holds(source: Uint8Array, at: number, sizeBytes: number, position: number, fileOffset: number): boolean {
     if (position !== this.#presentFrom || sizeBytes > this.#presentBytes) {

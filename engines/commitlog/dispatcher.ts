@@ -161,7 +161,7 @@ export class Dispatcher {
 }
 
 /** The hash of the tags, or for a message that waits for its delay level the time when it is due. */
-function tagsCodeOfMessage(message: CommitlogMessage): number {
+export function tagsCodeOfMessage(message: CommitlogMessage): number {
   const level = Number(
     message.topic === SCHEDULE_TOPIC
       ? parseProperties(message.properties).find(({ name }) => name === DELAY_PROPERTY)?.value

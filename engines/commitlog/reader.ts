@@ -13,6 +13,7 @@ import { OUTCOME_TEXTS, ParseOutcome, type RecordParser } from "./record-parser.
 import { LARGEST_RECORD_BYTES } from "./record-search.js";
 import type { Recovered } from "./recovery.js";
 import type { TagFilter } from "./tag-filter.js";
+import { UnitMender } from "./unit-mender.js";
 
 const SIZE_FIELD_BYTES = 4;
 const UNITS_A_READ = 1_024;
@@ -33,6 +34,9 @@ const NO_HEADERS: readonly Header[] = [];
  */
 export class Reader {
   readonly #units: number;
+  readonly #mender: UnitMender;
+  /** The unit being read was made anew: if its message is not there either, it is the log that is damaged. */
+  #hasMended = false;
   #buffer = 0;
   #bufferSizeBytes = 0;
   /** Positions in the log that the buffer holds. */
@@ -48,7 +52,10 @@ export class Reader {
     private readonly parser: RecordParser,
     /** Where recovery knows the log to be damaged. */
     private readonly damaged: Recovered["damaged"],
+    /** Is told of units that were made anew. */
+    repairs: string[],
   ) {
+    this.#mender = new UnitMender(heap, log, queues, parser, damaged, repairs);
     this.#units = heap.allocate(UNITS_A_READ * UNIT_SIZE_BYTES, 64);
   }
 
@@ -159,6 +166,14 @@ export class Reader {
     return this.damaged.some(({ from, to }) => physicalOffset >= from && physicalOffset < to);
   }
 
+  /** Makes the file's unit of a message anew if it does not lead there, and the log is known to be sound there. */
+  mendUnit(queue: Queue, offset: number): boolean {
+    const unit = queue.files.unitAt(offset);
+    if (unit !== undefined && isData(unit) && this.damaged.some(({ from }) => from === unit.physicalOffset))
+      return false;
+    return this.#mender.mend(queue, offset);
+  }
+
   damagedAt(position: number): CorruptDataError {
     const { path, baseOffset } = this.log.fileOf(position);
     return new CorruptDataError("A damaged or lost message", path, position - baseOffset, ADVICE_ON_LOSS);
@@ -171,6 +186,7 @@ export class Reader {
 
   release(): void {
     this.heap.release(this.#units);
+    this.#mender.release();
     if (this.#buffer !== 0) this.heap.release(this.#buffer);
   }
 
@@ -199,21 +215,27 @@ export class Reader {
     decodeUnit(this.heap.view, this.#units + index * UNIT_SIZE_BYTES, unit);
     const { physicalOffset, sizeBytes } = unit;
     if (!this.isInLog(unit)) {
+      if (this.#mend(queue, offset, index)) return this.#readAgain(queue, offset, index, unitCount, filter);
       throw this.outsideLog(queue, offset);
     }
     const file = this.log.fileOf(physicalOffset);
     let address = file.addressOf(physicalOffset, sizeBytes);
     if (address < 0) {
-      if (sizeBytes > LARGEST_RECORD_BYTES) throw this.damagedAt(physicalOffset);
+      if (sizeBytes > LARGEST_RECORD_BYTES) {
+        if (this.#mend(queue, offset, index)) return this.#readAgain(queue, offset, index, unitCount, filter);
+        throw this.damagedAt(physicalOffset);
+      }
       address = this.#readRecord(physicalOffset, sizeBytes, index, unitCount, filter);
     }
     const { parser } = this;
     const outcome = parser.parse(address, sizeBytes, physicalOffset, this.queues);
     if (outcome !== ParseOutcome.OK) {
+      if (this.#mend(queue, offset, index)) return this.#readAgain(queue, offset, index, unitCount, filter);
       if (this.#isLost(address, sizeBytes, file.endOffset - physicalOffset)) throw this.damagedAt(physicalOffset);
       throw new CorruptDataError(OUTCOME_TEXTS[outcome]!, file.path, physicalOffset - file.baseOffset);
     }
     if (parser.queueBlock !== queue.block || parser.queueOffset !== offset || parser.sizeBytes !== sizeBytes) {
+      if (this.#mend(queue, offset, index)) return this.#readAgain(queue, offset, index, unitCount, filter);
       throw new CorruptDataError(
         `another message than number ${offset} of queue ${queue.queueId} of ${queue.topic}`,
         file.path,
@@ -222,6 +244,22 @@ export class Reader {
     }
     this.parsedMessage(physicalOffset);
     return sizeBytes;
+  }
+
+  /** Makes a unit anew that led to no message of its own; that at `index` of those last read is it then. */
+  #mend(queue: Queue, offset: number, index: number): boolean {
+    if (this.#hasMended || !this.mendUnit(queue, offset)) return false;
+    queue.files.read(offset, 1, this.heap.bytes, this.#units + index * UNIT_SIZE_BYTES);
+    return true;
+  }
+
+  #readAgain(queue: Queue, offset: number, index: number, unitCount: number, filter: TagFilter | null): number {
+    this.#hasMended = true;
+    try {
+      return this.#read(queue, offset, index, unitCount, filter);
+    } finally {
+      this.#hasMended = false;
+    }
   }
 
   /** Zeros, or what recovery puts there, are where the message was. */

@@ -216,18 +216,6 @@ describe("after a clean shutdown", () => {
     expect(await reopen()).toMatchObject({ repairs: [], droppedFiles: 0 });
   });
 
-  it("mends a rotten unit when it is opened after a fetch that met it", async () => {
-    await write(2, 50);
-    overwrite(`${ROOT}/consumequeue/t/1/00000000000000000200`, 7 * 20 + 6, Uint8Array.of(0x40)); // of message 17
-    expect(await reopen()).toMatchObject({ scannedBytes: 0, repairs: [] });
-    await expect(read(1, 17)).rejects.toThrow(/Reopen the directory to recover it/);
-    await close();
-    expect(await reopen()).toMatchObject({ wasCleanShutdown: true, rebuiltIndexes: 1, truncatedBytes: 0 });
-    await expectMessages(2, 50);
-    await close();
-    expect(await reopen()).toMatchObject({ scannedBytes: 0, rebuiltIndexes: 0 });
-  });
-
   it("says once which message is rotten, and reads the whole log no more for a rot that it knows", async () => {
     await write(1, 50);
     flipBit(positionOf(10) + 95);

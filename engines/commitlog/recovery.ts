@@ -98,6 +98,8 @@ export interface Recovered {
   /** Where the log is known to be damaged: meeting it again tells nothing new. */
   readonly damaged: readonly Pick<DamagedRange, "from" | "to">[];
   readonly report: RecoveryReport;
+  /** The report's, for what is mended later. */
+  readonly repairs: string[];
 }
 
 const LEFTOVER_PATTERN = /\.(deleted|cleaned|swap|tmp)$/;
@@ -197,6 +199,7 @@ class Recovery {
       endOffset: scan.endOffset,
       storeTimestampMs: scan.storeTimestampMs,
       damaged: action === "trust" ? damagedOf(cleanShutdown!) : scan.damaged,
+      repairs: this.#repairs,
       report: {
         wasCleanShutdown: !hasAbort,
         durationMs: performance.now() - this.#startedMs,

@@ -44,7 +44,8 @@ export class SendPlanner {
       if (filter !== null && !filter.mayMatch(unit.tagsCode)) continue;
       if (messageCount > 0 && totalBytes + unit.sizeBytes > maxBytes) break;
       if (!this.reader.isInLog(unit)) {
-        if (messageCount > 0) break; // the next send begins with it and throws
+        if (messageCount > 0) break; // the next send begins with it, and mends it or throws
+        if (this.reader.mendUnit(queue, offset)) return this.plan(queue, fromOffset, maxBytes, filter);
         throw this.reader.outsideLog(queue, offset);
       }
       if (this.reader.isDamaged(unit)) {

@@ -169,16 +169,19 @@ it.runIf(process.platform === "linux")("closes a file of earlier sends that rete
   expect((await consumer.send(queues[0]!, 60, 1_000)).messageCount).toBe(1);
 });
 
-it("ends before a unit that points nowhere, and then says where that is", async () => {
-  await open(SMALL);
-  for (let i = 0; i < 15; i++) append(0, `value ${i}`);
-  await engine.flush();
-  await engine.close();
-  const file = path.join(directory, "consumequeue", "t", "0", "0".repeat(20));
-  const units = fs.readFileSync(file);
-  units.writeInt32BE(1, 7 * 20); // four gigabytes on
-  fs.writeFileSync(file, units);
-  await open(SMALL);
+it("makes a unit that points nowhere anew, and sends what it should point at", async () => {
+  await withUnitThatPointsNowhere(false);
+  const { consumer, take } = await serve();
+  const before = await consumer.send(queues[0]!, 0, 100_000);
+  expect(before.nextOffset).toBe(7);
+  await take(before.sizeBytes);
+  const behind = await consumer.send(queues[0]!, 7, 100_000);
+  expect(behind).toMatchObject({ nextOffset: 15, messageCount: 8 });
+  await take(behind.sizeBytes);
+});
+
+it("ends before a unit that points nowhere and whose message is rotten, and then says where that is", async () => {
+  await withUnitThatPointsNowhere(true);
   const { consumer, take } = await serve();
   const before = await consumer.send(queues[0]!, 0, 100_000);
   expect(before.nextOffset).toBe(7);
@@ -187,3 +190,22 @@ it("ends before a unit that points nowhere, and then says where that is", async 
   await expect(failure).rejects.toThrow(CorruptDataError);
   await expect(failure).rejects.toMatchObject({ positionBytes: 7 * 20 });
 });
+
+/** Of message 7 of 15. */
+async function withUnitThatPointsNowhere(isMessageRotten: boolean): Promise<void> {
+  await open(SMALL);
+  for (let i = 0; i < 15; i++) append(0, `value ${i}`);
+  await engine.flush();
+  await engine.close();
+  const file = path.join(directory, "consumequeue", "t", "0", "0".repeat(20));
+  const units = fs.readFileSync(file);
+  if (isMessageRotten) {
+    const log = path.join(directory, "commitlog", "0".repeat(20));
+    const records = fs.readFileSync(log);
+    records[units.readInt32BE(7 * 20 + 4) + 90]! ^= 1;
+    fs.writeFileSync(log, records);
+  }
+  units.writeInt32BE(1, 7 * 20); // four gigabytes on
+  fs.writeFileSync(file, units);
+  await open(SMALL);
+}
