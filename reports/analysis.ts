@@ -24,7 +24,7 @@ import {
 } from "../results/validity.js";
 import { type LatencySummary, summariseLatency } from "./histograms.js";
 import { type LoadTrend, loadTrends } from "./load-trends.js";
-import { commonPercentile, type Figure, inverse, pairedRatio, pairTrials } from "./pairs.js";
+import { commonPercentile, type Figure, hasPercentile, inverse, pairedRatio, pairTrials } from "./pairs.js";
 
 export type Scalar = string | number | boolean;
 
@@ -198,6 +198,8 @@ export interface RunAnalysis {
 
 /** An engine within this factor of `null` is harness-bound (method rule 16). */
 const HARNESS_BOUND_FACTOR = 2;
+/** Told where every trial has samples enough for it. */
+const FAR_TAIL = 99.9;
 
 export function analyse(run: Run): RunAnalysis {
   const device = deviceLimits(run.probe);
@@ -664,8 +666,8 @@ function trendsOf(
         if (start === undefined || end === undefined) continue;
         const grade = worse(start.validity[record.figure].grade, end.validity[record.figure].grade);
         if (grade === "invalid") continue;
-        // Of latencies the typical one and the tail: scenarios speak of either.
-        const percentiles = record.figure === "responseTime" ? new Set([50, commonPercentile([start, end])]) : [null];
+        // Of latencies the typical one and the tail, as far as it is known: scenarios speak of either.
+        const percentiles = record.figure === "responseTime" ? tailPercentiles([start, end]) : [null];
         for (const percentile of percentiles) {
           const paired = pairTrials(end.trials, start.trials, record.figure, percentile, circumstances);
           if (paired === null) continue;
@@ -685,6 +687,11 @@ function trendsOf(
     }
   }
   return trends;
+}
+
+function tailPercentiles(ends: readonly Group[]): number[] {
+  const known = ends.every(({ trials }) => hasPercentile(trials, FAR_TAIL)) ? [FAR_TAIL] : [];
+  return [...new Set([50, commonPercentile(ends), ...known])];
 }
 
 function* pairs<T>(items: readonly T[]): Generator<[T, T]> {

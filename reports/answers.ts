@@ -338,7 +338,13 @@ function singleEngineSentences(scenario: ScenarioAnalysis): string[] {
     .concat(
       scenario.groups.flatMap((group) => {
         const value = figureWords(group, { figure, percentile: 99 });
-        if (group.isBaseline || group.trials.length === 0 || value === "too few samples") return [];
+        if (
+          group.isBaseline ||
+          group.trials.length === 0 ||
+          isOnlyCapacity(scenario, group) ||
+          value === "too few samples"
+        )
+          return [];
         const { grade } = group.validity[figure];
         if (grade === "invalid") return [];
         const where = pointWords(scenario.axes, group.point);
@@ -348,6 +354,13 @@ function singleEngineSentences(scenario: ScenarioAnalysis): string[] {
         ];
       }),
     );
+}
+
+/** Of a scenario that asks for response times under paced loads the closed loop only says what their rates are shares of. */
+function isOnlyCapacity({ record, groups }: ScenarioAnalysis, { load }: Group): boolean {
+  return (
+    record.figure === "responseTime" && load.model === "closed" && groups.some((group) => group.load.model === "open")
+  );
 }
 
 function trendSentences(scenario: ScenarioAnalysis): string[] {

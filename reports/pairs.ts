@@ -26,11 +26,12 @@ export function inverse(ratio: Estimate): Estimate {
 export function commonPercentile(groups: readonly { trials: readonly Trial[] }[]): number {
   const candidates = PERCENTILES.filter((percentile) => percentile <= 99).toReversed();
   const trials = groups.flatMap((group) => group.trials);
-  return (
-    candidates.find((percentile) =>
-      trials.every((trial) => trialPercentile(trial.measured!.responseTime, percentile) !== null),
-    ) ?? 50
-  );
+  return candidates.find((percentile) => hasPercentile(trials, percentile)) ?? 50;
+}
+
+/** Whether each of the trials, all of them ok, has enough samples for it. */
+export function hasPercentile(trials: readonly Trial[], percentile: number): boolean {
+  return trials.every((trial) => trialPercentile(trial.measured!.responseTime, percentile) !== null);
 }
 
 export function pairTrials(

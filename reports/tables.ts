@@ -403,7 +403,9 @@ function verificationWords(trial: Trial): string {
   if (verification === null) return "not reached";
   if (verification.outcome === "not-applicable") return "stores nothing";
   if (verification.outcome === "failed") return `failed: ${verification.problems.join("; ")}`;
-  return `${groupThousands(verification.readMessages)} messages, all as acknowledged`;
+  const { readMessages, deletedMessages = 0 } = verification;
+  const deleted = deletedMessages === 0 ? "" : `; ${groupThousands(deletedMessages)} older ones deleted by retention`;
+  return `${groupThousands(readMessages)} messages, all as acknowledged${deleted}`;
 }
 
 /** Where a failed trial stood: "many-partitions, partitions 10 000, partitioned-log, closed loop, 1 024 in flight". */

@@ -18,6 +18,7 @@ type NamedAxis = Pick<Axis, "path" | "label">;
 /** Sizes on an axis are powers of two and read as such: 16 384 is 16 KiB. */
 export function axisValueWords(axis: NamedAxis, value: Scalar): string {
   if (typeof value !== "number") return String(value);
+  if (value === -1 && /(Bytes|Ms)$/.test(axis.path)) return "no limit";
   if (axis.path.endsWith("Ms")) return `${value}\u00a0ms`;
   if (axis.path.endsWith("Bytes") && value > 0) {
     if (value % 2 ** 20 === 0) return `${value / 2 ** 20}\u00a0MiB`;

@@ -222,6 +222,8 @@ export const verificationSchema = z.strictObject({
   expectedMessages: count,
   readMessages: count,
   checkedBytes: count,
+  /** Of the expected, those that retention had deleted before; absent where it deletes none. */
+  deletedMessages: count.optional(),
   durationNs: amount,
   /** What is wrong, one sentence each, naming partition and offset. */
   problems: z.array(z.string()),

@@ -215,7 +215,7 @@ function limitations(
     "The device was not preconditioned: figures hold for its present state.",
     "Caches are not dropped before a trial: its directory is new, so none of its data can be in them; what else the kernel keeps is warm.",
     "Writing back was measured under this machine's dirty page settings alone; logduel changes none.",
-    "No retention falls due within a trial, unless a setting says so: what deleting costs is in no figure.",
+    "No retention falls due within a trial but where a scenario limits it: what deleting costs is in no other figure.",
   ];
   const reason = whyNoDisk(mount.type);
   if (reason !== null) notes.push(`The data lay on ${mount.type}, which is ${reason}: no figure here is of a disk.`);

@@ -170,6 +170,19 @@ describe("planRun", () => {
     expect(open.length).toBe(2 * 6 * 2 * 3);
   });
 
+  it("leaves a scenario out of profiles that have no time for it", () => {
+    const long = defineScenario({ ...scenario, id: "long", profiles: ["full"] });
+    const idsIn = (profileName: "smoke" | "full") => {
+      const planned = planRun({ scenarios: [scenario, long], contestants: everyone, profileName, profile, seed: 1 });
+      expect(new Set(planned.trials.map(({ scenarioId }) => scenarioId))).toEqual(
+        new Set(planned.scenarios.map(({ id }) => id)),
+      );
+      return planned.scenarios.map(({ id }) => id);
+    };
+    expect(idsIn("smoke")).toEqual(["sample"]);
+    expect(idsIn("full")).toEqual(["sample", "long"]);
+  });
+
   it("runs each fraction of a profile with each of its arrivals, in cells and seeds of their own", () => {
     const capacityFractions = { smoke: [0.5], quick: [0.5], full: [0.5, 0.9] };
     const arrivals: NonNullable<typeof scenario.load.open>["arrivals"] = {

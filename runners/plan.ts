@@ -83,7 +83,8 @@ export function planRun(options: {
   /** Values of the user's own instead of the scenarios'. */
   payload?: PayloadChoice;
 }): Plan {
-  const { scenarios, contestants, profileName, profile, seed, payload } = options;
+  const { contestants, profileName, profile, seed, payload } = options;
+  const scenarios = options.scenarios.filter(({ profiles }) => profiles?.includes(profileName) ?? true);
   if (payload !== undefined) for (const scenario of scenarios) requireOwnPayload(scenario);
   const taking = scenarios.map((scenario) => ({ scenario, ...select(scenario, contestants) }));
   const rulesOf = (scenario: Scenario): CellRules => ({ scenario, profileName, profile, payload });

@@ -27,6 +27,8 @@ export const scenarioSchema = z.strictObject({
   /** The figure that the answer compares between engines. */
   figure: z.enum(["acknowledged", "durable", "responseTime"]),
   engines: z.array(z.string()).min(1),
+  /** Those whose time it needs; the others leave it out. Absent: all. */
+  profiles: z.array(profileNameSchema).min(1).optional(),
   /** Run at every point where the axis matters to them; `null` is the harness's ceiling, `raw` the disk's. */
   baselines: z.array(z.string()),
   topology: z.strictObject({ topicCount: z.int().positive(), partitionsPerTopic: z.int().positive() }),

@@ -22,6 +22,8 @@ import { verify } from "./verification.js";
 
 /** libuv's default where the variable is not set. */
 const THREAD_POOL_SIZE = Number(process.env.UV_THREADPOOL_SIZE ?? 4);
+/** Ends of files that hold no message count as log, too. */
+const RETAINED_SHARE = 0.95;
 const NO_FIGURES = { status: "failed", measured: null } as const;
 
 // The terminal sends Ctrl-C to this process too; the command decides what becomes of it.
@@ -135,7 +137,15 @@ async function runTrial(input: TrialInput): Promise<TrialOutcome> {
 
   // Reading back writes nothing, so what reaches the device meanwhile is others'.
   const idleLook = new IdleLook(input.deviceStatPath, clock.nowNs);
-  const verification = await verifyReopened(definition, input, counts, stream, warnings, clock.nowNs);
+  const verification = await verifyReopened({
+    definition,
+    input,
+    counts,
+    keptCount: keptByRetention(configuration.settings, counters),
+    stream,
+    warnings,
+    nowNs: clock.nowNs,
+  });
   const idleDeviceBytesPerSecond = idleLook.bytesPerSecond();
   if (verification.outcome === "failed") {
     return { ...NO_FIGURES, kind: "data", failures: verification.problems, verification, warnings };
@@ -205,14 +215,16 @@ async function createTopics(engine: StorageEngine, configuration: Configuration)
 }
 
 /** Reopens the directory, so that what is read back is what the files hold and not what the engine remembers. */
-async function verifyReopened(
-  definition: EngineDefinition,
-  input: TrialInput,
-  counts: readonly number[],
-  stream: MessageStream,
-  warnings: string[],
-  nowNs: () => number,
-): Promise<Verification> {
+async function verifyReopened(closed: {
+  definition: EngineDefinition;
+  input: TrialInput;
+  counts: readonly number[];
+  keptCount: number | null;
+  stream: MessageStream;
+  warnings: string[];
+  nowNs: () => number;
+}): Promise<Verification> {
+  const { definition, input, counts, keptCount, stream, warnings, nowNs } = closed;
   const expectedMessages = sum(counts);
   if (!definition.storesMessages) {
     return {
@@ -240,9 +252,21 @@ async function verifyReopened(
     name: `topic-${Math.floor(place / partitionsPerTopic)}/${place % partitionsPerTopic}`,
     count: counts[place]!,
   }));
-  const verification = await verify(engine, { partitions, stream }, nowNs);
+  const verification = await verify(engine, { partitions, stream, keptCount }, nowNs);
   await engine.close();
   return verification;
+}
+
+/**
+ * How many messages retention leaves at least, by the log's bytes that it must leave; null where it deletes nothing that is
+ * as young as a trial's messages. Engines limit the log as a whole or each partition: the whole keeps as much either way.
+ */
+function keptByRetention(
+  { retentionBytes }: Configuration["settings"],
+  { logBytes, appendedMessages }: Measured["counters"],
+): number | null {
+  if (typeof retentionBytes !== "number" || retentionBytes < 0) return null;
+  return Math.floor((RETAINED_SHARE * retentionBytes * appendedMessages) / Math.max(1, logBytes));
 }
 
 /** What the acknowledgements meant: never more than the engine claims, and less where its deeds did not match. */

@@ -10,11 +10,14 @@ export interface Expectation {
   /** The partitions in the order of creation, and how many messages of each were acknowledged. */
   readonly partitions: readonly { readonly handle: PartitionHandle; readonly name: string; readonly count: number }[];
   readonly stream: MessageStream;
+  /** Of all partitions together, how many of the youngest messages retention leaves at least; null: it deletes none. */
+  readonly keptCount: number | null;
 }
 
 /**
  * Reads back all that was acknowledged and compares it with what was sent: count, order, and every byte. More than was
- * acknowledged is wrong too: everything sent has been acknowledged by then, so the rest would be duplicates.
+ * acknowledged is wrong too: everything sent has been acknowledged by then, so the rest would be duplicates. Where retention
+ * deletes, a partition may begin later, but nothing may be missing behind its start, nor more than retention lets go.
  */
 export async function verify(
   engine: StorageEngine,
@@ -23,18 +26,26 @@ export async function verify(
 ): Promise<Verification> {
   const startedNs = nowNs();
   const counts = expectation.partitions.map(({ count }) => count);
-  const reader = new Reader(expectation.stream.messages, expectation.stream.sent(counts));
+  const { keptCount } = expectation;
+  const reader = new Reader(expectation.stream.messages, expectation.stream.sent(counts), keptCount !== null);
   for (const [place, partition] of expectation.partitions.entries()) {
     if (reader.problems.length >= PROBLEM_LIMIT) break;
     await reader.read(engine, place, partition);
   }
-  const { problems, readMessages, checkedBytes } = reader;
+  const { problems, readMessages, checkedBytes, deletedMessages } = reader;
   const expectedMessages = expectation.partitions.reduce((sum, { count }) => sum + count, 0);
+  const leftCount = expectedMessages - deletedMessages;
+  if (keptCount !== null && leftCount < Math.min(keptCount, expectedMessages)) {
+    problems.push(
+      `Retention deleted ${deletedMessages} of ${expectedMessages} messages and left ${leftCount}, but had to leave ${keptCount}.`,
+    );
+  }
   return {
     outcome: problems.length === 0 ? "passed" : "failed",
     expectedMessages,
     readMessages,
     checkedBytes,
+    ...(keptCount === null ? {} : { deletedMessages }),
     durationNs: nowNs() - startedNs,
     problems,
   };
@@ -44,6 +55,8 @@ class Reader {
   readonly problems: string[] = [];
   readMessages = 0;
   checkedBytes = 0;
+  /** Below the partitions' starts. */
+  deletedMessages = 0;
   #name = "";
   #place = 0;
   #nextOffset = 0;
@@ -51,6 +64,7 @@ class Reader {
   constructor(
     readonly messages: MessageStream["messages"],
     readonly sent: SentMessages,
+    readonly mayBeginLater: boolean,
   ) {}
 
   async read(engine: StorageEngine, place: number, partition: Expectation["partitions"][number]): Promise<void> {
@@ -59,7 +73,9 @@ class Reader {
     this.#nextOffset = 0;
     try {
       const { startOffset, endOffset } = engine.partitionInfo(partition.handle);
-      if (startOffset !== 0) this.#report(`begins at offset ${startOffset}`);
+      if (startOffset !== 0 && !this.mayBeginLater) this.#report(`begins at offset ${startOffset}`);
+      else this.#nextOffset = Math.min(startOffset, partition.count);
+      this.deletedMessages += this.#nextOffset;
       if (endOffset !== partition.count) {
         this.#report(`ends at offset ${endOffset}, but ${partition.count} messages were acknowledged`);
       }
