@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Run } from "../results/schema.js";
 import { renderHtml } from "./html/html.js";
 import { terminalTable, writeReports } from "./index.js";
-import { escapeMarkdown, renderMarkdown } from "./markdown.js";
+import { escapeMarkdown, MOST_CHARACTERS, renderMarkdown } from "./markdown.js";
 import { buildModel } from "./model.js";
 import { HOSTILE, syntheticRun } from "./synthetic-run.js";
 
@@ -81,6 +81,40 @@ describe("written reports", () => {
     const html = readFileSync(join(directory, "report.html"), "utf8");
     expect(html).not.toMatch(/<(link|script|img|iframe)[^>]+(src|href)="(?!data:)/);
     expect(html).not.toContain("sourceMappingURL");
+  });
+});
+
+describe("the digest in Markdown", () => {
+  const model = buildModel(syntheticRun({ trialCount: 2 }));
+  const [scenario] = model.scenarios;
+  const { throughput } = scenario!;
+  const withRows = (rowCount: number) => {
+    const rows = Array.from({ length: rowCount }, (_, i) => throughput.rows[i % throughput.rows.length]!);
+    return { ...model, scenarios: [{ ...scenario!, throughput: { ...throughput, rows } }] };
+  };
+  const many = (copies: number) => ({
+    ...model,
+    scenarios: Array.from({ length: copies }, () => withRows(40).scenarios[0]!),
+  });
+
+  it("fits into a comment, however many scenarios and rows there are, and says where the rest is", () => {
+    for (const copies of [1, 8, 20, 200]) {
+      const text = renderMarkdown(many(copies));
+      expect([copies, text.length <= MOST_CHARACTERS]).toEqual([copies, true]);
+      expect(text).toContain("`report.html`");
+    }
+    expect(renderMarkdown(many(200))).toMatch(/\n… Cut here: the rest is in `report\.html`\.\n$/);
+    // No line is cut in two: every row of a table ends as one.
+    for (const line of renderMarkdown(many(200)).split("\n")) if (line.startsWith("|")) expect(line).toMatch(/\|$/);
+  });
+
+  it("keeps a table whole where it can, and else leaves the limits' rows out first", () => {
+    const rowsOf = (text: string) => text.split("\n").filter((line) => /^\| .*loop/.test(line));
+    expect(rowsOf(renderMarkdown(withRows(throughput.rows.length)))).toHaveLength(throughput.rows.length);
+    const cut = renderMarkdown(withRows(200));
+    expect(rowsOf(cut)).toHaveLength(24);
+    expect(rowsOf(cut).filter((row) => /^\|( [^|]+ \|)* (raw|null)\b/.test(row))).toEqual([]);
+    expect(cut).toContain("176 more rows of this table are in `report.html`.");
   });
 });
 

@@ -1,12 +1,30 @@
-/** The summary for pull requests: answers, charts by relative path, and the throughput behind them. */
+/** The digest for pull requests: answers, charts by relative path, the throughput behind them, and doubts; the rest is on the page. */
 
+import { tailLines } from "./cost-tables.js";
 import { commandWords, environmentRows, machineWords, startedWords } from "./environment.js";
 import type { ReportModel, ScenarioModel } from "./model.js";
 import type { Table } from "./tables.js";
 import { countWords } from "./words.js";
 
+/** A comment of GitHub's holds 65 536 characters, and whoever posts this adds a line or two. */
+export const MOST_CHARACTERS = 60_000;
+/** Rows of a table and items of a list, tried in this order until the whole fits. */
+const MOST_LINES = [24, 12, 6, 3];
+const CUT_HERE = "\n\n… Cut here: the rest is in `report.html`.\n";
+
+/** At most `MOST_CHARACTERS`, and as much as that allows. */
 export function renderMarkdown(model: ReportModel): string {
-  const { run } = model;
+  let text = "";
+  for (const mostLines of MOST_LINES) {
+    text = renderWith(model, mostLines);
+    if (text.length <= MOST_CHARACTERS) return text;
+  }
+  const kept = text.slice(0, MOST_CHARACTERS - CUT_HERE.length);
+  return kept.slice(0, kept.lastIndexOf("\n")) + CUT_HERE;
+}
+
+function renderWith(model: ReportModel, mostLines: number): string {
+  const { run, unresolved } = model;
   return [
     "# One log per partition or one shared commitlog?",
     escapeMarkdown(
@@ -14,17 +32,17 @@ export function renderMarkdown(model: ReportModel): string {
     ),
     ...model.banners.map((banner) => `> **Mind:** ${escapeMarkdown(banner)}`),
     escapeMarkdown(model.summary),
-    "The whole report, with response times, every trial and the method, is `report.html` beside this file.",
-    ...model.scenarios.flatMap(scenarioParts),
+    "This is a digest. Response times, what the slowest messages waited for, what a message cost, every trial and the method are in `report.html` beside this file.",
+    ...model.scenarios.flatMap((scenario) => scenarioParts(scenario, mostLines)),
     ...(model.sharedDoubts.length === 0 ? [] : ["## Doubts that several scenarios share", bullets(model.sharedDoubts)]),
-    ...(model.unresolved === null
+    ...(unresolved === null
       ? []
-      : [`## ${escapeMarkdown(model.unresolved.heading)}`, bullets(model.unresolved.sentences)]),
+      : [`## ${escapeMarkdown(unresolved.heading)}`, bullets(firstOf(unresolved.sentences, mostLines))]),
     ...(model.searches.rows.length === 0
       ? []
-      : ["## The highest rate that meets the objective", ...captionedTable(model.searches)]),
+      : ["## The highest rate that meets the objective", ...captionedTable(model.searches, mostLines)]),
     "## What the device can do",
-    markdownTable(model.probe),
+    markdownTable(model.probe, mostLines),
     "## Environment",
     bullets(environmentRows(run).map(([name, value]) => `${name}: ${value}`)),
     "To repeat this run:",
@@ -33,11 +51,10 @@ export function renderMarkdown(model: ReportModel): string {
   ].join("\n\n");
 }
 
-function scenarioParts(scenario: ScenarioModel): string[] {
+function scenarioParts(scenario: ScenarioModel, mostLines: number): string[] {
   const { record } = scenario.analysis;
-  const failures = scenario.failures.map(
-    ({ where, reasons }) => `> - ${escapeMarkdown(`${where}: ${reasons.join(" ")}`)}`,
-  );
+  const failures = scenario.failures.map(({ where, reasons }) => `${where}: ${reasons.join(" ")}`);
+  const tails = tailLines(scenario.analysis);
   return [
     `## ${escapeMarkdown(record.title)}`,
     `*${escapeMarkdown(record.question)}*`,
@@ -46,34 +63,53 @@ function scenarioParts(scenario: ScenarioModel): string[] {
     ...(scenario.classBanner === null ? [] : [`> **Mind the classes:** ${escapeMarkdown(scenario.classBanner)}`]),
     ...(failures.length === 0
       ? []
-      : [[`> **${countWords(failures.length, "trial")} failed** and count nowhere:`, ">", ...failures].join("\n")]),
+      : [
+          [
+            `> **${countWords(failures.length, "trial")} failed** and count nowhere:`,
+            ">",
+            ...firstOf(failures, mostLines).map((failure) => `> - ${escapeMarkdown(failure)}`),
+          ].join("\n"),
+        ]),
     ...scenario.charts.main.map(
       (chart) => `![${escapeMarkdown(`${chart.title}. ${chart.subtitle}`)}](charts/${chart.id}.png)`,
     ),
-    ...(scenario.course === null ? [] : [scenario.course]).flatMap(captionedTable),
-    ...captionedTable(scenario.throughput),
-    ...[scenario.tail, scenario.cost].filter(({ rows }) => rows.length > 0).flatMap(captionedTable),
-    ...[scenario.doubts, scenario.measureTimes].filter(({ length }) => length > 0).map(bullets),
+    ...(scenario.course === null ? [] : captionedTable(scenario.course, mostLines)),
+    ...captionedTable(scenario.throughput, mostLines),
+    ...(tails.length === 0 ? [] : ["What the slowest messages waited for:", bullets(tails)]),
+    ...[scenario.doubts, firstOf(scenario.measureTimes, mostLines)].filter(({ length }) => length > 0).map(bullets),
   ];
+}
+
+/** The first of them, and how many there are besides. */
+function firstOf(sentences: readonly string[], most: number): string[] {
+  const left = sentences.length - most;
+  return left <= 0 ? [...sentences] : [...sentences.slice(0, most), `and ${left} more in report.html`];
 }
 
 function bullets(sentences: readonly string[]): string {
   return sentences.map((sentence) => `- ${escapeMarkdown(sentence)}`).join("\n");
 }
 
-function captionedTable(table: Table): string[] {
-  return [escapeMarkdown(table.caption), markdownTable(table)];
+function captionedTable(table: Table, mostRows: number): string[] {
+  return [escapeMarkdown(table.caption), markdownTable(table, mostRows)];
 }
 
-function markdownTable(table: Table): string {
+/** Where rows are too many, those of the limits are the first to go: the others tell their share of them. */
+function markdownTable(table: Table, mostRows: number): string {
   if (table.rows.length === 0) return "No figures.";
+  const isWhole = table.rows.length <= mostRows;
+  const shown = isWhole ? table.rows : table.rows.filter(({ isMuted }) => !isMuted).slice(0, mostRows);
+  const left = table.rows.length - shown.length;
   const row = (cells: string[]) => `| ${cells.join(" | ")} |`;
   return [
     row(table.columns.map(({ label }) => escapeMarkdown(label))),
     row(table.columns.map(({ isNumber }) => (isNumber ? "---:" : "---"))),
-    ...table.rows.map(({ cells }) =>
+    ...shown.map(({ cells }) =>
       row(cells.map(({ text, note }) => escapeMarkdown(note === undefined ? text : `${text} (${note})`))),
     ),
+    ...(left === 0
+      ? []
+      : [`\n${countWords(left, "more row")} of this table ${left === 1 ? "is" : "are"} in \`report.html\`.`]),
   ].join("\n");
 }
 
