@@ -45,11 +45,12 @@ export async function sampleAlone(setup: GateSetup): Promise<GateSamples> {
 
 /** @param isSameMachine when not, what differs is shown and nothing is judged */
 export async function compareWithBaseline(
-  setup: GateSetup,
+  given: GateSetup,
   baseline: GateBaseline,
   isSameMachine: boolean,
 ): Promise<GateFindings> {
   const stored = baseline.samples;
+  const setup = { ...given, subjects: subjectsOf(given, stored) };
   const { instruments } = setup;
   const failures = [...setup.missing];
   let counters: GateCounter[] = [];
@@ -84,6 +85,13 @@ export async function compareWithBaseline(
     failures.push(error.message);
   }
   return { counters, failures, doubts, ...outcomeOf(figures, counters, failures, doubts) };
+}
+
+/** Engines that the baseline knows: nothing could be said of the others, so their time is better spent on these. */
+function subjectsOf({ subjects, tell }: GateSetup, { counters, figures }: GateSamples): readonly Subject[] {
+  const known = new Set([...Object.keys(counters), ...Object.keys(figures)].map((id) => id.split("/")[0]));
+  for (const { name } of subjects) if (!known.has(name)) tell(`${name} is not in the baseline: it is left out.`);
+  return subjects.filter(({ name }) => known.has(name));
 }
 
 /** The stored trials then and the new ones now, as one unpaired block each. Pure. */

@@ -332,6 +332,24 @@ describe("a stored baseline", () => {
     expect(findings.figures.every(({ gated }) => !gated)).toBe(true);
   });
 
+  it("spends no time on an engine that it does not know, and says so", async () => {
+    const told: string[] = [];
+    const { samples } = await storedOn({});
+    const of = <T>(values: Readonly<Record<string, T>>) =>
+      Object.fromEntries(Object.entries(values).filter(([id]) => !id.startsWith("two/")));
+    const known = { counters: of(samples.counters), figures: of(samples.figures), rates: of(samples.rates) };
+    const setup = { ...now({}), tell: (line: string) => void told.push(line) };
+    const findings = await compareWithBaseline(
+      setup,
+      { samples: known } as Parameters<typeof compareWithBaseline>[1],
+      true,
+    );
+    expect(findings).toMatchObject({ outcome: "passed", failures: [] });
+    expect(told).toContain("two is not in the baseline: it is left out.");
+    expect(told.filter((line) => line.includes("two/"))).toEqual([]);
+    expect(findings.figures.map(({ id }) => id).filter((id) => id.startsWith("two/"))).toEqual([]);
+  });
+
   it("names what it measured and is gone", async () => {
     const setup = now({});
     const gone = { ...setup, subjects: setup.subjects.slice(0, 1) };

@@ -86,6 +86,7 @@ describe("the gate's exit code is", { timeout: MINUTE_MS }, () => {
     ["nothing to compare with", [], /^Say what to compare with/],
     ["a commit that is none", ["--against", "$(touch here)"], /^"\$\(touch here\)" names no commit/],
     ["an unknown engine", ["--engine", "mine", "--set", "a=1"], /^There is no engine called "mine"/],
+    ["an unknown engine, before a commit is built", ["--against", "HEAD", "--engine", "mine"], /^There is no engine/],
     ["a module that is none", ["--engine", "./no.js", "--set", "a=1"], /no\.js could not be loaded/],
     ["an unknown setting", ["--engine", "raw", "--set", "colour=red"], /does not take these .*"colour"/],
     ["an invalid value", ["--engine", "commitlog", "--against-set", "checksum=x"], /\(checksum: Invalid input/],

@@ -47,7 +47,7 @@ import { REAL_INSTRUMENTS } from "./measure.js";
 import { type Options, parseOptions } from "./options.js";
 import { findDuetProcessors } from "./processors.js";
 import { runSelfTest, type SelfTestEntry, selfTestTable } from "./self-test.js";
-import { checkSettings, chooseSubjects, describeSide, type SideOptions, whatIsMissing } from "./sides.js";
+import { checkSettings, chooseSubjects, describeSide, presentIn, type SideOptions, whatIsMissing } from "./sides.js";
 import { type GateProfile, PROFILES } from "./workloads.js";
 
 const EXIT_USAGE = 2;
@@ -245,10 +245,12 @@ async function againstOther(workshop: Workshop): Promise<Judgement> {
   };
   const reference = await describeSide(sides.reference);
   const candidate = await describeSide(sides.candidate);
+  // What cannot be compared is refused before anything is built.
+  const chosen = await chooseSubjects(sides);
+  await checkSettings(chosen, sides.candidate.settings, "candidate");
+  await checkSettings(chosen, sides.reference.settings, "reference");
   const builds = await workshop.layOut(sides.reference.ref);
-  const subjects = await chooseSubjects(sides, builds.reference);
-  await checkSettings(subjects, sides.candidate.settings, "candidate");
-  await checkSettings(subjects, sides.reference.settings, "reference");
+  const subjects = await presentIn(builds.reference, chosen, sides.reference);
   const missing = await whatIsMissing(builds);
   return { reference, candidate, findings: await runGate(workshop.setup({ builds, sides, subjects, missing })) };
 }
@@ -304,7 +306,7 @@ async function alone(workshop: Workshop): Promise<{ candidate: GateSide; setup: 
   const { engine, set } = workshop.options;
   const side: SideOptions = { ref: null, engine: engine ?? null, settings: set };
   const sides = { reference: side, candidate: side };
-  const subjects = await chooseSubjects(sides, SAME_BUILD.candidate);
+  const subjects = await chooseSubjects(sides);
   await checkSettings(subjects, set, "candidate");
   const setup = workshop.setup({ builds: SAME_BUILD, sides, subjects, missing: [] });
   return { candidate: await describeSide(side), setup };

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import { engineNames } from "../../engines/registry.js";
-import { whatIsMissing } from "./sides.js";
+import { chooseSubjects, presentIn, whatIsMissing } from "./sides.js";
 
 const made: string[] = [];
 afterEach(() => {
@@ -40,4 +40,17 @@ it("an engine that the reference has and the candidate lacks is missing, by name
 
 it("nothing is missing that the reference did not have", async () => {
   expect(await whatIsMissing({ reference: build(["linger"]), candidate: build(["linger", "keys"]) })).toEqual([]);
+});
+
+it("compares the engines that both builds have, and refuses a named one that the reference lacks", async () => {
+  const side = (engine: string | null) => ({ ref: "v1", engine, settings: {} });
+  const before = build(["linger"], ["null", "raw", "commitlog"]);
+  const all = await chooseSubjects({ reference: side(null), candidate: side(null) });
+  expect(all.map(({ name }) => name)).toEqual(["partitioned-log", "commitlog"]);
+  expect((await presentIn(before, all, side(null))).map(({ name }) => name)).toEqual(["commitlog"]);
+  const named = await chooseSubjects({ reference: side("partitioned-log"), candidate: side("partitioned-log") });
+  await expect(presentIn(before, named, side("partitioned-log"))).rejects.toThrow(
+    /^v1 has no engine called "partitioned-log"; it has null, raw, commitlog\./,
+  );
+  expect(await presentIn("/nowhere", named, { ...side("partitioned-log"), ref: null })).toEqual(named);
 });

@@ -33,31 +33,42 @@ function setting([name, value]: [string, unknown]): string {
   return `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`;
 }
 
-/**
- * The engines to compare: the one that each side names, or those of the project.
- * @param reference directory of the reference's build
- * @throws UsageError, EngineLoadError
- */
-export async function chooseSubjects(
-  sides: { reference: SideOptions; candidate: SideOptions },
-  reference: string,
-): Promise<Subject[]> {
-  const named = sides.candidate.engine;
-  const before = await engineNamesOf(reference);
-  if (named !== null) {
-    const [candidate, other] = [sourceOf(named), sourceOf(sides.reference.engine ?? named)];
-    const definition = await loadEngine(candidate);
-    await loadEngine(other);
-    if (sides.reference.ref !== null && !before.includes(other)) {
-      throw new UsageError(
-        `${sides.reference.ref} has no engine called ${JSON.stringify(other)}; it has ${before.join(", ")}. Modules are compared with --against-engine.`,
-      );
-    }
-    return [{ name: definition.name, sources: { reference: other, guard: other, candidate } }];
+/** The engines to compare, as the working tree has them: the one that each side names, or those of the project. @throws EngineLoadError */
+export async function chooseSubjects({
+  candidate,
+  reference,
+}: Record<"reference" | "candidate", SideOptions>): Promise<Subject[]> {
+  if (candidate.engine !== null) {
+    const [now, before] = [sourceOf(candidate.engine), sourceOf(reference.engine ?? candidate.engine)];
+    const { name } = await loadEngine(now);
+    await loadEngine(before);
+    return [{ name, sources: { reference: before, guard: before, candidate: now } }];
   }
   return engineNames()
-    .filter((name) => before.includes(name) && !BASELINES.includes(name))
+    .filter((name) => !BASELINES.includes(name))
     .map((name) => ({ name, sources: { reference: name, guard: name, candidate: name } }));
+}
+
+/**
+ * Those of them that the build of a commit has, too.
+ * @param build its directory
+ * @throws UsageError when it lacks the one that was named
+ */
+export async function presentIn(
+  build: string,
+  subjects: readonly Subject[],
+  { ref, engine }: SideOptions,
+): Promise<Subject[]> {
+  if (ref === null) return [...subjects];
+  const before = await engineNamesOf(build);
+  const present = subjects.filter(({ sources }) => before.includes(sources.reference));
+  if (engine !== null && present.length === 0) {
+    const source = subjects[0]!.sources.reference;
+    throw new UsageError(
+      `${ref} has no engine called ${JSON.stringify(source)}; it has ${before.join(", ")}. Modules are compared with --against-engine.`,
+    );
+  }
+  return present;
 }
 
 /** Refuses settings that an engine does not know, before anything runs. @throws UsageError */
