@@ -1,8 +1,10 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { DataDirectory, otherDataDirectories, requireFitTarget, whyNoDisk } from "./data-directory.js";
+import { clearLeftovers, DataDirectory, otherDataDirectories, requireFitTarget, whyNoDisk } from "./data-directory.js";
 
 let parent: string;
 
@@ -94,6 +96,44 @@ describe("DataDirectory", () => {
     expect(() => first.remove()).toThrow(/marker/);
     second.remove();
     expect(otherDataDirectories(parent)).toEqual([first.path]);
+  });
+
+  it("removes what a killed command left, and names what may be another's", async () => {
+    const module = new URL("./data-directory.js", import.meta.url).href;
+    const script = `const { DataDirectory } = await import(${JSON.stringify(module)});
+      new DataDirectory(${JSON.stringify(parent)}).makeTrialDirectory();
+      console.log("made"); setInterval(() => {}, 1_000);`;
+    const killed = spawn(process.execPath, ["--input-type=module", "--eval", script]);
+    await once(killed.stdout, "data");
+    const lines: string[] = [];
+    const [left] = otherDataDirectories(parent);
+    clearLeftovers(parent, (line) => lines.push(line));
+    expect(lines).toEqual([`Another run's data lies in ${left}: remove it if no other run is under way.`]);
+    killed.kill("SIGKILL");
+    await once(killed, "exit");
+    const mine = new DataDirectory(parent);
+    // Of an older version, which locked nothing: nobody knows whether it is in use.
+    mkdirSync(join(parent, "logduel-data-old"));
+    writeFileSync(join(parent, "logduel-data-old", ".made-by-logduel"), "old\n");
+    lines.length = 0;
+    clearLeftovers(parent, (line) => lines.push(line));
+    expect(lines.sort()).toEqual(
+      [
+        `Another run's data lies in ${mine.path}: remove it if no other run is under way.`,
+        `Another run's data lies in ${join(parent, "logduel-data-old")}: remove it if no other run is under way.`,
+        `Removed ${left}: the command that made it was killed.`,
+      ].sort(),
+    );
+    expect(readdirSync(parent).sort()).toEqual([basename(mine.path), "logduel-data-old"].sort());
+  });
+
+  it("is still in use when an engine removed its marker, and it was marked again", () => {
+    const data = new DataDirectory(parent);
+    rmSync(join(data.path, ".made-by-logduel"));
+    data.clear();
+    clearLeftovers(parent, () => {});
+    expect(existsSync(data.path)).toBe(true);
+    data.remove();
   });
 
   it("can be removed twice", () => {

@@ -12,6 +12,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join, resolve } from "node:path";
+import { DiskStorage } from "../engines/registry.js";
 import { findMount, type Mount } from "./mount.js";
 
 /** The target cannot be measured on; the message says why, and the way out. */
@@ -31,6 +32,8 @@ const NO_DISK = new Map<RegExp, string>([
 ]);
 const PREFIX = "logduel-data-";
 const MARKER = ".made-by-logduel";
+/** In a marker that is locked as long as the command lives that made it: the kernel lets go of it however that ends. */
+const LOCKED = "locked while in use";
 
 /**
  * Refuses a target before anything is written to it.
@@ -80,6 +83,8 @@ export class DataDirectory {
   readonly #owner = randomBytes(8).toString("hex");
   /** Which directory was made: an engine can remove or copy a marker, not this. */
   #identity = "";
+  /** Of the marker; null where the filesystem locks nothing. */
+  #lock: ReturnType<DiskStorage["lock"]> = null;
 
   /** Makes it inside the existing `parent`; its name is random, so that runs never meet. */
   constructor(parent: string) {
@@ -108,12 +113,23 @@ export class DataDirectory {
   remove(): void {
     this.clear();
     rmSync(this.path, { recursive: true, force: true });
+    this.#lock?.release();
+    this.#lock = null;
   }
 
   #make(): void {
     mkdirSync(this.path);
     this.#identity = this.#identify();
-    writeFileSync(join(this.path, MARKER), `${this.#owner}\n`, { flag: "wx" });
+    this.#mark();
+  }
+
+  /** Locks it before it says that it is locked. */
+  #mark(): void {
+    const marker = join(this.path, MARKER);
+    writeFileSync(marker, "", { flag: "wx" });
+    this.#lock?.release();
+    this.#lock = lockOf(marker);
+    writeFileSync(marker, this.#lock === null ? `${this.#owner}\n` : `${this.#owner}\n${LOCKED}\n`);
   }
 
   /** An inode's number is soon given to another directory, so its birth belongs to it (0 where that is unknown). */
@@ -127,12 +143,58 @@ export class DataDirectory {
     const isSame = this.#identify() === this.#identity;
     const marker = join(this.path, MARKER);
     const isUnmarked = lstatSync(marker, { throwIfNoEntry: false }) === undefined;
-    if (isSame && isUnmarked) writeFileSync(marker, `${this.#owner}\n`, { flag: "wx" });
+    if (isSame && isUnmarked) this.#mark();
     const isFile = lstatSync(marker, { throwIfNoEntry: false })?.isFile() ?? false;
-    if (isSame && isFile && readFileSync(marker, "utf8").trim() === this.#owner) return;
+    if (isSame && isFile && readFileSync(marker, "utf8").split("\n")[0] === this.#owner) return;
     throw new UnfitTargetError(
       `${this.path} does not carry this run's marker: it is left alone. Remove it by hand if it is yours.`,
     );
+  }
+}
+
+/**
+ * Removes the data that killed commands left in `parent`, and names what may be somebody's still.
+ * @param tell gets one line for each
+ */
+export function clearLeftovers(parent: string, tell: (line: string) => void): void {
+  for (const path of otherDataDirectories(parent)) {
+    if (removeAbandoned(path)) tell(`Removed ${path}: the command that made it was killed.`);
+    else if (existsSync(path)) tell(`Another run's data lies in ${path}: remove it if no other run is under way.`);
+  }
+}
+
+/** @returns whether it was marked by a command that is gone for certain, and could be removed */
+function removeAbandoned(path: string): boolean {
+  const marker = join(path, MARKER);
+  const isMarked = () =>
+    (lstatSync(marker, { throwIfNoEntry: false })?.isFile() ?? false) &&
+    readFileSync(marker, "utf8").split("\n")[1] === LOCKED;
+  try {
+    if (!isMarked()) return false;
+    const lock = lockOf(marker);
+    if (lock === null) return false;
+    try {
+      // Another command may have removed it meanwhile.
+      if (!isMarked()) return false;
+      for (const name of readdirSync(path)) {
+        if (name !== MARKER) rmSync(join(path, name), { recursive: true, force: true, maxRetries: 3 });
+      }
+      rmSync(path, { recursive: true, force: true });
+      return true;
+    } finally {
+      lock.release();
+    }
+  } catch {
+    return false; // another user's, or going already
+  }
+}
+
+/** Null while another process has it, or where files cannot be locked. */
+function lockOf(path: string): ReturnType<DiskStorage["lock"]> {
+  try {
+    return new DiskStorage().lock(path);
+  } catch {
+    return null;
   }
 }
 

@@ -281,6 +281,10 @@ describe("a run", { timeout: RUN_LIMIT_MS }, () => {
     const { exitCode, stderr } = both.find((one) => one !== refused)!;
     expect({ exitCode, stderr: exitCode === 0 ? "" : stderr }).toEqual({ exitCode: 0, stderr: "" });
     expect(stderr).toMatch(/^2 trials are there already\.$/m);
+    expect(both.map((one) => one.stderr).join("\n")).toMatch(
+      /^Removed .*logduel-data-.*: the command that made it was killed\.$/m,
+    );
+    expect(leftovers()).toEqual([]);
     expect(stderr).toMatch(/^trial 3 of 3/m);
     expect(stderr).not.toMatch(/^trial [12] of 3/m);
     const whole = loadRun(out);

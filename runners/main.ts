@@ -13,7 +13,7 @@ import { FORMAT_VERSION, type Run } from "../results/schema.js";
 import { RunStore } from "../results/store.js";
 import { chooseScenarios, loadContestants, loadProfiles, loadScenarios } from "./catalogue.js";
 import { ChildFailedError } from "./child-process.js";
-import { DataDirectory, otherDataDirectories, requireFitTarget, UnfitTargetError } from "./data-directory.js";
+import { clearLeftovers, DataDirectory, requireFitTarget, UnfitTargetError } from "./data-directory.js";
 import { describeCode, describeEnvironment, installedPackages } from "./environment.js";
 import { compareDeviceWithFio, executeTrials, hasFault, probeDevice } from "./execute.js";
 import { searchable, searchRates } from "./objective.js";
@@ -111,9 +111,7 @@ async function run(context: {
     freeBytes: neededBytes(profile),
     anyFilesystem: options.anyFilesystem ?? false,
   });
-  for (const path of otherDataDirectories(parent)) {
-    console.error(`Another run's data lies in ${printable(path)}: remove it if no other run is under way.`);
-  }
+  clearLeftovers(parent, (line) => console.error(printable(line)));
   const startedMs = Date.now();
   const startedAt = new Date(startedMs).toISOString();
   const budgetMs = options.budget ?? profile.budgetMs;

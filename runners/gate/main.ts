@@ -37,7 +37,7 @@ import {
   requireAppendable,
   UnreadableHistoryError,
 } from "../../results/gate-history.js";
-import { DataDirectory, otherDataDirectories, requireFitTarget, UnfitTargetError } from "../data-directory.js";
+import { clearLeftovers, DataDirectory, requireFitTarget, UnfitTargetError } from "../data-directory.js";
 import { describeEnvironment } from "../environment.js";
 import type { Mount } from "../mount.js";
 import { compareWithBaseline, sampleAlone } from "./baseline.js";
@@ -130,9 +130,7 @@ async function openWorkshop(options: Options, args: string[]): Promise<Workshop>
   for (const name of INTERRUPTIONS) process.on(name, interrupt);
   const { signal } = interruption;
   const tell = (line: string) => void process.stderr.write(`${printable(line)}\n`);
-  for (const path of [tmpdir(), parent].flatMap(otherDataDirectories)) {
-    tell(`Another run's data lies in ${path}: remove it if no other run is under way.`);
-  }
+  for (const directory of new Set([tmpdir(), parent])) clearLeftovers(directory, tell);
   await forgetLostWorktrees();
   const scratch = new DataDirectory(tmpdir());
   const dataDirectory = new DataDirectory(parent);
