@@ -154,6 +154,7 @@ describe("an inspection", () => {
             ...{ write: refuse, truncate: refuse, allocate: refuse, sync: refuse, syncNow: refuse, map: refuse },
             read: file.read.bind(file),
             sizeBytes: file.sizeBytes.bind(file),
+            dataFrom: file.dataFrom.bind(file),
             close: file.close.bind(file),
           });
         },

@@ -7,6 +7,7 @@ import { heap } from "../heap.js";
 import { printable } from "../printable.js";
 import { DiskStorage } from "../storage/disk-storage.js";
 import { inspect, NotRecognizedError } from "./inspect.js";
+import { Progress } from "./progress.js";
 import type { BatchLine } from "./report.js";
 import { batchText, reportText } from "./text.js";
 
@@ -46,22 +47,25 @@ Examples:
   npm run --silent inspect -- data --json | jq '.damage[]'`;
 
 function main(args: string[]): number {
+  const progress = new Progress({ isTTY: process.stderr.isTTY === true, write: (text) => writeSync(STDERR, text) });
   try {
     const { path, options } = parseArguments(args);
     const out = new Output();
     const print = (type: "batch" | "report", value: object) => out.write(`${json({ type, ...value })}\n`);
     const onBatch = (line: BatchLine) => (options.json ? print("batch", line) : out.write(`${batchText(line)}\n`));
-    const report = inspect(new DiskStorage(), existing(path), {
+    const report = inspect(progress.watch(new DiskStorage()), existing(path), {
       heap,
       topic: options.topic ?? null,
       isQuick: options.quick === true,
       onBatch: options.batches === true ? onBatch : null,
     });
+    progress.end();
     if (options.json) print("report", report);
     else out.write(`${options.batches ? "\n" : ""}${reportText(report, options.all === true)}`);
     out.end();
     return report.damage.length === 0 ? 0 : EXIT_DAMAGE;
   } catch (error) {
+    progress.end();
     if (error instanceof CommanderError) return 0;
     const { code } = error as NodeJS.ErrnoException;
     if (code === "EPIPE") return EXIT_PIPE; // whoever reads this has read enough

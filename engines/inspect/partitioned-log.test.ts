@@ -1,16 +1,22 @@
 import {
   appendFileSync,
+  closeSync,
   copyFileSync,
   cpSync,
   mkdirSync,
+  openSync,
   readFileSync,
   rmSync,
   truncateSync,
   writeFileSync,
+  writeSync,
 } from "node:fs";
 import { join } from "node:path";
 import nodeRs from "@node-rs/crc32";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { heap } from "../heap.js";
+import { DiskStorage } from "../storage/disk-storage.js";
+import { inspect } from "./inspect.js";
 import type { BatchLine, DamageKind } from "./report.js";
 import {
   change,
@@ -439,6 +445,21 @@ describe("a directory of a partitioned log", () => {
     expect(report.partitions.map(({ topic }) => topic)).toEqual(["pay-ments", "pay-ments"]);
     expect(new Set(listed.map(({ topic }) => topic))).toEqual(new Set(["pay-ments"]));
     expect(() => look(sound, { topic: "nothing" })).toThrow(/There is no topic "nothing"/);
+  });
+
+  it.skipIf(process.platform !== "linux")("is not read where its files are sparse", () => {
+    const directory = workspace.path();
+    cpSync(sound, directory, { recursive: true });
+    const last = join(directory, `${stem(bases.length - 1)}.log`);
+    const soundBytes = readFileSync(last).byteLength;
+    truncateSync(last, 500e9);
+    const file = openSync(last, "r+");
+    writeSync(file, "noise", 250e9);
+    closeSync(file);
+    const storage = new DiskStorage();
+    const { damage } = inspect(storage, directory, { heap, topic: null, isQuick: false, onBatch: null });
+    expect(damage).toMatchObject([{ file: `${stem(bases.length - 1)}.log`, positionBytes: soundBytes }]);
+    expect(storage.counters.readBytes).toBeLessThan(50e6);
   });
 
   it("after a crash lacks the last indexes, which is no damage, and is not closed cleanly", async () => {

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import type { DirectoryEntry, Storage, StorageFile } from "../storage/storage.js";
+import type { DirectoryEntry, FileRange, Storage, StorageFile } from "../storage/storage.js";
 import { blame, type FileKind, type FileReport, newFile } from "./report.js";
 
 /** All that an inspection can do to a disk: nothing here writes. */
@@ -134,6 +134,18 @@ export class Entries {
 
 /** Position of the last byte from `from` to before `until` that is not zero; undefined if all are. */
 export function lastNonZero(file: StorageFile, from: number, until: number): number | undefined {
+  const ranges: FileRange[] = [];
+  for (let range = file.dataFrom(from); range !== null && range.from < until; range = file.dataFrom(range.to)) {
+    ranges.push(range);
+  }
+  for (const range of ranges.reverse()) {
+    const found = lastNonZeroIn(file, Math.max(from, range.from), Math.min(until, range.to));
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+function lastNonZeroIn(file: StorageFile, from: number, until: number): number | undefined {
   for (let end = until; end > from; ) {
     const position = Math.max(from, end - CHUNK_SIZE_BYTES);
     const chunk = SCRATCH.subarray(0, end - position);

@@ -221,7 +221,7 @@ function timeText(timestampMs: number): string {
   return Number.isNaN(time.getTime()) || timestampMs < 0 ? `${timestampMs} ms` : time.toISOString();
 }
 
-function bytesText(sizeBytes: number): string {
+export function bytesText(sizeBytes: number): string {
   const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
   const step = sizeBytes < 1_024 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(sizeBytes) / 10));
   const exact = counted(sizeBytes, "byte");

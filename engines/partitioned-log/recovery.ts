@@ -409,9 +409,13 @@ function scan(
 /** Whether the file holds zeros from the segment's size to `end`: it was extended ahead and not trimmed. */
 function isZero({ file, sizeBytes }: Segment, end: number): boolean {
   const chunk = new Uint8Array(ZERO_CHECK_BYTES);
-  for (let position = sizeBytes; position < end; position += chunk.byteLength) {
+  let position = sizeBytes;
+  for (let data = file!.dataFrom(position); data !== null && data.from < end; data = file!.dataFrom(position)) {
+    position = Math.max(position, data.from);
     const read = file!.read(chunk, 0, Math.min(chunk.byteLength, end - position), position);
     for (let i = 0; i < read; i++) if (chunk[i] !== 0) return false;
+    if (read === 0) return true;
+    position += read;
   }
   return true;
 }

@@ -174,6 +174,8 @@ export class SegmentScanner {
     for (let position = damagePosition + 1; position <= lastPosition; position++) {
       const chunkEnd = this.#chunkPosition + this.#chunkSizeBytes;
       if (position < this.#chunkPosition || position + BATCH_HEADER_SIZE_BYTES > chunkEnd) {
+        position = this.#behindHole(position);
+        if (position > lastPosition) return undefined;
         this.position = position;
         this.#fill(BATCH_HEADER_SIZE_BYTES);
         if (position > this.#endPosition - BATCH_HEADER_SIZE_BYTES) return undefined;
@@ -190,6 +192,12 @@ export class SegmentScanner {
       if (this.#isSoundAt(position) && this.#goesOn(position)) return position;
     }
     return undefined;
+  }
+
+  /** Position at or behind `position` where a batch may begin: none begins, header and all, in a hole of a sparse file. */
+  #behindHole(position: number): number {
+    const data = this.#log!.file!.dataFrom(position);
+    return data === null ? this.#endPosition : Math.max(position, data.from - BATCH_HEADER_SIZE_BYTES);
   }
 
   /** Whether another sound batch, or the end, is behind the one at `position`; `batch` is the one at `position` again. */

@@ -72,6 +72,24 @@ describe("DiskStorage files", () => {
     file.close();
   });
 
+  it("tells where a sparse file's data is, so that holes need not be read", () => {
+    const file = storage.open(at("sparse"), "create");
+    expect(file.dataFrom(0)).toBeNull();
+    const [first, second, sizeBytes] = [1 << 20, 3 << 20, 2 ** 40];
+    for (const position of [first, second]) file.write(Buffer.from("data"), 0, 4, position);
+    file.truncate(sizeBytes);
+    file.syncNow();
+    const found: { from: number; to: number }[] = [];
+    for (let data = file.dataFrom(0); data !== null; data = file.dataFrom(data.to)) found.push(data);
+    // All that is not zero lies in what it tells of, whatever the filesystem knows of holes.
+    for (const position of [first, second]) {
+      expect(found.some(({ from, to }) => from <= position && to >= position + 4)).toBe(true);
+    }
+    expect(file.dataFrom(sizeBytes)).toBeNull();
+    expect(file.dataFrom(first + 2)!.from).toBe(first + 2);
+    file.close();
+  });
+
   it("finishes a sync that is under way when the file is closed", async () => {
     const file = storage.open(at("a"), "create");
     file.write(Buffer.from("abc"), 0, 3, 0);

@@ -8,6 +8,7 @@ import {
   adviseFile,
   adviseRandomMapping,
   baseAddressOf,
+  findData,
   isFileLocked,
   lockFile,
   mapAnonymous,
@@ -20,6 +21,7 @@ import { makeDirectory } from "./make-directory.js";
 import type {
   DirectoryEntry,
   FileAdvice,
+  FileRange,
   MappedRegion,
   Storage,
   StorageCounters,
@@ -316,6 +318,12 @@ class DiskFile implements StorageFile {
     this.#checkOpen();
     this.calls.stat++;
     return onPath(this.path, () => fs.fstatSync(this.fd).size);
+  }
+
+  dataFrom(positionBytes: number): FileRange | null {
+    const sizeBytes = this.sizeBytes();
+    if (positionBytes >= sizeBytes) return null;
+    return onPath(this.path, () => findData(this.fd, positionBytes, sizeBytes));
   }
 
   truncate(sizeBytes: number): void {

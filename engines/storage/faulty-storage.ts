@@ -4,7 +4,15 @@ import { invariant } from "../invariant.js";
 import { zeroCounters } from "./counters.js";
 import { FaultyInode, type MappedWindow, WRITE_GRAIN_BYTES } from "./faulty-inode.js";
 import { seededRandom } from "./seeded-random.js";
-import type { DirectoryEntry, FileAdvice, MappedRegion, Storage, StorageFile, StorageLock } from "./storage.js";
+import type {
+  DirectoryEntry,
+  FileAdvice,
+  FileRange,
+  MappedRegion,
+  Storage,
+  StorageFile,
+  StorageLock,
+} from "./storage.js";
 
 export interface StorageCall {
   readonly operation:
@@ -343,6 +351,11 @@ class FaultyFile implements StorageFile {
   sizeBytes(): number {
     this.#checkOpen();
     return this.inode.sizeBytes;
+  }
+
+  dataFrom(positionBytes: number): FileRange | null {
+    const to = this.sizeBytes();
+    return positionBytes < to ? { from: positionBytes, to } : null;
   }
 
   truncate(sizeBytes: number): void {

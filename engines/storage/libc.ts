@@ -38,6 +38,8 @@ const F_WRLCK = 1;
 const F_UNLCK = 2;
 /** `struct flock` of 64-bit Linux: i16 type, i16 whence, i64 start, i64 length, i32 pid; start, length 0 = all of it. */
 const FLOCK_SIZE_BYTES = 32;
+const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
 const LOCK_SH_NB = 1 | 4;
 const LOCK_EX_NB = 2 | 4;
 
@@ -62,6 +64,7 @@ interface NativeCalls {
 interface LinuxCalls {
   readonly fallocate: (fd: number, mode: number, position: number, sizeBytes: number) => number;
   readonly posixFadvise: (fd: number, position: number, sizeBytes: number, advice: number) => number;
+  readonly lseek: (fd: number, position: number, whence: number) => number | bigint;
   readonly fcntlLock: (fd: number, command: number, type: string, lock: Uint8Array) => number;
 }
 
@@ -104,6 +107,7 @@ function linuxCalls(libc: LibraryHandle): LinuxCalls {
   return {
     fallocate: declare("int fallocate(int, int, int64_t, int64_t)"),
     posixFadvise: declare("int posix_fadvise(int, int64_t, int64_t, int)"),
+    lseek: declare("int64_t lseek(int, int64_t, int)"),
     fcntlLock: declare("int fcntl(int, int, ...)"),
   };
 }
@@ -235,6 +239,31 @@ export function adviseFile(fd: number, advice: FileAdvice, positionBytes: number
   }
   const errno = linux.posixFadvise(fd, positionBytes, sizeBytes, ADVICE[advice]);
   if (errno !== 0) throw systemError(errno, "posix_fadvise");
+}
+
+/**
+ * The first part of the file from `from` on that is not a hole, up to `sizeBytes`; all of it where the platform or the
+ * filesystem does not tell. The descriptor's own position moves. @returns null if the rest is a hole @throws as `fs` does
+ */
+export function findData(fd: number, from: number, sizeBytes: number): { from: number; to: number } | null {
+  const all = { from, to: sizeBytes };
+  if (!isLinux) return all;
+  let loaded: NativeCalls;
+  try {
+    loaded = native();
+  } catch {
+    return all;
+  }
+  const { linux, koffi } = loaded;
+  const data = Number(linux!.lseek(fd, from, SEEK_DATA));
+  if (data < 0) {
+    const errno = koffi.errno();
+    if (errno === koffi.os.errno.ENXIO) return null;
+    if (errno === koffi.os.errno.EINVAL) return all;
+    throw systemError(errno, "lseek");
+  }
+  const hole = Number(linux!.lseek(fd, data, SEEK_HOLE));
+  return { from: data, to: hole > data ? Math.min(hole, sizeBytes) : sizeBytes };
 }
 
 /** Advises the kernel that the mapping is read at random places. @throws as `fs` does, UnsupportedError */

@@ -74,6 +74,12 @@ export interface StorageLock {
   release(): void;
 }
 
+/** Positions in a file: the first byte, and behind the last. */
+export interface FileRange {
+  readonly from: number;
+  readonly to: number;
+}
+
 export interface StorageFile {
   readonly path: string;
   /** The system's descriptor of it, for a transfer to a socket, good until `close`; null of a file that is in memory. */
@@ -90,6 +96,11 @@ export interface StorageFile {
   /** fdatasync on this thread. */
   syncNow(): void;
   sizeBytes(): number;
+  /**
+   * The first part of the file at or behind `positionBytes` that is not a hole; null if only holes, or nothing, follow. A
+   * hole reads as zeros. Where the system tells of none (other than Linux) it is all there is.
+   */
+  dataFrom(positionBytes: number): FileRange | null;
   truncate(sizeBytes: number): void;
   /**
    * Reserves blocks so that writes below `sizeBytes` do not grow the file; falls back to a plain extension.
