@@ -53,7 +53,7 @@ export function tailTable(scenario: ScenarioAnalysis, slug: string): Table {
   return withoutEmptyColumns({
     id: `${slug}-tail-table`,
     caption:
-      "Response times beyond p99.9 of each trial, by what was under way for half of each or longer; of several the rarest. Below each share the worst, and for how much of the measured time such events, long enough to matter, were under way: a cause met no more often than that explains nothing. Overlap is no proof. No processor free: the main thread was held up for a millisecond or more and waited for a processor for half of that; what other threads waited, the pool's within a sync among them, is not told apart, and a shorter wait shows as what it held up.",
+      "Response times beyond p99.9 of each trial, by what was under way for half of each or longer; of several the rarest. Below each share the worst, and for how much of the measured time such events, long enough to matter, were under way: a cause met no more often than that explains nothing. Overlap is no proof. No processor free: the main thread was held up for a millisecond or more and, by the kernel's count over 50 ms or more, waited for a processor for half of all such time; what other threads waited, the pool's within a sync among them, is not told apart, and a shorter wait shows as what it held up.",
     columns: [
       ...axisColumns(scenario),
       text("engine", "Engine, class"),

@@ -7,7 +7,7 @@ import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { type ChangePoint, changePoints } from "./change-points.js";
 import { GATE_FORMAT_VERSION, type GateResult, outcomeSchema } from "./gate.js";
-import { median } from "./statistics.js";
+import { binomialInterval, median } from "./statistics.js";
 
 const entrySchema = z.strictObject({
   formatVersion: z.literal(GATE_FORMAT_VERSION),
@@ -18,8 +18,15 @@ const entrySchema = z.strictObject({
   outcome: outcomeSchema,
   /** The candidate's, over the engines' defaults. */
   settings: z.record(z.string(), z.json()).default({}),
-  /** The candidate's, by id. */
-  figures: z.record(z.string(), z.strictObject({ value: z.number().positive(), unit: z.string() })),
+  /** The candidate's, by id; and its cost as a multiple of the reference's (above 1 is worse); null: an older run. */
+  figures: z.record(
+    z.string(),
+    z.strictObject({
+      value: z.number().positive(),
+      unit: z.string(),
+      costRatio: z.number().positive().nullable().default(null),
+    }),
+  ),
 });
 
 export type HistoryEntry = z.infer<typeof entrySchema>;
@@ -42,6 +49,18 @@ export interface FigureHistory {
   readonly changes: readonly ChangePoint[];
   /** Median of each level, one more than there are changes. */
   readonly levels: readonly number[];
+  readonly balance: Balance;
+}
+
+/**
+ * In how many runs the candidate came out worse than its reference, and better, however little (method rule 33). A gate
+ * that nearly always finds one of them is biased, if the changes are not.
+ */
+interface Balance {
+  readonly worse: number;
+  readonly better: number;
+  /** By an exact test, from `FEWEST_RUNS` on. */
+  readonly leans: "worse" | "better" | null;
 }
 
 export function appendHistory(file: string, result: GateResult): void {
@@ -52,7 +71,12 @@ export function appendHistory(file: string, result: GateResult): void {
     fingerprint: result.environment.fingerprint,
     outcome: result.outcome,
     settings: result.candidate.settings as HistoryEntry["settings"],
-    figures: Object.fromEntries(result.figures.map(({ id, candidate, unit }) => [id, { value: candidate, unit }])),
+    figures: Object.fromEntries(
+      result.figures.map(({ id, candidate, unit, ratio, better }) => [
+        id,
+        { value: candidate, unit, costRatio: better === "lower" ? ratio.point : 1 / ratio.point },
+      ]),
+    ),
   };
   // Not onto a last line that an editor left without its end.
   const start = existsSync(file) && /[^\n]$/.test(readFileSync(file, "utf8")) ? "\n" : "";
@@ -113,6 +137,17 @@ export function analyseHistory(history: readonly HistoryEntry[]): FigureHistory[
       values.length < FEWEST_RUNS ? [] : changePoints(values.map(Math.log), { significance: SIGNIFICANCE });
     const bounds = [0, ...changes.map(({ at }) => at), values.length];
     const levels = bounds.slice(1).map((end, at) => median(values.slice(bounds[at], end)));
-    return { id, unit: having[0]!.figures[id]!.unit, entries: having, values, changes, levels };
+    const costRatios = having.flatMap(({ figures }) => figures[id]!.costRatio ?? []);
+    const { unit } = having[0]!.figures[id]!;
+    return { id, unit, entries: having, values, changes, levels, balance: balanceOf(costRatios) };
   });
+}
+
+/** Pure. @param costRatios one for each run; one of exactly 1 counts for neither side */
+function balanceOf(costRatios: readonly number[]): Balance {
+  const worse = costRatios.filter((ratio) => ratio > 1).length;
+  const better = costRatios.filter((ratio) => ratio < 1).length;
+  if (worse + better < FEWEST_RUNS) return { worse, better, leans: null };
+  const share = binomialInterval(worse, worse + better, 1 - SIGNIFICANCE);
+  return { worse, better, leans: share.lower > 0.5 ? "worse" : share.upper < 0.5 ? "better" : null };
 }

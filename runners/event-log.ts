@@ -9,15 +9,18 @@ import type { CauseEvent } from "./tail-causes.js";
 /** Of each cause half as many events are kept for certain: the longest, which alone can explain a slow message. */
 const EVENTS_KEPT = 8_192;
 
+/** The loop was held up for so long: what it waited for is looked into. */
+const LONG_WAIT_NS = 1_000_000;
 /**
- * How long the loop must have been held up for it to be asked whether it waited for a processor: asking takes 5 to 40 µs
- * of the loop's own time, most of them where the code is cold.
+ * The kernel is asked how long the thread has waited for a processor so often at most, about all hold-ups since it was asked
+ * last: asking takes 5 to 40 µs of the loop's own time, most of them because the code is cold.
  */
-const LEAST_WAIT_NS = 1_000_000;
-/** It is asked without a reason so often, so that short waits do not add up to one that was never there. */
 const ASK_EVERY_NS = 50_000_000;
-/** Of a time without a turn, what must have been waited for a processor for that to be its reason. */
+/** And so often without any, so that waits too short to hold the loop up for long do not add up. */
+const ASK_IDLY_EVERY_NS = 250_000_000;
+/** Of the time that the loop was held up, what must have been waited for a processor for that to be the reason. */
 const WAITED_SHARE = 0.5;
+const MOST_HELD_UP = ASK_IDLY_EVERY_NS / LONG_WAIT_NS;
 
 interface Kept {
   readonly cause: TailCause;
@@ -35,6 +38,10 @@ export class EventLog {
   readonly #readRun: ((into: ThreadRun) => void) | null;
   readonly #run: ThreadRun = { ranNs: 0, waitedNs: 0 };
   #askedNs = Number.NEGATIVE_INFINITY;
+  /** Since then: when each hold-up began and ended, and how long they were together. */
+  readonly #heldUp = new Float64Array(2 * MOST_HELD_UP);
+  #heldUpCount = 0;
+  #heldUpNs = 0;
 
   /**
    * @param originNs the clock's zero
@@ -59,23 +66,29 @@ export class EventLog {
   /** Something held the loop up from `startNs` until now: a call of the engine, or a turn of the event loop. */
   heldUp(cause: "engine-call" | "event-loop", startNs: number, nowNs: number): void {
     this.note(cause, startNs, nowNs);
-    const heldUpNs = nowNs - startNs;
-    if (heldUpNs < LEAST_WAIT_NS || this.#readRun === null) return;
-    if (this.#waitedNs(nowNs) >= heldUpNs * WAITED_SHARE) this.note("processor-wait", startNs, nowNs);
+    if (nowNs - startNs < LONG_WAIT_NS || this.#readRun === null || this.#heldUpCount === MOST_HELD_UP) return;
+    this.#heldUp[2 * this.#heldUpCount] = startNs;
+    this.#heldUp[2 * this.#heldUpCount + 1] = nowNs;
+    this.#heldUpCount++;
+    this.#heldUpNs += nowNs - startNs;
   }
 
-  /** To be called at every heartbeat of the loop. */
+  /** To be called at every heartbeat of the loop: tells now and then which hold-ups were waits for a processor. */
   beat(nowNs: number): void {
-    if (this.#readRun !== null && nowNs - this.#askedNs >= ASK_EVERY_NS) this.#waitedNs(nowNs);
-  }
-
-  /** Waited for a processor since it was asked last; 0 at first. */
-  #waitedNs(nowNs: number): number {
-    const isFirst = this.#askedNs === Number.NEGATIVE_INFINITY;
-    const before = this.#run.waitedNs;
-    this.#readRun!(this.#run);
+    const dueNs = this.#askedNs + (this.#heldUpCount > 0 ? ASK_EVERY_NS : ASK_IDLY_EVERY_NS);
+    if (this.#readRun === null || nowNs < dueNs) return;
+    const waitedBeforeNs = this.#run.waitedNs;
+    this.#readRun(this.#run);
+    // Of what was before the first asking nothing is known.
+    const isKnown = this.#askedNs !== Number.NEGATIVE_INFINITY;
+    if (isKnown && this.#run.waitedNs - waitedBeforeNs >= this.#heldUpNs * WAITED_SHARE) {
+      for (let i = 0; i < this.#heldUpCount; i++) {
+        this.note("processor-wait", this.#heldUp[2 * i]!, this.#heldUp[2 * i + 1]!);
+      }
+    }
     this.#askedNs = nowNs;
-    return isFirst ? 0 : this.#run.waitedNs - before;
+    this.#heldUpCount = 0;
+    this.#heldUpNs = 0;
   }
 
   note(cause: TailCause, startNs: number, endNs: number): void {

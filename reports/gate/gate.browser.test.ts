@@ -23,11 +23,12 @@ const HISTORY: FigureHistory = {
     fingerprint: "m",
     outcome: "passed",
     settings: {},
-    figures: { [ID]: { value, unit: "ns" } },
+    figures: { [ID]: { value, unit: "ns", costRatio: null } },
   })),
   values: runs,
   changes: [{ at: 10, p: 0.001 }],
   levels: [101, 111],
+  balance: { worse: 12, better: 8, leans: null },
 };
 
 let directory: string;

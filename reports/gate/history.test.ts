@@ -19,7 +19,12 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true }));
 
-function runs(values: readonly number[], fingerprint = "m", settings: HistoryEntry["settings"] = {}): HistoryEntry[] {
+function runs(
+  values: readonly number[],
+  fingerprint = "m",
+  settings: HistoryEntry["settings"] = {},
+  costRatioOf: (at: number) => number | null = () => null,
+): HistoryEntry[] {
   return values.map((value, at) => ({
     formatVersion: 1,
     at: new Date(Date.UTC(2026, 0, 1 + at)).toISOString(),
@@ -27,7 +32,7 @@ function runs(values: readonly number[], fingerprint = "m", settings: HistoryEnt
     fingerprint,
     outcome: "passed",
     settings,
-    figures: { "one/closed/cpuPerMessage": { value, unit: "ns" } },
+    figures: { "one/closed/cpuPerMessage": { value, unit: "ns", costRatio: costRatioOf(at) } },
   }));
 }
 
@@ -51,12 +56,22 @@ describe("the gate's history", () => {
       candidate: { commit: "5d6e7f8", settings: {} as Record<string, unknown> },
       environment: { fingerprint: "m" },
       outcome: "passed",
-      figures: [{ id: "a/b/c", unit: "ns", candidate: 12.5 }],
+      figures: [
+        { id: "a/b/c", unit: "ns", candidate: 12.5, better: "lower", ratio: { point: 1.25 } },
+        { id: "a/b/d", unit: "messages/s", candidate: 80, better: "higher", ratio: { point: 0.8 } },
+      ],
     } as GateResult;
     appendHistory(file, result);
     appendHistory(file, result);
     expect(loadHistory(file)).toHaveLength(2);
-    expect(loadHistory(file)[1]!.figures).toEqual({ "a/b/c": { value: 12.5, unit: "ns" } });
+    expect(loadHistory(file)[1]!.figures).toEqual({
+      "a/b/c": { value: 12.5, unit: "ns", costRatio: 1.25 },
+      "a/b/d": { value: 80, unit: "messages/s", costRatio: 1.25 },
+    });
+    const [older] = runs([1]);
+    const { costRatio: _, ...plain } = older!.figures["one/closed/cpuPerMessage"]!;
+    writeFileSync(join(directory, "older"), JSON.stringify({ ...older, figures: { a: plain } }));
+    expect(loadHistory(join(directory, "older"))[0]!.figures.a!.costRatio).toBeNull();
     writeFileSync(file, readFileSync(file, "utf8").trimEnd());
     appendHistory(file, result);
     expect(readFileSync(file, "utf8").split("\n")).toHaveLength(4);
@@ -73,6 +88,18 @@ describe("the gate's history", () => {
     const page = historyPage(histories);
     expect(page.match(/class="level"/g)).toHaveLength(2);
     expect(page).not.toContain("<script");
+  });
+
+  it("says in how many runs the candidate was worse and better, and when a gate finds nearly always the same", () => {
+    const words = (costRatioOf: (at: number) => number | null, count = 30) =>
+      historyTerminal(analyseHistory(runs(level(1000, count), "m", {}, costRatioOf)));
+    expect(words((at) => (at % 2 === 0 ? 1.02 : 0.98))).toContain("Worse than its reference in 15 runs, better in 15.");
+    expect(words((at) => (at % 2 === 0 ? 1.02 : 0.98))).not.toContain("leans");
+    expect(words((at) => (at === 7 ? 0.99 : 1.01))).toMatch(/29 runs, better in 1\. The gate leans to "worse"/);
+    expect(words(() => 0.99)).toContain('leans to "better"');
+    expect(words(() => 1.01, 9)).not.toContain("leans");
+    expect(words(() => null)).not.toContain("reference");
+    expect(historyPage(analyseHistory(runs(level(1000, 30), "m", {}, () => 1.1)))).toContain("The gate leans to");
   });
 
   it("never judges the last run alone, however far off it is", () => {

@@ -29,6 +29,7 @@ const TEMPLATE = `<!doctype html>
 <% for (const figure of it.figures) { %>
 <section>
 <h2><%= figure.name %></h2>
+<% if (figure.balance !== null) { %><p><%= figure.balance %></p><% } %>
 <% if (figure.changes.length === 0) { %><p><%= figure.silence %></p><% } else { %><ul><% for (const change of figure.changes) { %><li><%= change %></li><% } %></ul><% } %>
 <%~ figure.plot %>
 </section>
@@ -48,6 +49,7 @@ export function historyPage(stored: readonly FigureHistory[]): string {
       name: history.id,
       changes: changeWords(history),
       silence: silenceOf(history),
+      balance: balanceWords(history),
       plot: levelPlot(
         {
           values: history.values,
@@ -70,7 +72,7 @@ export function historyTerminal(stored: readonly FigureHistory[]): string {
   for (const history of histories) {
     const changes = changeWords(history);
     const words = changes.length === 0 ? silenceOf(history) : changes.join("\n");
-    table.push([history.id, String(history.values.length), words]);
+    table.push([history.id, String(history.values.length), [words, balanceWords(history) ?? []].flat().join("\n")]);
   }
   return table.toString();
 }
@@ -83,6 +85,14 @@ function changeWords(history: FigureHistory): string[] {
     const change = `${percent < 0 ? "−" : "+"}${Math.abs(percent).toFixed(1)} %`;
     return `${runName(history, at)}: ${inUnit(before, history.unit)} → ${inUnit(after, history.unit)} (${change}, p ${p.toFixed(3)})`;
   });
+}
+
+/** "Worse than its reference in 13 runs, better in 11."; null where no run says. */
+function balanceWords({ balance: { worse, better, leans } }: FigureHistory): string | null {
+  if (worse + better === 0) return null;
+  const found = `Worse than its reference in ${countWords(worse, "run")}, better in ${better}.`;
+  if (leans === null) return found;
+  return `${found} The gate leans to "${leans}": either the changes do, or it is biased; --self-test tells.`;
 }
 
 function silenceOf({ values }: FigureHistory): string {
