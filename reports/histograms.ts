@@ -166,6 +166,12 @@ function percentileFigure(merged: Distribution, trials: readonly Distribution[],
   };
 }
 
+/** The highest percentile that so many samples publish; null: none. */
+export function highestPublished(sampleCount: number): number | null {
+  const isPublished = (percentile: number) => exceedances(sampleCount, percentile) >= PUBLISHED_EXCEEDANCES;
+  return PERCENTILES.findLast(isPublished) ?? null;
+}
+
 /** Rounded, because 100 − 99.9 is not 0.1 in binary. */
 function exceedances(sampleCount: number, percentile: number): number {
   return Math.floor((sampleCount * Math.round((100 - percentile) * 1e6)) / 1e8);

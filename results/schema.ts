@@ -339,9 +339,8 @@ const measureTimeSchema = z.strictObject({
   syncsPerSecond: amount,
   /** Acknowledgements that the probe promises at least, or an open load's rate. */
   expectedPerSecond: amount,
-  /** What the time was to publish, and the highest percentile that so many samples publish; null: none. */
+  /** What the time was to publish, 100 samples beyond it. */
   percentile: amount,
-  publishedPercentile: amount.nullable(),
 });
 
 export const trialSchema = z

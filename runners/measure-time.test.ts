@@ -26,34 +26,26 @@ const trial = (flush: Configuration["settings"][string], inFlight: number, parti
 const profile = { measureMs: 500, syncMeasure: { percentile: 99, maximumMs: 60_000 } };
 
 describe("measureTimeOf", () => {
-  it("lasts until the profile's percentile has a hundred samples beyond, at the rate that the probe promises", () => {
-    expect(measureTimeOf(trial("sync", 1), null, profile, probeOf(1_000))).toEqual({
+  it("lasts until the profile's percentile has a hundred samples beyond, at a twelfth of what the probe synced", () => {
+    expect(measureTimeOf(trial("sync", 1), null, profile, probeOf(12_000))).toEqual({
       durationNs: 10e9,
       profileNs: 500e6,
-      syncsPerSecond: 1_000,
+      syncsPerSecond: 12_000,
       expectedPerSecond: 1_000,
       percentile: 99,
-      publishedPercentile: 99,
     });
     // Half of 64 share a sync; over 16 files two of 64.
-    expect(measureTimeOf(trial("sync", 64), null, profile, probeOf(400))!.durationNs).toBe(10e9 / 12.8);
-    expect(measureTimeOf(trial("sync", 64, 16), null, profile, probeOf(400))!.durationNs).toBe(12.5e9);
+    expect(measureTimeOf(trial("sync", 64), null, profile, probeOf(1_200))!.durationNs).toBe(10e9 / 3.2);
+    expect(measureTimeOf(trial("sync", 64, 16), null, profile, probeOf(4_800))!.durationNs).toBe(12.5e9);
     expect(measureTimeOf(trial("sync", 64), 200, profile, probeOf(400))!.durationNs).toBe(50e9);
   });
 
-  it("is never shorter than the profile's time, nor longer than its longest, and says what that publishes", () => {
+  it("is never shorter than the profile's time, nor longer than its longest", () => {
     expect(measureTimeOf(trial("sync", 1_024), null, profile, probeOf(10_000))!.durationNs).toBe(500e6);
     const short = { measureMs: 500, syncMeasure: { percentile: 99, maximumMs: 2_000 } };
-    const at = (rate: number) => measureTimeOf(trial("sync", 1), null, short, probeOf(rate))!;
-    expect([5_000, 4_999, 500, 499, 100, 99].map((rate) => at(rate).publishedPercentile)).toEqual([
-      99,
-      90,
-      90,
-      50,
-      50,
-      null,
-    ]);
-    expect(at(99).durationNs).toBe(2e9);
+    expect(measureTimeOf(trial("sync", 1), null, short, probeOf(100))!.durationNs).toBe(2e9);
+    const less = { measureMs: 500, syncMeasure: { percentile: 99, maximumMs: 100 } };
+    expect(measureTimeOf(trial("sync", 1), null, less, probeOf(100))!.durationNs).toBe(500e6);
   });
 
   it("leaves the time to the profile where nothing waits for a sync, or nothing is known of one", () => {
