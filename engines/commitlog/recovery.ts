@@ -400,10 +400,11 @@ class Recovery {
   /** Puts zeros behind the log's end, cuts the queues to what the log holds, and makes both durable. */
   async #settle(files: MappedFile[], scan: ScanResult): Promise<void> {
     const { preallocate, dispatcher, queues } = this.options;
-    for (const { from, to, reason } of scan.damaged) {
-      this.#repairs.push(
-        `commitlog: ${reason} at byte ${from}; the ${to - from} bytes up to the next sound message stay, and reading them is refused.`,
-      );
+    for (const { from, to, reason, isLost } of scan.damaged) {
+      const what = isLost
+        ? "file's end are gone, and reading those messages is refused"
+        : "next sound message stay, and reading them is refused";
+      this.#repairs.push(`commitlog: ${reason} at byte ${from}; the ${to - from} bytes up to the ${what}.`);
     }
     this.#markLostParts(files, scan.damaged);
     if (scan.stoppedBy !== undefined) {

@@ -4,7 +4,16 @@ import { deflateSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { encodeMessage, encodeProperties } from "../codec/commitlog-message.js";
 import type { BatchLine, DamageKind } from "./report.js";
-import { change, damageOf, flip, look, MESSAGES_PER_PARTITION, Workspace, writeCommitlog } from "./testing.js";
+import {
+  change,
+  damageOf,
+  flip,
+  look,
+  MESSAGES_PER_PARTITION,
+  openCommitlog,
+  Workspace,
+  writeCommitlog,
+} from "./testing.js";
 
 const FILE_SIZE_BYTES = 16_384;
 const UNIT_SIZE_BYTES = 20;
@@ -457,6 +466,20 @@ describe("a commitlog store", () => {
         ]);
       });
   });
+});
+
+it("of a store that has lost a file and was opened since names the loss, and finds all else in order", async () => {
+  const directory = workspace.path();
+  cpSync(sound, directory, { recursive: true });
+  rmSync(join(directory, "commitlog", logFiles[1]!));
+  expect(damageOf(directory).length).toBeGreaterThan(1);
+  await (await openCommitlog(directory)).close();
+  expect(damageOf(directory)).toEqual([
+    {
+      ...{ kind: "gap", file: `commitlog/${logFiles[1]}`, positionBytes: 0 },
+      what: `${FILE_SIZE_BYTES} bytes up to the file's end were lost, with the messages in them; the file was made whole again without.`,
+    },
+  ]);
 });
 
 interface Written {

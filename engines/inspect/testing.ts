@@ -34,19 +34,29 @@ export function writePartitionedLog(directory: string, settings: Record<string, 
   return write(partitionedLog, directory, small);
 }
 
+const SMALL_FILES = {
+  segmentSizeBytes: 16_384,
+  consumequeueFileSizeBytes: 800,
+  keyIndexSlots: 25,
+  keyIndexItems: 100,
+};
+
 /** Two topics of two queues, several files of each kind. */
 export function writeCommitlog(directory: string, settings: Record<string, unknown> = {}): Promise<StorageEngine> {
-  const files = { segmentSizeBytes: 16_384, consumequeueFileSizeBytes: 800, keyIndexSlots: 25, keyIndexItems: 100 };
-  return write(commitlog, directory, { ...files, ...settings });
+  return write(commitlog, directory, { ...SMALL_FILES, ...settings });
 }
 
-/** @returns the engine, flushed and open */
-async function write(
+/** Opens what `writeCommitlog` wrote again. */
+export function openCommitlog(directory: string): Promise<StorageEngine> {
+  return open(commitlog, directory, SMALL_FILES);
+}
+
+function open(
   definition: EngineDefinition,
   directory: string,
   settings: Record<string, unknown>,
 ): Promise<StorageEngine> {
-  const engine = await definition.open({
+  return definition.open({
     directory,
     storage: new DiskStorage(),
     heap,
@@ -58,6 +68,15 @@ async function write(
       },
     },
   });
+}
+
+/** @returns the engine, flushed and open */
+async function write(
+  definition: EngineDefinition,
+  directory: string,
+  settings: Record<string, unknown>,
+): Promise<StorageEngine> {
+  const engine = await open(definition, directory, settings);
   for (const topic of TOPICS) {
     for (const partition of await engine.createTopic(topic, 2)) {
       for (let i = 0; i < MESSAGES_PER_PARTITION; i++) {
