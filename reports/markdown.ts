@@ -75,9 +75,15 @@ function scenarioParts(scenario: ScenarioModel, mostLines: number): string[] {
     ),
     ...(scenario.course === null ? [] : captionedTable(scenario.course, mostLines)),
     ...captionedTable(scenario.throughput, mostLines),
-    ...(tails.length === 0 ? [] : ["What the slowest messages waited for:", bullets(tails)]),
-    ...[scenario.doubts, firstOf(scenario.measureTimes, mostLines)].filter(({ length }) => length > 0).map(bullets),
+    ...labelled("What the slowest messages waited for:", tails),
+    ...labelled("Validity:", scenario.doubts),
+    ...labelled("Measured for:", firstOf(scenario.measureTimes, mostLines)),
   ];
+}
+
+/** Lists without anything between them would become one. */
+function labelled(label: string, sentences: readonly string[]): string[] {
+  return sentences.length === 0 ? [] : [label, bullets(sentences)];
 }
 
 /** The first of them, and how many there are besides. */
