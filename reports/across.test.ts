@@ -32,6 +32,20 @@ it("labels every figure with its machine across machines, and none on one", () =
   expect(same.some((one) => one.includes(" on "))).toBe(false);
 });
 
+it("shows a cell that has no figures in one of the runs, because every trial of it missed its rate", () => {
+  const missed = structuredClone(run);
+  for (const trial of missed.trials) {
+    if (trial.engine !== "commitlog" || trial.configuration.load.model !== "open") continue;
+    trial.status = "failed";
+    trial.failureKind = "rate";
+    trial.failures = ["The rate was not met."];
+  }
+  const text = acrossText([run, { ...missed, runId: "again" }]);
+  expect(text).toMatch(
+    /commitlog, open loop, 70 % of capacity, Poisson\n {2}2025\S+: acknowledged .*\n {2}again: no figures/,
+  );
+});
+
 it.each([
   ["escape sequences", "\u001b[2J\u009b\u0007"],
   ["reversed text", "\u202e\u2066"],

@@ -64,8 +64,9 @@ export function acrossText(stored: readonly Run[]): string {
 
 /** "messages.sizeBytes 100 against 1024"; an open load's rate follows from the capacity and may differ. */
 function configurationDifferences(members: readonly Member[]): string[] {
-  const flat = members.map(({ group }) => {
-    const { load, ...rest } = group.trials[0]!.configuration;
+  // Of a cell whose trials all failed there is nothing to hold against another.
+  const shown = members.flatMap(({ group }) => group.trials.slice(0, 1));
+  const flat = shown.map(({ configuration: { load, ...rest } }) => {
     const known = load.model === "open" ? { ...load, ratePerSecond: null } : load;
     return new Map(leavesOf({ ...rest, load: known }));
   });
