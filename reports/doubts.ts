@@ -14,6 +14,7 @@ const FIGURE_WORDS: Record<FigureName, string> = {
 const KIND_WORDS: Readonly<Record<string, string>> = {
   clock: "a clock step",
   steal: "stolen processor time",
+  rate: "a rate met but for a pause",
   schedule: "a generator behind its schedule",
   steady: "no steady state",
   sync: "a sync that costs nothing",
