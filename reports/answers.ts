@@ -7,7 +7,7 @@ import type { Axis, Comparison, Facet, Group, Point, RunAnalysis, ScenarioAnalys
 import { ratioFrom } from "./analysis.js";
 import { doubtWords } from "./doubts.js";
 import { formatRate, formatRatio, formatShare, formatTime, percentileName, threeDigits } from "./format.js";
-import { loadTrendSentences } from "./load-words.js";
+import { loadAnswerSentences, loadTrendSentences } from "./load-words.js";
 import type { Figure } from "./pairs.js";
 import {
   axisName,
@@ -43,8 +43,9 @@ export function answer(scenario: ScenarioAnalysis): Answer {
   const shares = shareSentences(scenario);
   const main = mainComparisons(scenario);
   const measured = [...trendSentences(scenario), ...loadTrendSentences(scenario)];
+  const ofLoad = loadAnswerSentences(scenario);
   if (main.length === 0) {
-    const [first, ...rest] = singleEngineSentences(scenario);
+    const [first, ...rest] = [...ofLoad, ...singleEngineSentences(scenario)];
     return {
       headline:
         first ??
@@ -68,7 +69,7 @@ export function answer(scenario: ScenarioAnalysis): Answer {
   if (scenario.xAxis === null && scenario.record.figure !== "responseTime") headline.push(...shares);
   else details.push(...shares);
   return {
-    headline: headline.filter((sentence) => sentence !== "").join(" "),
+    headline: [...ofLoad, ...headline].filter((sentence) => sentence !== "").join(" "),
     basis: named.length === 0 ? null : [`${basisWords(named)}.`, ...doubtfulBasis(named)].join(" "),
     details,
     measured: isBrief ? [...measured, ...ratioCourseSentences(scenario, main)] : [],

@@ -46,6 +46,8 @@ interface Doubt {
   text: string;
   readonly figures: Set<FigureName>;
   readonly groups: Set<Group>;
+  /** Of the groups those with a figure that is invalid by it. */
+  readonly invalid: Set<Group>;
   readonly scenarios: Set<ScenarioAnalysis>;
   grade: Grade;
 }
@@ -79,10 +81,18 @@ function doubtsByKind(scenarios: readonly ScenarioAnalysis[]): Map<string, Doubt
       for (const figure of shownFigures(group)) {
         for (const { kind, grade, text } of group.validity[figure].reasons) {
           const known = byKind.get(kind);
-          const doubt = known ?? { text, grade, figures: new Set(), groups: new Set(), scenarios: new Set() };
+          const doubt = known ?? {
+            text,
+            grade,
+            figures: new Set(),
+            groups: new Set(),
+            invalid: new Set(),
+            scenarios: new Set(),
+          };
           if (grade === "invalid" && doubt.grade !== "invalid") Object.assign(doubt, { text, grade });
           doubt.figures.add(figure);
           doubt.groups.add(group);
+          if (grade === "invalid") doubt.invalid.add(group);
           doubt.scenarios.add(scenario);
           byKind.set(kind, doubt);
         }
@@ -92,15 +102,18 @@ function doubtsByKind(scenarios: readonly ScenarioAnalysis[]): Map<string, Doubt
   return byKind;
 }
 
-/** "Doubtful: … (response time; 2 of 12 cells, one of them quoted)". */
-function sentenceOf({ text, grade, figures, groups, scenarios }: Doubt, cellCount: number): string {
+/** "Doubtful: … (response time; 2 of 12 cells, one of them quoted)"; "Invalid: … (…; 2 of 12 cells, …; 3 more are doubtful)". */
+function sentenceOf({ text, grade, figures, groups, invalid, scenarios }: Doubt, cellCount: number): string {
   const names =
     figures.size === FIGURE_NAMES.length
       ? "all figures"
       : listWords(FIGURE_NAMES.filter((name) => figures.has(name)).map((name) => FIGURE_WORDS[name]));
+  const concerned = grade === "invalid" ? invalid : groups;
   const where = scenarios.size > 1 ? ` in ${scenarios.size} scenarios` : "";
-  const example = groups.size > 1 ? ", one of them quoted" : "";
-  return `${capitalised(grade)}: ${text} (${names}; ${groups.size} of ${countWords(cellCount, "cell")}${where}${example})`;
+  const example = concerned.size > 1 ? ", one of them quoted" : "";
+  const milder = groups.size - concerned.size;
+  const more = milder === 0 ? "" : `; in ${milder} more it is less and makes them doubtful`;
+  return `${capitalised(grade)}: ${text} (${names}; ${concerned.size} of ${countWords(cellCount, "cell")}${where}${example}${more})`;
 }
 
 /** Of every cell the figures that are not valid, with grade and all reasons. */

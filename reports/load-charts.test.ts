@@ -81,6 +81,28 @@ it("says what more load does to median and tail, and what Poisson arrivals do at
   }
 });
 
+it("answers first how the tail grows with the load, and who did not keep up", () => {
+  const { headline } = answer(
+    analyse(
+      loadRun((trial) => {
+        if (!isOf(trial, "commitlog", 0.9) && !isOf(trial, "commitlog", 0.7)) return;
+        trial.status = "failed";
+        trial.failureKind = "rate";
+        trial.failures = ["The rate was not met."];
+      }),
+    ).scenarios[0]!,
+  );
+  const sentences = headline.replaceAll("\u00a0", " ").split(". ");
+  expect(sentences.slice(0, 5)).toEqual([
+    expect.stringMatching(/^From 50 % to 90 % of capacity, the p99 response time of partitioned-log rises to /),
+    ...[70, 90].flatMap((share) =>
+      ["constant", "Poisson"].map(
+        (arrivals) => `commitlog did not keep up with ${share} % of its capacity, ${arrivals} arrivals`,
+      ),
+    ),
+  ]);
+});
+
 it("holds no load against another that was acknowledged in another class", () => {
   const mixed = loadRun((trial) => {
     if (isOf(trial, "commitlog", 0.5)) trial.measured!.durabilityClass = "D2";
