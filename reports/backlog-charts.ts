@@ -32,7 +32,7 @@ export function backlogCharts(scenario: ScenarioAnalysis, slug: string, known: M
       {
         id: `${slug}-backlog-${i + 1}`,
         title: `FAILED: rates that were not met, the backlog over time${where === "" ? "" : `, ${where}`}`,
-        subtitle: `Open loop; messages that were due and not yet sent; dotted from the end of the measured interval on, when no more come due and the rest is sent for at most 2 s; acknowledgements ${classWords([...new Set(shown.map(({ measured }) => measured!.durabilityClass))].sort())}${left === 0 ? "" : `; ${left} more trials are not drawn`}`,
+        subtitle: `Open loop; messages that were due and not yet sent; dotted from the end of the measured interval on, when no more come due and the rest is sent for at most 2\u00a0s; acknowledgements ${classWords([...new Set(shown.map(({ measured }) => measured!.durabilityClass))].sort())}${left === 0 ? "" : `; ${left} more trials are not drawn`}`,
         x: secondsAxis(series),
         y: verticalAxis("messages waiting to be sent", "messages", series, [], false),
         series,

@@ -65,7 +65,7 @@ function scenarioParts(scenario: ScenarioModel, mostLines: number): string[] {
       ? []
       : [
           [
-            `> **${countWords(failures.length, "trial")} failed** and count nowhere:`,
+            `> **${countWords(failures.length, "trial")} failed** and ${failures.length === 1 ? "counts" : "count"} nowhere:`,
             ">",
             ...firstOf(failures, mostLines).map((failure) => `> - ${escapeMarkdown(failure)}`),
           ].join("\n"),

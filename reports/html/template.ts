@@ -48,7 +48,7 @@ export const TEMPLATE = `<!doctype html>
 <p class="banner" role="note"><strong>Mind the classes:</strong> <%= scenario.classBanner %></p>
 <% } %>
 <% if (scenario.failures.length > 0) { %>
-<div class="banner" role="note"><strong><%= it.countWords(scenario.failures.length, "trial") %> failed</strong> and count nowhere:
+<div class="banner" role="note"><strong><%= it.countWords(scenario.failures.length, "trial") %> failed</strong> and <%= scenario.failures.length === 1 ? "counts" : "count" %> nowhere:
 <ul class="failures">
 <% for (const failure of scenario.failures) { %><li><%= failure.where %>: <%= failure.reasons.join(" ") %></li><% } %>
 </ul></div>
