@@ -127,6 +127,31 @@ describe("DataDirectory", () => {
     expect(readdirSync(parent).sort()).toEqual([basename(mine.path), "logduel-data-old"].sort());
   });
 
+  it("leaves alone what a killed command left and somebody put aside: renamed, copied, or behind a link", () => {
+    const elsewhere = mkdtempSync(join(tmpdir(), "logduel-test-"));
+    try {
+      const left = (name: string, owner = "0123456789abcdef") => {
+        mkdirSync(name);
+        writeFileSync(join(name, ".made-by-logduel"), `${owner}\nlocked while in use\n`);
+        writeFileSync(join(name, "log"), "x");
+      };
+      left(join(parent, "logduel-data-kept"));
+      left(join(elsewhere, "logduel-data-0123456789abcdef"));
+      symlinkSync(join(elsewhere, "logduel-data-0123456789abcdef"), join(parent, "logduel-data-0123456789abcdef"));
+      left(join(parent, "logduel-data-fedcba9876543210"), "fedcba9876543210");
+      const lines: string[] = [];
+      clearLeftovers(parent, (line) => lines.push(line));
+      expect(lines.filter((line) => line.startsWith("Removed"))).toEqual([
+        `Removed ${join(parent, "logduel-data-fedcba9876543210")}: the command that made it was killed.`,
+      ]);
+      expect(readdirSync(parent).sort()).toEqual(["logduel-data-0123456789abcdef", "logduel-data-kept"]);
+      expect(existsSync(join(parent, "logduel-data-kept", "log"))).toBe(true);
+      expect(existsSync(join(elsewhere, "logduel-data-0123456789abcdef", "log"))).toBe(true);
+    } finally {
+      rmSync(elsewhere, { recursive: true, force: true });
+    }
+  });
+
   it("is still in use when an engine removed its marker, and it was marked again", () => {
     const data = new DataDirectory(parent);
     rmSync(join(data.path, ".made-by-logduel"));

@@ -11,7 +11,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { DiskStorage } from "../engines/registry.js";
 import { findMount, type Mount } from "./mount.js";
 
@@ -163,12 +163,19 @@ export function clearLeftovers(parent: string, tell: (line: string) => void): vo
   }
 }
 
-/** @returns whether it was marked by a command that is gone for certain, and could be removed */
+/**
+ * What lies there under another name than it was made with was put aside by somebody, and so was what a link leads to.
+ * @returns whether it was marked by a command that is gone for certain, and could be removed
+ */
 function removeAbandoned(path: string): boolean {
   const marker = join(path, MARKER);
-  const isMarked = () =>
-    (lstatSync(marker, { throwIfNoEntry: false })?.isFile() ?? false) &&
-    readFileSync(marker, "utf8").split("\n")[1] === LOCKED;
+  const isMarked = () => {
+    const directory = lstatSync(path);
+    if (!directory.isDirectory() || directory.uid !== process.getuid?.()) return false;
+    if (!(lstatSync(marker, { throwIfNoEntry: false })?.isFile() ?? false)) return false;
+    const [owner, state] = readFileSync(marker, "utf8").split("\n");
+    return `${PREFIX}${owner}` === basename(path) && state === LOCKED;
+  };
   try {
     if (!isMarked()) return false;
     const lock = lockOf(marker);
