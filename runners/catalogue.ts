@@ -31,14 +31,24 @@ export async function loadProfiles(): Promise<Record<ProfileName, Profile>> {
   return module.default;
 }
 
-/** @throws UsageError that lists the scenarios there are */
-export function chooseScenarios(all: readonly Scenario[], ids: readonly string[] | null): Scenario[] {
+/** @throws UsageError that lists the scenarios there are, or the profiles that have the one asked for */
+export function chooseScenarios(
+  all: readonly Scenario[],
+  ids: readonly string[] | null,
+  profileName: ProfileName,
+): Scenario[] {
   if (ids === null) return [...all];
   return [...new Set(ids)].map((id) => {
     const scenario = all.find((candidate) => candidate.id === id);
     if (scenario === undefined) {
       throw new UsageError(
         `There is no scenario called ${JSON.stringify(id)}; there are ${all.map((one) => one.id).join(", ")}.`,
+      );
+    }
+    const { profiles } = scenario;
+    if (profiles?.includes(profileName) === false) {
+      throw new UsageError(
+        `Scenario ${id} is not in profile ${profileName}; give --profile ${profiles.join(" or --profile ")}, or leave it out of --scenario.`,
       );
     }
     return scenario;

@@ -50,6 +50,11 @@ describe("bad input", () => {
       ["--scenario", "linger,x"],
       /^There is no scenario called "x"; there are batch-size, .*\.$/,
     ],
+    [
+      "a scenario that the profile leaves out",
+      ["--scenario", "linger,retention"],
+      /^Scenario retention is not in profile quick; give --profile smoke or --profile full, or leave it out of --scenario\.$/,
+    ],
     ["an unknown engine", ["--engine", "mysql"], /^There is no engine called "mysql"\. There are .*null, raw.*\.$/],
     ["an engine module that is not there", ["--engine", "./nothing.js"], /nothing\.js could not be loaded/],
     [

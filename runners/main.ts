@@ -74,7 +74,7 @@ async function bench(args: string[]): Promise<number> {
   const profileName = requireProfile(options.profile, profiles);
   const profile = profiles[profileName];
   const plan = planRun({
-    scenarios: chooseScenarios(scenarios, options.scenario ?? null),
+    scenarios: chooseScenarios(scenarios, options.scenario ?? null, profileName),
     contestants: await loadContestants(options.engine ?? null),
     profileName,
     profile,
@@ -347,7 +347,9 @@ function estimatedTrialMs({ warmup, measureMs }: Profile): number {
 
 async function printList(scenarios: readonly Scenario[], profiles: Record<ProfileName, Profile>): Promise<void> {
   console.log("Scenarios");
-  for (const { id, question } of scenarios) console.log(`  ${id.padEnd(20)} ${question}`);
+  for (const { id, question, profiles: only } of scenarios) {
+    console.log(`  ${id.padEnd(20)} ${question}${only === undefined ? "" : ` (${only.join(" and ")} only)`}`);
+  }
   console.log("Engines");
   for (const name of engineNames()) {
     console.log(`  ${name.padEnd(20)} ${(await loadEngine(name)).description}`);
