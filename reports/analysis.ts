@@ -4,7 +4,15 @@
  * elsewhere.
  */
 
-import type { DurabilityClass, Load, ProbeResult, Run, ScenarioRecord, Trial } from "../results/schema.js";
+import {
+  type DurabilityClass,
+  type Load,
+  type ProbeResult,
+  type Run,
+  type ScenarioRecord,
+  type Trial,
+  UNTRIED_RATE,
+} from "../results/schema.js";
 import {
   attainableConfidence,
   attainableRankSumConfidence,
@@ -410,7 +418,7 @@ function makeGroup(
     loadKey: loadKeyOf(configuration.load),
     trials,
     failedCount: members.length - trials.length,
-    missedCount: members.filter(({ failureKind }) => failureKind === "rate").length,
+    missedCount: members.filter((trial) => trial.failureKind === "rate" && !isUntried(trial)).length,
     validity: gradeCell(trials, circumstances),
     durabilityClasses: classesOf(trials),
     storesNothing,
@@ -468,8 +476,14 @@ function representativeLoad(members: readonly Trial[]): Load {
   const loads = members.map((trial) => trial.configuration.load);
   const first = loads[0]!;
   if (first.model === "closed") return first;
-  const rates = loads.flatMap((load) => (load.model === "open" ? [load.ratePerSecond] : []));
-  return { ...first, ratePerSecond: median(rates) };
+  const tried = members.filter((trial) => !isUntried(trial)).map((trial) => trial.configuration.load);
+  const rates = tried.flatMap((load) => (load.model === "open" ? [load.ratePerSecond] : []));
+  return { ...first, ratePerSecond: rates.length === 0 ? UNTRIED_RATE : median(rates) };
+}
+
+/** Its engine had no capacity at that point, so it was not too slow for its rate either. */
+export function isUntried({ measured, failureKind, configuration: { load } }: Trial): boolean {
+  return measured === null && failureKind === "rate" && load.model === "open" && load.ratePerSecond === UNTRIED_RATE;
 }
 
 function classesOf(trials: readonly Trial[]): DurabilityClass[] {

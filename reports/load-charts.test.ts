@@ -1,9 +1,10 @@
 import { expect, it } from "vitest";
-import type { Run, Trial } from "../results/schema.js";
+import { type Run, type Trial, UNTRIED_RATE } from "../results/schema.js";
 import { analyse, findGroup } from "./analysis.js";
 import { answer } from "./answers.js";
 import { chartsOf, identities } from "./charts.js";
 import { syntheticRun } from "./synthetic-run.js";
+import { engineCells } from "./tables.js";
 
 /** A run that asks how response times grow with the load, each load with both kinds of arrivals. */
 function loadRun(change: (trial: Trial) => void = () => {}): Run {
@@ -101,6 +102,30 @@ it("answers first how the tail grows with the load, and who did not keep up", ()
       ),
     ),
   ]);
+});
+
+it("does not say that an engine was too slow for a rate that was never tried, for want of a capacity", () => {
+  const analysis = analyse(
+    loadRun((trial) => {
+      const { load } = trial.configuration;
+      if (trial.engine !== "commitlog") return;
+      trial.status = "failed";
+      trial.measured = null;
+      trial.failureKind = load.model === "closed" ? "engine" : "rate";
+      trial.failures = ["It crashed, or had no capacity."];
+      if (load.model === "open") load.ratePerSecond = UNTRIED_RATE;
+    }),
+  );
+  const [scenario] = analysis.scenarios;
+  expect(answer(scenario!).headline).not.toContain("did not keep up");
+  const paced = scenario!.groups.filter(({ engine, load }) => engine === "commitlog" && load.model === "open");
+  expect(paced.length).toBeGreaterThan(0);
+  for (const group of paced) {
+    expect(group.missedCount).toBe(0);
+    expect(engineCells(group)[1]!.note).toMatch(/^of capacity, never tried, /);
+  }
+  const { main } = chartsOf(scenario!, "s", identities(analysis), analysis.device);
+  expect(main.map(({ subtitle }) => subtitle).join()).not.toContain("FAILED");
 });
 
 it("holds no load against another that was acknowledged in another class", () => {

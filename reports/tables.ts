@@ -1,10 +1,10 @@
 /** The tables behind the charts, as text and exact values: one definition for page and Markdown. */
 
-import type { ProbeResult, Run, Trial } from "../results/schema.js";
+import { type ProbeResult, type Run, type Trial, UNTRIED_RATE } from "../results/schema.js";
 import type { Estimate } from "../results/statistics.js";
 import type { Grade } from "../results/validity.js";
 import type { Group, Point, RunAnalysis, ScenarioAnalysis, Share } from "./analysis.js";
-import { ratioFrom } from "./analysis.js";
+import { isUntried, ratioFrom } from "./analysis.js";
 import { doubtfulFigures } from "./doubts.js";
 import {
   formatBytes,
@@ -377,7 +377,7 @@ function rawTrialCells(trial: Trial, scenario: ScenarioAnalysis | undefined): Ce
     { text: trial.scenarioId },
     { text: point ?? JSON.stringify(trial.point) },
     { text: trial.engine },
-    { text: loadWordsWithRate(trial.configuration.load) },
+    { text: (isUntried(trial) ? loadWords : loadWordsWithRate)(trial.configuration.load) },
     { text: String(trial.repetition) },
     { text: String(trial.seed) },
     statusCell(trial),
@@ -454,14 +454,16 @@ export function axisCells(scenario: ScenarioAnalysis, group: Group): Cell[] {
 
 /** The engine with its class, the loop with its load: no figure of the row stands without them. */
 export function engineCells(group: Group): Cell[] {
-  const { load } = group;
+  const { load, trials, missedCount } = group;
+  const isNeverTried =
+    load.model === "open" && load.ratePerSecond === UNTRIED_RATE && trials.length + missedCount === 0;
   return [
     { text: group.engine, note: classWithPlace(group.durabilityClasses) },
     load.model === "closed"
       ? { text: "closed loop", note: `${groupThousands(load.inFlight)}\u00a0in flight` }
       : {
           text: `open loop, ${formatShare(load.capacityFraction)}`,
-          note: `of capacity, ${formatRate(load.ratePerSecond)}, ${load.arrivals === "poisson" ? "Poisson" : "constant"}`,
+          note: `of capacity, ${isNeverTried ? "never tried" : formatRate(load.ratePerSecond)}, ${load.arrivals === "poisson" ? "Poisson" : "constant"}`,
         },
   ];
 }

@@ -251,6 +251,9 @@ const plannedOpenLoadSchema = z.strictObject({
 });
 const plannedLoadSchema = z.discriminatedUnion("model", [closedLoadSchema, plannedOpenLoadSchema]);
 
+/** Of an open trial that could not run, for want of a capacity to take its fraction of: it says nothing. */
+export const UNTRIED_RATE = 1;
+
 const loadSchema = z.discriminatedUnion("model", [
   closedLoadSchema,
   plannedOpenLoadSchema.extend({ ratePerSecond: z.number().positive() }),

@@ -7,6 +7,7 @@ import {
   probeResultSchema,
   type Run,
   type Trial,
+  UNTRIED_RATE,
 } from "../results/schema.js";
 import { median } from "../results/statistics.js";
 import type { RunStore } from "../results/store.js";
@@ -322,9 +323,9 @@ function samePoint(left: Readonly<Record<string, unknown>>, right: Readonly<Reco
   return paths.length === Object.keys(right).length && paths.every((path) => left[path] === right[path]);
 }
 
-/** The load of an open trial that could not run, for the record: any positive rate is as good. */
+/** The load of an open trial that could not run, for the record. */
 function impossibleLoad(planned: PlannedTrial): Load {
-  return planned.load.model === "closed" ? planned.load : { ...planned.load, ratePerSecond: 1 };
+  return planned.load.model === "closed" ? planned.load : { ...planned.load, ratePerSecond: UNTRIED_RATE };
 }
 
 function noCapacity(): TrialOutcome {
