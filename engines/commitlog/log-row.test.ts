@@ -151,6 +151,32 @@ it.each(Array.from({ length: 60 }, (_, seed) => seed))(
   },
 );
 
+it.each(["killed", "cut off from power"] as const)(
+  "an opening that is %s at any moment while it mends loses nothing more",
+  async (how) => {
+    await write("killed");
+    storage.remove(log(1));
+    storage.open(log(3), "write").truncate(3 * RECORD_BYTES + 20);
+    const images: FaultyStorage[] = [];
+    storage = storage.kill();
+    const mending = storage;
+    mending.fault = () => {
+      images.push(how === "killed" ? mending.kill() : mending.powerCut(images.length));
+      return null;
+    };
+    await open();
+    mending.fault = () => null;
+    await engine.close();
+    expect(images.length).toBeGreaterThan(50);
+    for (const image of images) {
+      storage = image;
+      await open();
+      await expectAllBut((i) => fileOf(i) === 1 || (fileOf(i) === 3 && i % PER_FILE >= 3));
+      await engine.close();
+    }
+  },
+);
+
 it("a lost part is stepped over as the blank that ends a file", async () => {
   await write("closed");
   storage.remove(log(2));

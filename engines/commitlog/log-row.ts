@@ -6,6 +6,7 @@ import { encodeLostPart } from "./lost-part.js";
 import { MappedFile, type WindowGeometry } from "./mapped-file.js";
 import { COMMITLOG_DIRECTORY, offsetFileName, parseOffsetFileName } from "./names.js";
 import { checkOpenFiles } from "./open-files.js";
+import { readUnfinishedMend, writeUnfinishedMend } from "./unfinished-mend.js";
 
 /** More missing files than this are a stray file with the name of a far one, rather than a loss. */
 const MOST_MISSING_FILES = 1_000;
@@ -43,7 +44,8 @@ export interface LogRow {
  *   the last file is short              extended; the log is cut where its messages end
  *   a file is longer than its size      cut to it: nothing of the log can be there
  *
- * So what is sound before and behind is kept and read, and a fetch of what is lost says so. RocketMQ refuses a directory
+ * So what is sound before and behind is kept and read, and a fetch of what is lost says so. Which files are mended is noted
+ * first (unfinished-mend.ts), as one that a crash left full of zeros would end the log. RocketMQ refuses a directory
  * with a file of another size and leaves a missing one missing; a row mended so it loads, and steps over lost parts.
  *
  * Refused, because it may as well be sound under another `segmentSizeBytes`: positions that are no multiples of the size,
@@ -94,6 +96,7 @@ class LogRowBuilder implements LogRow {
     if (this.files.length === 0) return;
     this.#checkSize();
     const last = this.files.at(-1)!;
+    this.#noteMend(last);
     for (const file of this.files) {
       const storedBytes = file.storedSizeBytes();
       if (storedBytes > file.sizeBytes) this.#cutToSize(file, storedBytes);
@@ -140,6 +143,23 @@ class LogRowBuilder implements LogRow {
     throw new OpenError(
       `${displaced!.path} begins at no multiple of ${fileSizeBytes} bytes, the configured segmentSizeBytes. Open the directory with the size that it was written with, or move the file away.`,
     );
+  }
+
+  /** Takes up what an interrupted opening was about to mend, and notes what this one is. */
+  #noteMend(last: MappedFile): void {
+    const { storage, root, fileSizeBytes } = this.options;
+    const noted = readUnfinishedMend(storage, root);
+    const ends = new Set(noted.filter((end) => end > this.files[0]!.baseOffset && end < last.endOffset));
+    if (ends.size > 0) this.#noteLoss();
+    for (const end of ends) this.cutShort.add(end);
+    for (const [i, file] of this.files.entries()) {
+      if (file === last) break;
+      if (file.storedSizeBytes() < file.sizeBytes) ends.add(file.endOffset);
+      const next = this.files[i + 1]!.baseOffset;
+      const gapEnd = Math.min(next, file.endOffset + MOST_MISSING_FILES * fileSizeBytes);
+      for (let end = file.endOffset + fileSizeBytes; end <= gapEnd; end += fileSizeBytes) ends.add(end);
+    }
+    if (ends.size > 0 && ends.size <= MOST_MISSING_FILES) writeUnfinishedMend(storage, root, [...ends]);
   }
 
   #cutToSize(file: MappedFile, storedBytes: number): void {

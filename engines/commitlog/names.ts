@@ -17,6 +17,8 @@ export const ABORT_FILE = "abort";
 export const LOCK_FILE = "lock";
 /** Ours, not RocketMQ's, which ignores it: see clean-shutdown.ts. */
 export const CLEAN_SHUTDOWN_FILE = "clean-shutdown.json";
+/** Ours: commitlog files that are being mended. */
+export const UNFINISHED_MEND_FILE = "unfinished-mend.json";
 
 const OFFSET_DIGITS = 20;
 const OFFSET_FILE_PATTERN = /^\d{20}$/;

@@ -22,6 +22,7 @@ import {
 } from "./names.js";
 import { type Queue, type QueueTable, syncQueues } from "./queue-table.js";
 import type { RecordParser } from "./record-parser.js";
+import { removeUnfinishedMend } from "./unfinished-mend.js";
 
 /** What a directory shows before anything of it is read. */
 export interface DirectoryFacts {
@@ -193,6 +194,7 @@ class Recovery {
       );
     }
     if (action !== "trust") await this.#settle(files, scan);
+    removeUnfinishedMend(storage, root);
     const rebuiltIndexes = this.#finishQueues();
     return {
       files,

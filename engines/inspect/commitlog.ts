@@ -13,6 +13,7 @@ import {
   LOCK_FILE,
   parseOffsetFileName,
   parseQueueDirectoryName,
+  UNFINISHED_MEND_FILE,
 } from "../commitlog/names.js";
 import { checkRow, listRow, type OpenLog, openLog, usualSize } from "./commitlog-files.js";
 import { RecordReader } from "./commitlog-records.js";
@@ -283,6 +284,11 @@ function inspectRootEntry(
     const report = newFile(name, "lock", 0);
     report.says = inUse ? "held by a process" : isLocked === false ? "held by nobody" : "cannot be told";
     return report;
+  }
+  if (name === UNFINISHED_MEND_FILE) {
+    return source.inspect(name, "metadata", (report) => {
+      report.says = "an opening was interrupted while it mended commitlog files";
+    });
   }
   return foreign(name, kind);
 }
