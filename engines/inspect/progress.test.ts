@@ -42,3 +42,20 @@ it("writes whole lines, and few, where nobody looks on", () => {
   expect(written[1]).toMatch(/^60\.0 KiB .*read, now at byte 5900 of 10000 in .*\n$/);
   expect(written.join("")).not.toContain("\u001b");
 });
+
+it("does not end an inspection that nobody listens to", () => {
+  const storage = new FaultyStorage(heap);
+  storage.open("/a", "create").truncate(10_000);
+  let nowMs = 0;
+  let tries = 0;
+  const write = () => {
+    tries++;
+    throw Object.assign(new Error("EAGAIN"), { code: "EAGAIN", syscall: "write" });
+  };
+  const progress = new Progress({ isTTY: true, write }, () => nowMs);
+  const file = progress.watch(storage).open("/a", "read");
+  nowMs = 5_000;
+  expect(file.read(new Uint8Array(10), 0, 10, 0)).toBe(10);
+  progress.end();
+  expect(tries).toBe(2);
+});

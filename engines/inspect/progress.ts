@@ -35,7 +35,7 @@ export class Progress {
 
   /** Takes the line away: the result follows. */
   end(): void {
-    if (this.#hasLine) this.stream.write(ERASE_LINE);
+    if (this.#hasLine) this.#write(ERASE_LINE);
     this.#hasLine = false;
   }
 
@@ -55,7 +55,14 @@ export class Progress {
     this.#dueMs = this.nowMs() + (isTTY ? TERMINAL_INTERVAL_MS : LOG_INTERVAL_MS);
     const where = `at byte ${positionBytes} of ${file.sizeBytes()} in ${printable(file.path)}`;
     const line = `${bytesText(this.#readBytes)} read, now ${where}`;
-    this.stream.write(isTTY ? `${ERASE_LINE}${line}` : `${line}\n`);
+    this.#write(isTTY ? `${ERASE_LINE}${line}` : `${line}\n`);
     this.#hasLine = isTTY;
+  }
+
+  /** Nobody may be listening (a closed or a full pipe): the inspection does not depend on it. */
+  #write(text: string): void {
+    try {
+      this.stream.write(text);
+    } catch {}
   }
 }
