@@ -246,6 +246,17 @@ describe("the model", () => {
     expect(rules("linger", "flush-policy")).toEqual([[governor], [], [cache]]);
   });
 
+  it("does not call whole what retention had deleted from", () => {
+    const run = syntheticRun({ trialCount: 2 });
+    expect(buildModel(run).summary).toMatch(/found whole in \d+ trials\.$/);
+    const [first, second] = run.trials.filter(({ verification }) => verification?.outcome === "passed");
+    first!.verification!.deletedMessages = 7;
+    second!.verification!.deletedMessages = 0;
+    expect(buildModel(run).summary).toMatch(
+      /found whole in \d+ trials, in 1 of them but for what retention had deleted\.$/,
+    );
+  });
+
   it("names what else of the machine may have shaped the figures, and its load on both sides of the run", () => {
     const run = syntheticRun({ trialCount: 1 });
     const { environment } = run;

@@ -200,5 +200,7 @@ function verificationSentence(run: Run): string {
   const failed = outcomes.filter((outcome) => outcome === "failed").length;
   if (passed + failed === 0) return "No trial was read back.";
   if (failed > 0) return `${countWords(failed, "trial")} failed when read back.`;
-  return `What was acknowledged was read back and found whole in ${countWords(passed, "trial")}.`;
+  const deletedCount = run.trials.filter(({ verification }) => (verification?.deletedMessages ?? 0) > 0).length;
+  const deleted = deletedCount === 0 ? "" : `, in ${deletedCount} of them but for what retention had deleted`;
+  return `What was acknowledged was read back and found whole in ${countWords(passed, "trial")}${deleted}.`;
 }
