@@ -588,6 +588,16 @@ describe("checkpoints", () => {
     expect(read(storage, names[1]!).toString()).toBe("0\n1\n0 0\n");
   });
 
+  test("unreadable leader epochs are mended once, also where nothing is appended", async () => {
+    const storage = await written("closed");
+    put(storage, `${DIRECTORY}/t-0/${LEADER_EPOCH_CHECKPOINT}`, Buffer.from("rubbish"));
+    expect((await reopen(storage)).recovery.repairs).toEqual([expect.stringMatching(/leader-epoch.* was unreadable/)]);
+    await opened!.engine.close();
+    const engine = await reopen(storage);
+    expect(engine.recovery.repairs).toEqual([]);
+    expect(await readAll(engine, 0)).toEqual(expected(0, 32));
+  });
+
   test("after a crash the leader epochs are rebuilt from the batches", async () => {
     const storage = await written("killed");
     await reopen(storage);

@@ -237,7 +237,11 @@ function loadEpochs({ storage, directory, report }: LoadOptions): EpochEntry[] {
   try {
     return decodeEpochs(storage.readAll(path));
   } catch (error) {
-    report.repairs.push(`${path} was unreadable (${(error as Error).message}) and is written anew.`);
+    report.beforeChange();
+    storage.remove(path); // also where nothing comes to be written: the next opening finds nothing to mend
+    report.repairs.push(
+      `${path} was unreadable (${(error as Error).message}) and is written anew with the next batch.`,
+    );
     return [];
   }
 }
