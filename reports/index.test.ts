@@ -108,6 +108,19 @@ describe("the digest in Markdown", () => {
     for (const line of renderMarkdown(many(200)).split("\n")) if (line.startsWith("|")) expect(line).toMatch(/\|$/);
   });
 
+  it("loses nothing else to one failure that says too much", () => {
+    const run = syntheticRun({ trialCount: 2 });
+    const headings = (text: string) => text.match(/^## .*$/gm);
+    const before = headings(renderMarkdown(buildModel(run)));
+    const failed = run.trials[0]!;
+    Object.assign(failed, { status: "failed", failureKind: "engine", measured: null });
+    failed.failures = ["x\u{1f600}".repeat(MOST_CHARACTERS)];
+    const text = renderMarkdown(buildModel(run));
+    expect(headings(text)).toEqual(before);
+    expect(text).toContain("(cut here: the rest is in report.html)");
+    expect(text).not.toMatch(/\p{Cs}/u);
+  });
+
   it("keeps a table whole where it can, and else leaves the limits' rows out first", () => {
     const rowsOf = (text: string) => text.split("\n").filter((line) => /^\| .*loop/.test(line));
     expect(rowsOf(renderMarkdown(withRows(throughput.rows.length)))).toHaveLength(throughput.rows.length);

@@ -10,6 +10,10 @@ import { countWords } from "./words.js";
 export const MOST_CHARACTERS = 60_000;
 /** Rows of a table and items of a list, tried in this order until the whole fits. */
 const MOST_LINES = [24, 12, 6, 3];
+/** Of one failure: whoever wrote the engine chose how much its error says. */
+const MOST_OF_FAILURE = 1_000;
+/** Of a surrogate pair that was cut in two. */
+const HALF_CHARACTER = /[\ud800-\udbff]$/;
 const CUT_HERE = "\n\n… Cut here: the rest is in `report.html`.\n";
 
 /** At most `MOST_CHARACTERS`, and as much as that allows. */
@@ -53,7 +57,7 @@ function renderWith(model: ReportModel, mostLines: number): string {
 
 function scenarioParts(scenario: ScenarioModel, mostLines: number): string[] {
   const { record } = scenario.analysis;
-  const failures = scenario.failures.map(({ where, reasons }) => `${where}: ${reasons.join(" ")}`);
+  const failures = scenario.failures.map(({ where, reasons }) => clipped(`${where}: ${reasons.join(" ")}`));
   const tails = tailLines(scenario.analysis);
   return [
     `## ${escapeMarkdown(record.title)}`,
@@ -84,6 +88,11 @@ function scenarioParts(scenario: ScenarioModel, mostLines: number): string[] {
 /** Lists without anything between them would become one. */
 function labelled(label: string, sentences: readonly string[]): string[] {
   return sentences.length === 0 ? [] : [label, bullets(sentences)];
+}
+
+function clipped(failure: string): string {
+  if (failure.length <= MOST_OF_FAILURE) return failure;
+  return `${failure.slice(0, MOST_OF_FAILURE).replace(HALF_CHARACTER, "")} … (cut here: the rest is in report.html)`;
 }
 
 /** The first of them, and how many there are besides. */
