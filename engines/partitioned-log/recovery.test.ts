@@ -284,6 +284,30 @@ describe("damage to earlier segments", () => {
     expect(await readAll(engine, 0)).toEqual([...expected(0, 8), ...expected(12, 32)]);
   });
 
+  test("a log lost from the middle is told by the indexes that it leaves, once", async () => {
+    const storage = await written("closed");
+    storage.remove(pathOf(12, ".log"));
+    const engine = await reopen(storage);
+    expect(engine.recovery.repairs.filter((repair) => repair.includes(".log"))).toEqual([
+      expect.stringMatching(/0012\.log is missing: offsets 12 to 23 are lost\.$/),
+    ]);
+    expect(await readAll(engine, 0)).toEqual([...expected(0, 12), ...expected(24, 32)]);
+    await engine.close();
+    expect((await reopen(storage)).recovery.repairs).toEqual([]);
+  });
+
+  test("indexes without a log before the first segment, or of what the one before holds, tell of no loss", async () => {
+    const storage = await written("closed");
+    put(storage, pathOf(8, ".index"), Buffer.alloc(8)); // a compaction merged it into segment 0
+    storage.remove(pathOf(0, ".log"));
+    const first = (await reopen(storage)).recovery.repairs;
+    expect(first.filter((repair) => repair.includes("missing"))).toEqual([]);
+    await opened!.engine.close();
+    put(storage, pathOf(16, ".index"), Buffer.alloc(8));
+    const merged = (await reopen(storage)).recovery.repairs;
+    expect(merged).toEqual([expect.stringMatching(/0016\.index belonged to no log and is removed\.$/)]);
+  });
+
   test("is not cut in what was synced: the rest stays, and the damaged offsets say so", async () => {
     const storage = await written("killed");
     put(storage, `${DIRECTORY}/${RECOVERY_POINT_CHECKPOINT}`, Buffer.from("0\n1\nt 0 20\n"));

@@ -10,6 +10,7 @@ import {
   PRODUCER_SNAPSHOT_SUFFIX,
   parseSegmentFile,
   SEGMENT_SUFFIXES,
+  segmentStem,
 } from "./names.js";
 import type { LoadedLog } from "./partition-log.js";
 import { Segment } from "./segment.js";
@@ -253,6 +254,7 @@ function listSegments(options: LoadOptions): Segment[] {
   const names = fileNames(options);
   const segments: Segment[] = [];
   const bases = new Set<number>();
+  const orphaned = new Set<number>();
   for (const name of names) {
     const parsed = parseSegmentFile(name);
     if (parsed?.suffix !== LOG_SUFFIX) continue;
@@ -265,9 +267,25 @@ function listSegments(options: LoadOptions): Segment[] {
     const parsed = parseSegmentFile(name);
     if (parsed !== undefined && SEGMENT_SUFFIXES.includes(parsed.suffix) && !bases.has(parsed.baseOffset)) {
       removeFile(name, "belonged to no log", options);
+      orphaned.add(parsed.baseOffset);
     }
   }
+  for (const baseOffset of orphaned) reportMissingLog(baseOffset, segments, options);
   return segments;
+}
+
+/**
+ * Indexes between two segments tell of a third whose log was lost, unless a compaction merged that into the one before. At
+ * the front retention leaves them, at the end a crash.
+ */
+function reportMissingLog(baseOffset: number, segments: readonly Segment[], options: LoadOptions): void {
+  const before = segments.findLast((segment) => segment.baseOffset < baseOffset);
+  const next = segments.find((segment) => segment.baseOffset > baseOffset);
+  if (before === undefined || next === undefined || options.isCompacted) return;
+  if (endOffsetOf(before.path, before.baseOffset, options) > baseOffset) return;
+  options.report.repairs.push(
+    `${join(options.directory, segmentStem(baseOffset))}${LOG_SUFFIX} is missing: offsets ${baseOffset} to ${next.baseOffset - 1} are lost.`,
+  );
 }
 
 /**
