@@ -9,9 +9,9 @@ import {
   axisColumns,
   type Cell,
   engineCells,
+  medianCell,
   NOTHING,
   number,
-  numberCell,
   type Table,
   text,
   withoutEmptyColumns,
@@ -131,7 +131,7 @@ export function costTable(scenario: ScenarioAnalysis, slug: string): Table {
     rows: rows.map(({ group, costs }) => {
       const cell = (figure: (cost: Cost) => number | null, format: (value: number) => string): Cell => {
         const values = costs.map(figure).filter((value) => value !== null);
-        return numberCell(values.length === 0 ? null : median(values), format);
+        return medianCell(values, format);
       };
       const each = (amount: (cost: Cost) => number | null) => (cost: Cost) => {
         const value = amount(cost);
@@ -183,7 +183,7 @@ export function costTable(scenario: ScenarioAnalysis, slug: string): Table {
             each(({ allocatedBytes }) => allocatedBytes),
             formatBytes,
           ),
-          numberCell(sampler.length === 0 ? null : median(sampler), formatShare),
+          medianCell(sampler, formatShare),
         ],
       };
     }),

@@ -1,6 +1,5 @@
 /** What the trial's process and the machine did within the measured intervals, by the samples. */
 import type { Measured, Sample } from "../results/schema.js";
-import { median } from "../results/statistics.js";
 import type { ScenarioAnalysis } from "./analysis.js";
 import { formatShare, formatTime, threeDigits } from "./format.js";
 import {
@@ -8,6 +7,7 @@ import {
   axisColumns,
   type Cell,
   engineCells,
+  medianCell,
   number,
   numberCell,
   type Table,
@@ -42,7 +42,7 @@ export function machineTable(scenario: ScenarioAnalysis, slug: string): Table {
     rows: rows.map(({ group, trials }) => {
       const cell = (figure: (trial: SampledTrial) => number | null, format: (value: number) => string): Cell => {
         const values = trials.map(figure).filter((value) => value !== null);
-        return numberCell(values.length === 0 ? null : median(values), format);
+        return medianCell(values, format);
       };
       const share = (figure: (sample: Sample) => number | null) =>
         cell(({ samples }) => weightedMean(samples, figure), formatShare);

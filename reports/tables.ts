@@ -1,7 +1,7 @@
 /** The tables behind the charts, as text and exact values: one definition for page and Markdown. */
 
 import { type ProbeResult, type Run, type Trial, UNTRIED_RATE } from "../results/schema.js";
-import type { Estimate } from "../results/statistics.js";
+import { type Estimate, median } from "../results/statistics.js";
 import type { Grade } from "../results/validity.js";
 import type { Group, Point, RunAnalysis, ScenarioAnalysis, Share } from "./analysis.js";
 import { isUntried, ratioFrom } from "./analysis.js";
@@ -481,6 +481,11 @@ function trialsCell({ trials: { length }, failedCount, missedCount, load }: Grou
 
 export function numberCell(value: number | null, format: (value: number) => string): Cell {
   return value === null ? NOTHING : { text: format(value), value };
+}
+
+/** Of trials; nothing where none of them has the figure. */
+export function medianCell(values: readonly number[], format: (value: number) => string): Cell {
+  return numberCell(values.length === 0 ? null : median(values), format);
 }
 
 function estimateCell(estimate: Estimate | null, format: (value: number) => string): Cell {
