@@ -16,11 +16,13 @@ import {
   classWords,
   confidenceWords,
   countWords,
+  courseWords,
   facetWords,
   hasInterval,
   intervalWords,
   listWords,
   loadWords,
+  pairedWords,
   pointWords,
   valueWords,
 } from "./words.js";
@@ -376,16 +378,9 @@ function trendClause(scenario: ScenarioAnalysis, trend: Trend): string {
   const place = facetWords(others.filter((other) => other.axis !== axis));
   const what = figureName({ figure, percentile: trend.percentile });
   const { ratio } = trend;
-  const isFlat = hasInterval(ratio) && ratio.lower <= 1 && ratio.upper >= 1;
-  const course = isFlat ? "cannot be told from level at" : ratio.point < 1 ? "falls to" : "rises to";
-  const interval = intervalWords(ratio, threeDigits);
-  const certainty =
-    interval === null
-      ? "single trials, no interval"
-      : `${confidenceWords(ratio.confidence)} interval ${interval}, ${countWords(trend.pairCount, "pair")} of trials`;
   const classes = trend.crossesClasses ? "; the two ends are of different durability classes" : "";
   const doubt = trend.grade === "valid" ? "" : "; doubtful";
-  return `${place === "" ? "" : `${place}: `}from ${axisName(axis)}\u00a0=\u00a0${from} to ${to}, the ${what} of ${trend.group.engine} ${course} ${formatRatio(ratio.point)} (${certainty}; ${classWords(trend.group.durabilityClasses)}, ${loadWords(trend.group.load)}${classes}${doubt})`;
+  return `${place === "" ? "" : `${place}: `}from ${axisName(axis)}\u00a0=\u00a0${from} to ${to}, the ${what} of ${trend.group.engine} ${courseWords(ratio)} (${pairedWords(ratio, trend.pairCount)}; ${classWords(trend.group.durabilityClasses)}, ${loadWords(trend.group.load)}${classes}${doubt})`;
 }
 
 /** How the ratio of the first two engines runs along the x axis, where every point has one. */

@@ -16,6 +16,7 @@ import { PERCENTILES } from "./histograms.js";
 import { loadCharts } from "./load-charts.js";
 import { courseCharts, timeCharts } from "./time-charts.js";
 import {
+  ARRIVAL_WORDS,
   axisName,
   axisValueWords,
   classWords,
@@ -368,11 +369,7 @@ function loopSubtitle(groups: readonly Group[]): string {
   const first = groups[0]!.load;
   if (first.model === "open") {
     const isOne = groups.every(({ load }) => load.model === "open" && load.arrivals === first.arrivals);
-    const arrivals = isOne
-      ? first.arrivals === "poisson"
-        ? "Poisson arrivals"
-        : "constant arrivals"
-      : "Poisson arrivals if not said otherwise";
+    const arrivals = isOne ? `${ARRIVAL_WORDS[first.arrivals]} arrivals` : "Poisson arrivals if not said otherwise";
     return `Open loop, ${arrivals}, from the intended moment of sending`;
   }
   const loads = new Set(groups.map((group) => loadWords(group.load)));

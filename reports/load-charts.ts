@@ -5,7 +5,7 @@ import { verticalAxis } from "./chart-axes.js";
 import type { ChartSeries, ChartSpec } from "./chart-config.js";
 import type { Identity } from "./charts.js";
 import { formatShare, percentileName } from "./format.js";
-import { classWords, listWords, pointWords } from "./words.js";
+import { ARRIVAL_WORDS, classWords, listWords, pointWords } from "./words.js";
 
 const DRAWN = [99, 50] as const;
 const ARRIVALS = ["poisson", "constant"] as const;
@@ -31,7 +31,7 @@ export function loadCharts(scenario: ScenarioAnalysis, slug: string, known: Map<
       return [
         {
           id: `${slug}-load-${arrivals}-${i + 1}`,
-          title: `Response time against load, ${arrivals === "poisson" ? "Poisson" : "steady"} arrivals${where === "" ? "" : `, ${where}`}`,
+          title: `Response time against load, ${ARRIVAL_WORDS[arrivals]} arrivals${where === "" ? "" : `, ${where}`}`,
           subtitle: `Open loop, from the intended moment of sending; each engine at fractions of its own capacity; all trials merged, bars from the lowest to the highest; acknowledgements ${classWords([...new Set(paced.flatMap(({ durabilityClasses }) => durabilityClasses))].sort())}${missedWords(paced)}`,
           x: {
             label: "share of the capacity",

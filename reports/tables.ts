@@ -21,6 +21,7 @@ import {
 import { type LatencySummary, PERCENTILES, type PercentileFigure, summariseLatency } from "./histograms.js";
 import { searchRows } from "./searches.js";
 import {
+  ARRIVAL_WORDS,
   axisName,
   axisValueWords,
   capitalised,
@@ -463,7 +464,7 @@ export function engineCells(group: Group): Cell[] {
       ? { text: "closed loop", note: `${groupThousands(load.inFlight)}\u00a0in flight` }
       : {
           text: `open loop, ${formatShare(load.capacityFraction)}`,
-          note: `of capacity, ${isNeverTried ? "never tried" : formatRate(load.ratePerSecond)}, ${load.arrivals === "poisson" ? "Poisson" : "constant"}`,
+          note: `of capacity, ${isNeverTried ? "never tried" : formatRate(load.ratePerSecond)}, ${ARRIVAL_WORDS[load.arrivals]}`,
         },
   ];
 }

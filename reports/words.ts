@@ -3,7 +3,7 @@
 import type { DurabilityClass, Load, PlannedLoad, ScenarioRecord } from "../results/schema.js";
 import type { Estimate } from "../results/statistics.js";
 import type { Axis, Group, Point, Scalar } from "./analysis.js";
-import { formatCount, formatRate, formatShare, groupThousands } from "./format.js";
+import { formatCount, formatRate, formatRatio, formatShare, groupThousands, threeDigits } from "./format.js";
 
 /** What an acknowledgement means (method, durability classes). */
 export const CLASS_MEANINGS: Record<DurabilityClass, string> = {
@@ -54,11 +54,12 @@ export function storedPointWords(record: ScenarioRecord | undefined, point: Read
     .join(", ");
 }
 
+export const ARRIVAL_WORDS = { constant: "constant", poisson: "Poisson" } as const;
+
 /** "closed loop, 1 024 in flight" or "open loop, 70 % of capacity, Poisson". */
 export function loadWords(load: Load | PlannedLoad): string {
   if (load.model === "closed") return `closed loop, ${groupThousands(load.inFlight)}\u00a0in flight`;
-  const arrivals = load.arrivals === "poisson" ? "Poisson" : "constant";
-  return `open loop, ${formatShare(load.capacityFraction)} of capacity, ${arrivals}`;
+  return `open loop, ${formatShare(load.capacityFraction)} of capacity, ${ARRIVAL_WORDS[load.arrivals]}`;
 }
 
 /** The same with the rate that was offered. */
@@ -94,6 +95,20 @@ export function hasInterval(estimate: Estimate): boolean {
 /** 0.9375 → "94 %". */
 export function confidenceWords(confidence: number): string {
   return `${(confidence * 100).toFixed(0)}\u00a0%`;
+}
+
+/** "rises to 1.30×": how a figure changes from one place to another. */
+export function courseWords(ratio: Estimate): string {
+  const isFlat = hasInterval(ratio) && ratio.lower <= 1 && ratio.upper >= 1;
+  const course = isFlat ? "cannot be told from level at" : ratio.point < 1 ? "falls to" : "rises to";
+  return `${course} ${formatRatio(ratio.point)}`;
+}
+
+/** "94 % interval 1.10–1.55, 5 pairs of trials". */
+export function pairedWords(ratio: Estimate, pairCount: number): string {
+  const interval = intervalWords(ratio, threeDigits);
+  if (interval === null) return "single trials, no interval";
+  return `${confidenceWords(ratio.confidence)} interval ${interval}, ${countWords(pairCount, "pair")} of trials`;
 }
 
 /** "one", "one and two", "one, two and three". */
