@@ -305,8 +305,8 @@ describe("executeTrials", () => {
     const { load } = openTrial!.configuration;
     expect(load).toMatchObject({ model: "open", ratePerSecond: capacity * 0.2, capacityFraction: 0.2 });
     // A machine that stands still at the end of the interval does not meet the rate, which is no fault of what is tested.
-    if (openTrial!.status === "failed") expect(openTrial!.failures).toEqual([expect.stringMatching(/was not met/)]);
-    else expect(openTrial!.measured!.scheduleLag!.sampleCount).toBe(openTrial!.measured!.responseTime.sampleCount);
+    expect(openTrial!.failures.join()).toMatch(/^$|was not met/);
+    expect(openTrial!.measured!.scheduleLag!.sampleCount).toBe(openTrial!.measured!.responseTime.sampleCount);
   });
 
   it("keeps of a trial that missed its rate how it fell behind, as no figure and no fault", async () => {
