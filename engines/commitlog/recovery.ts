@@ -1,16 +1,15 @@
 import type { RecoveryReport } from "../engine.js";
 import { OpenError } from "../errors.js";
-import type { Heap } from "../heap.js";
 import type { Storage } from "../storage/storage.js";
 import { type Checkpoint, readCheckpoint } from "./checkpoint.js";
 import { type CleanShutdown, readCleanShutdown, removeCleanShutdown } from "./clean-shutdown.js";
 import { type ConsumequeueUnit, isData } from "./consumequeue-unit.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KeyIndex } from "./key-index.js";
-import { type LogRow, openLogRow } from "./log-row.js";
+import { type LogRow, type LogRowOptions, openLogRow } from "./log-row.js";
 import { BEFORE_FIRST, type DamagedRange, LogScan, PrefixError, type ScanResult, unitOfDamage } from "./log-scan.js";
 import { encodeLostPart } from "./lost-part.js";
-import { type MappedFile, readHeader, type WindowGeometry } from "./mapped-file.js";
+import { type MappedFile, readHeader } from "./mapped-file.js";
 import {
   ABORT_FILE,
   BATCH_CONSUMEQUEUE_DIRECTORY,
@@ -78,13 +77,7 @@ export function chooseRecovery(facts: DirectoryFacts): RecoveryCase {
   return RECOVERY_CASES.find((candidate) => candidate.applies(facts))!;
 }
 
-export interface RecoveryOptions {
-  readonly storage: Storage;
-  readonly heap: Heap;
-  readonly root: string;
-  readonly fileSizeBytes: number;
-  readonly geometry: WindowGeometry;
-  readonly preallocate: boolean;
+export interface RecoveryOptions extends Omit<LogRowOptions, "hasAbort" | "shutdown"> {
   readonly queues: QueueTable;
   readonly parser: RecordParser;
   readonly dispatcher: Dispatcher;
